@@ -1,0 +1,92 @@
+// Package outputs is the contract between the sidekick and the services that it
+// delivers to: what an output does, how it is configured, how it fails.
+package outputs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// Output delivers events to one service.
+type Output interface {
+	// Deliver hands over a batch, oldest event first, and returns nil only when
+	// the service has taken all of it. It is called by one goroutine at a time,
+	// returns soon after ctx ends, and must not change or keep the events. Its
+	// error, if it is an *Error, says whether and when to try again; any other
+	// error counts as transient. No error text may contain a secret.
+	Deliver(ctx context.Context, batch []schema.Event) error
+}
+
+// Class says what became of a delivery that failed.
+type Class int
+
+// The classes of failure.
+const (
+	Transient   Class = iota // try again after a backoff: network trouble, 5xx
+	RateLimited              // try again after RetryAfter: 429
+	Permanent                // the service will never take these events: most 4xx
+)
+
+// Error is a failed delivery.
+type Error struct {
+	Class      Class
+	RetryAfter time.Duration // how long the service asked to wait, with RateLimited and some Transient errors; 0 is unknown
+	Failed     []int         // indexes into the batch of the events that failed; empty means all of them
+	Err        error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func (c Class) String() string {
+	switch c {
+	case Transient:
+		return "transient"
+	case RateLimited:
+		return "rate-limited"
+	case Permanent:
+		return "permanent"
+	}
+	return fmt.Sprintf("class %d", int(c))
+}
+
+// Limits are what a service takes in one Deliver call.
+type Limits struct {
+	BatchEvents int           // at most so many events, at least 1
+	BatchBytes  int           // at most so many bytes of event JSON, 0 for no limit; one larger event still comes, alone
+	BatchDelay  time.Duration // how long an incomplete batch may wait for more
+	Timeout     time.Duration // bound on one Deliver
+}
+
+// Kind is one kind of output: its name, its settings and how it is made.
+type Kind struct {
+	Name     string // metric label and log name as FalcoSidekick has it: slack, awscloudwatchlogs
+	Block    string // where its settings are: "slack" is slack: in YAML and SLACK_ in the environment, "aws.cloudwatchlogs" AWS_CLOUDWATCHLOGS_
+	Enabler  string // the setting that turns it on, e.g. "webhookurl"
+	Logs     bool   // whether KubeArmor logs are delivered when <BLOCK>_LOGS does not say
+	Settings []Setting
+	Limits   Limits
+	New      func(s Values) (Output, error)
+}
+
+// Setting is one configuration key of an output.
+type Setting struct {
+	Key     string // lower case, as in YAML: "webhookurl"; the variable is <BLOCK>_WEBHOOKURL; unique within the kind
+	Block   string // where the setting is when not in the kind's Block: "aws" for AWS_REGION, which several kinds share
+	Default string
+	Secret  bool // also read from <BLOCK>_<KEY>_FILE; never printed
+	Map     bool // YAML may give a mapping: it arrives as one "key:value\n" line for each entry
+	Usage   string
+}
+
+// Values are the settings of one output as given. Name turns a key into what
+// the user wrote (variable or YAML path), for error messages.
+type Values interface {
+	String(key string) string // the value or its default, secrets included
+	Name(key string) string
+}

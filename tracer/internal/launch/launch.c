@@ -1,0 +1,174 @@
+// The part of the launch that Go cannot do: between fork and exec no Go code may
+// run, and what the Go runtime changes about the process as it starts (signal
+// dispositions, the soft limit of open files) must be known from before it did.
+#define _GNU_SOURCE
+#include "launch.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SECCOMP_FILTER_FLAG_NEW_LISTENER
+#define SECCOMP_FILTER_FLAG_NEW_LISTENER (1UL << 3)
+#endif
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
+
+// What the process was started with.
+static struct {
+	uint64_t ignored; // bit n-1: signal n was ignored
+	sigset_t mask;
+	struct rlimit nofile;
+} inherited;
+
+// Runs before the Go runtime, which installs handlers for nearly all signals.
+__attribute__((constructor)) static void record_inherited(void) {
+	for (int sig = 1; sig < NSIG; sig++) {
+		struct sigaction old;
+		if (sigaction(sig, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+			inherited.ignored |= 1ULL << (sig - 1);
+	}
+	sigprocmask(SIG_SETMASK, NULL, &inherited.mask);
+	getrlimit(RLIMIT_NOFILE, &inherited.nofile);
+}
+
+static void report(int gate, int step, int error, int fd) {
+	struct sidearmor_report r = {step, error};
+	struct iovec io = {&r, sizeof r};
+	char control[CMSG_SPACE(sizeof fd)];
+	struct msghdr msg = {.msg_iov = &io, .msg_iovlen = 1};
+	if (fd >= 0) {
+		memset(control, 0, sizeof control);
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof control;
+		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof fd);
+		memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	}
+	while (sendmsg(gate, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR) {
+	}
+}
+
+static void fail(int gate, int step, int error) {
+	report(gate, step, error, -1);
+	_exit(127);
+}
+
+// With CAP_SYS_PTRACE the workload could open the tracer's memory although the
+// tracer is not dumpable. A process that lacks CAP_SETPCAP keeps the capability
+// in its bounding set; it cannot be helped.
+static void drop_sys_ptrace(void) {
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+	uint32_t bit = 1U << CAP_SYS_PTRACE;
+	prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0);
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, CAP_SYS_PTRACE, 0, 0);
+	if (syscall(SYS_capget, &head, data))
+		return;
+	data[0].effective &= ~bit;
+	data[0].permitted &= ~bit;
+	data[0].inheritable &= ~bit;
+	syscall(SYS_capset, &head, data);
+}
+
+static int load_filter(const struct sock_fprog *filter) {
+	unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+	// Without WAIT_KILLABLE_RECV (Linux 5.19) every signal that interrupts a held
+	// call makes it start again: a second notification for one call.
+	int fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, filter);
+	if (fd < 0 && errno == EINVAL)
+		fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, filter);
+	return fd;
+}
+
+static void run_child(const struct sidearmor_child *c) {
+	char go;
+	close(c->parent_gate); // else the gate would not close when the tracer dies
+	// Handlers go back to the default at exec by themselves; "ignored" does not
+	// come back by itself.
+	for (int sig = 1; sig < NSIG; sig++)
+		if (inherited.ignored >> (sig - 1) & 1)
+			signal(sig, SIG_IGN);
+	setrlimit(RLIMIT_NOFILE, &inherited.nofile);
+	// The tracer is not dumpable and this process is its copy; the tracer must be
+	// able to read the arguments of the exec below.
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	drop_sys_ptrace();
+	if (c->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		fail(c->gate, SIDEARMOR_PRIVS, errno);
+
+	// From here on a held call would wait for a tracer that has no listener yet:
+	// nothing between this and the answer at the gate is one.
+	int listener = load_filter(&c->filter);
+	if (listener < 0)
+		fail(c->gate, SIDEARMOR_FILTER, errno);
+	report(c->gate, SIDEARMOR_FILTERED, 0, listener);
+	close(listener);
+	ssize_t n;
+	while ((n = read(c->gate, &go, 1)) < 0 && errno == EINTR) {
+	}
+	if (n != 1)
+		_exit(127); // the tracer is gone
+	sigprocmask(SIG_SETMASK, &inherited.mask, NULL);
+	execve(c->path, c->argv, c->envp);
+	fail(c->gate, SIDEARMOR_EXEC, errno);
+}
+
+// Returns the child's pid, or a negative errno.
+int sidearmor_fork(const struct sidearmor_child *c) {
+	sigset_t all, old;
+	// No handler of the Go runtime may run in the child.
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	// Not vfork: a parent that is suspended until the child's exec cannot answer
+	// the notification that this exec waits for. Not fork(3): its handlers take
+	// locks that other threads may hold.
+	long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0)
+		run_child(c);
+	int error = errno;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return pid < 0 ? -error : (int)pid;
+}
+
+static int signal_pipe = -1;
+
+static void on_signal(int signo, siginfo_t *info, void *context) {
+	int saved = errno;
+	struct sidearmor_signal s = {signo, info->si_code, info->si_code <= 0 ? info->si_pid : 0};
+	(void)context;
+	// A full pipe holds thousands of signals; one more is lost, as a pending
+	// signal is when it is sent again.
+	if (write(signal_pipe, &s, sizeof s) < 0) {
+	}
+	errno = saved;
+}
+
+// Reports the given signals to fd from now on; those that were ignored at the
+// start stay so. Returns 0 or a negative errno.
+int sidearmor_watch(int fd, const int *signals, int count) {
+	struct sigaction act;
+	memset(&act, 0, sizeof act);
+	act.sa_sigaction = on_signal;
+	// SA_ONSTACK: the Go runtime's threads have small stacks.
+	act.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+	sigfillset(&act.sa_mask);
+	signal_pipe = fd;
+	for (int i = 0; i < count; i++) {
+		if (inherited.ignored >> (signals[i] - 1) & 1)
+			continue;
+		if (sigaction(signals[i], &act, NULL))
+			return -errno;
+	}
+	return 0;
+}

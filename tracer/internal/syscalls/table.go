@@ -1,0 +1,155 @@
+// Package syscalls is the one table of the system calls that the tracer holds:
+// name, number on each architecture, class and where each argument stands.
+// It decides nothing; the filter, the handlers and the Data strings of events
+// are all derived from it, so that they cannot drift apart.
+package syscalls
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// ID names a row of the table, the same on every architecture.
+type ID uint8
+
+// The calls of the table.
+const (
+	Execve ID = iota
+	Execveat
+	Open
+	Creat
+	Openat
+	Openat2
+	Connect
+	Chdir
+	Fchdir
+	Chroot
+	Setuid
+	Setgid
+	Setreuid
+	Setregid
+	Setresuid
+	Setresgid
+	Setfsuid
+	Setfsgid
+	Setgroups
+	SetDumpable
+)
+
+// Class groups calls by what the user asks for.
+type Class uint8
+
+// The classes. Process, File and Network are the user's choice; State calls
+// change facts that are cached about a process and are held while any other
+// class is.
+const (
+	Process Class = 1 << iota
+	File
+	Network
+	State
+)
+
+// Absent is the number of a call that an architecture does not have.
+const Absent = -1
+
+// None stands for an argument that a call does not have.
+const None = -1
+
+// Match limits a row to calls whose argument Arg equals Value: the kernel
+// filter compares it, other values never stop.
+type Match struct {
+	Arg   uint
+	Value uint64
+}
+
+// Spec is one row: a system call and its arguments' positions (0 to 5, or None).
+type Spec struct {
+	ID    ID
+	Name  string // the kernel's name, as libseccomp knows it
+	AMD64 int    // arch/x86/entry/syscalls/syscall_64.tbl
+	ARM64 int    // include/uapi/asm-generic/unistd.h
+	Class Class
+
+	Dirfd int // directory that a relative path starts from; None means the working directory
+	Path  int // pointer to the path
+	Flags int // open(2) flags, execveat's AT_ flags, or openat2's pointer to struct open_how
+	Argv  int // pointer to the argument vector
+	FD    int // socket
+	Addr  int // pointer to a sockaddr; its length follows it
+	When  *Match
+}
+
+// Table returns every row. The slice is the caller's own.
+func Table() []Spec {
+	n := func(id ID, name string, amd64, arm64 int, class Class) Spec {
+		return Spec{ID: id, Name: name, AMD64: amd64, ARM64: arm64, Class: class, Dirfd: None, Path: None, Flags: None, Argv: None, FD: None, Addr: None}
+	}
+	exec := func(s Spec, dirfd, path, argv, flags int) Spec {
+		s.Dirfd, s.Path, s.Argv, s.Flags = dirfd, path, argv, flags
+		return s
+	}
+	file := func(s Spec, dirfd, path, flags int) Spec { return exec(s, dirfd, path, None, flags) }
+	connect := n(Connect, "connect", 42, 203, Network)
+	connect.FD, connect.Addr = 0, 1
+	dumpable := n(SetDumpable, "prctl", 157, 167, State)
+	dumpable.When = &Match{Arg: 0, Value: unix.PR_SET_DUMPABLE}
+	return []Spec{
+		exec(n(Execve, "execve", 59, 221, Process), None, 0, 1, None),
+		exec(n(Execveat, "execveat", 322, 281, Process), 0, 1, 2, 4),
+		file(n(Open, "open", 2, Absent, File), None, 0, 1),
+		file(n(Creat, "creat", 85, Absent, File), None, 0, None),
+		file(n(Openat, "openat", 257, 56, File), 0, 1, 2),
+		file(n(Openat2, "openat2", 437, 437, File), 0, 1, 2),
+		connect,
+		n(Chdir, "chdir", 80, 49, State),
+		n(Fchdir, "fchdir", 81, 50, State),
+		n(Chroot, "chroot", 161, 51, State),
+		n(Setuid, "setuid", 105, 146, State),
+		n(Setgid, "setgid", 106, 144, State),
+		n(Setreuid, "setreuid", 113, 145, State),
+		n(Setregid, "setregid", 114, 143, State),
+		n(Setresuid, "setresuid", 117, 147, State),
+		n(Setresgid, "setresgid", 119, 149, State),
+		n(Setfsuid, "setfsuid", 122, 151, State),
+		n(Setfsgid, "setfsgid", 123, 152, State),
+		n(Setgroups, "setgroups", 116, 159, State),
+		dumpable,
+	}
+}
+
+// Number is the call's number on the architecture that this program runs on,
+// or Absent.
+func (s *Spec) Number() int {
+	if runtime.GOARCH == "arm64" {
+		return s.ARM64
+	}
+	return s.AMD64
+}
+
+// Index finds rows by the number that the kernel reports.
+type Index struct{ byNumber []*Spec }
+
+// NewIndex indexes specs, for this architecture.
+func NewIndex(specs []Spec) Index {
+	var ix Index
+	for i := range specs {
+		nr := specs[i].Number()
+		if nr == Absent {
+			continue
+		}
+		for len(ix.byNumber) <= nr {
+			ix.byNumber = append(ix.byNumber, nil)
+		}
+		ix.byNumber[nr] = &specs[i]
+	}
+	return ix
+}
+
+// Lookup gives the row of a number, or nil.
+func (ix Index) Lookup(nr int) *Spec {
+	if nr < 0 || nr >= len(ix.byNumber) {
+		return nil
+	}
+	return ix.byNumber[nr]
+}

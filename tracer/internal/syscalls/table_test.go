@@ -1,0 +1,64 @@
+package syscalls
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestTableRowsAreInOrderAndDistinct(t *testing.T) {
+	seen := map[string]bool{}
+	for i, s := range Table() {
+		if int(s.ID) != i {
+			t.Errorf("row %d holds id %d", i, s.ID)
+		}
+		if seen[s.Name] {
+			t.Errorf("%s stands twice", s.Name)
+		}
+		seen[s.Name] = true
+	}
+}
+
+func TestIndexFindsEveryCall(t *testing.T) {
+	ix := NewIndex(Table())
+	for _, s := range Table() {
+		if s.Number() == Absent {
+			continue
+		}
+		got := ix.Lookup(s.Number())
+		if got == nil || got.ID != s.ID {
+			t.Errorf("%s: found %v", s.Name, got)
+		}
+	}
+	for _, nr := range []int{-1, 3, 100000} {
+		if ix.Lookup(nr) != nil {
+			t.Errorf("found a row for %d", nr)
+		}
+	}
+}
+
+func TestData(t *testing.T) {
+	fdcwd := unix.AT_FDCWD
+	table := Table()
+	for _, c := range []struct {
+		id    ID
+		args  [6]uint64
+		flags uint64
+		want  string
+	}{
+		{Execve, [6]uint64{}, 0, "syscall=SYS_EXECVE"},
+		{Execveat, [6]uint64{3}, unix.AT_EMPTY_PATH, "syscall=SYS_EXECVEAT fd=3 flag=AT_EMPTY_PATH"},
+		{Execveat, [6]uint64{uint64(fdcwd)}, 0, "syscall=SYS_EXECVEAT fd=-100 flag=0"},
+		{Openat, [6]uint64{uint64(fdcwd)}, unix.O_RDONLY | unix.O_CLOEXEC, "syscall=SYS_OPENAT fd=-100 flags=O_RDONLY|O_CLOEXEC"},
+		{Openat, [6]uint64{0xffffff9c}, unix.O_RDWR | unix.O_CREAT | unix.O_APPEND, "syscall=SYS_OPENAT fd=-100 flags=O_RDWR|O_CREAT|O_APPEND"},
+		{Open, [6]uint64{}, unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC, "syscall=SYS_OPEN flags=O_WRONLY|O_CREAT|O_TRUNC"},
+		{Open, [6]uint64{}, unix.O_RDWR | unix.O_TMPFILE, "syscall=SYS_OPEN flags=O_RDWR|O_DIRECTORY|O_TMPFILE"},
+		{Open, [6]uint64{}, unix.O_SYNC | unix.O_DIRECT | unix.O_NOFOLLOW | unix.O_PATH, "syscall=SYS_OPEN flags=O_RDONLY|O_SYNC|O_NOFOLLOW|O_DIRECT|O_PATH"},
+		{Open, [6]uint64{}, oLargefile, "syscall=SYS_OPEN flags=O_RDONLY|O_LARGEFILE"},
+		{Connect, [6]uint64{10}, 0, "syscall=SYS_CONNECT fd=10"},
+	} {
+		if got := table[c.id].Data(&c.args, c.flags); got != c.want {
+			t.Errorf("%s %#x: %q, want %q", table[c.id].Name, c.flags, got, c.want)
+		}
+	}
+}
