@@ -145,10 +145,10 @@ type Log struct {
 type FalcoEvent struct {
 	UUID         string         `json:"uuid,omitempty"`
 	Output       string         `json:"output"`
-	Priority     Priority       `json:"priority"`
-	Rule         string         `json:"rule"`
-	Time         time.Time      `json:"time"`
-	OutputFields map[string]any `json:"output_fields"`
+	Priority     Priority       `json:"priority" jsonschema:"required"`
+	Rule         string         `json:"rule" jsonschema:"required,minLength=1"`
+	Time         time.Time      `json:"time" jsonschema:"required"`
+	OutputFields map[string]any `json:"output_fields" jsonschema:"required"`
 	Source       string         `json:"source"`
 	Tags         []string       `json:"tags,omitempty"`
 	Hostname     string         `json:"hostname,omitempty"`

@@ -49,11 +49,16 @@ func ParsePriority(s string) (Priority, error) {
 // MarshalJSON writes Falco's spelling.
 func (p Priority) MarshalJSON() ([]byte, error) { return json.Marshal(p.String()) }
 
-// UnmarshalJSON reads a priority by ParsePriority.
+// UnmarshalJSON reads a priority by ParsePriority, and "", which MarshalJSON
+// writes for PriorityDefault.
 func (p *Priority) UnmarshalJSON(b []byte) error {
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("priority: %w", err)
+	}
+	if s == "" {
+		*p = PriorityDefault
+		return nil
 	}
 	v, err := ParsePriority(s)
 	if err != nil {

@@ -1,0 +1,121 @@
+package schema
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Body is the JSON of what the event carries: an alert or log in PascalCase, or
+// a Falco event.
+func (e *Event) Body() ([]byte, error) {
+	switch {
+	case e.Kind == KindAlert && e.Alert != nil:
+		return e.Alert.MarshalJSON()
+	case e.Kind == KindLog && e.Log != nil:
+		return e.Log.MarshalJSON()
+	case e.Kind == KindFalco && e.Falco != nil:
+		return marshal(e.Falco)
+	}
+	return nil, fmt.Errorf("encoding event: kind %q without its content", e.Kind)
+}
+
+// MarshalJSON writes the event for storage: its body as it goes to the outputs,
+// and beside it what the body has no place for, as
+// {"id":…,"received":…,"kind":…,"oid":…,"event":<Body>}.
+func (e Event) MarshalJSON() ([]byte, error) {
+	body, err := e.Body()
+	if err != nil {
+		return nil, err
+	}
+	id, err := marshal(e.ID)
+	if err != nil {
+		return nil, err
+	}
+	// By hand: encoding/json would read the body once more to check it.
+	b := make([]byte, 0, len(body)+len(id)+128)
+	b = append(append(b, `{"id":`...), id...)
+	b = append(b, `,"received":"`...)
+	b = e.Received.AppendFormat(b, time.RFC3339Nano)
+	b = append(append(b, `","kind":"`...), e.Kind...)
+	b = append(b, '"')
+	if r := e.record(); r != nil && r.OID != 0 { // the PascalCase spelling has none
+		b = strconv.AppendInt(append(b, `,"oid":`...), int64(r.OID), 10)
+	}
+	b = append(append(b, `,"event":`...), body...)
+	return append(b, '}'), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote. The limits on size do not apply:
+// what was once taken in must come out of the store again.
+func (e *Event) UnmarshalJSON(text []byte) error {
+	s, err := newScanner(text, false)
+	if err != nil {
+		return fmt.Errorf("decoding stored event: %w", err)
+	}
+	var read Event
+	if err := s.stored(&read); err != nil {
+		return fmt.Errorf("decoding stored event %s: %w", read.ID, err)
+	}
+	*e = read
+	return nil
+}
+
+func (s *scanner) stored(e *Event) error {
+	var kind, received, body string
+	var oid int64
+	err := s.document(func(key string) (err error) {
+		switch key {
+		case "id":
+			return s.str(&e.ID)
+		case "kind":
+			return s.str(&kind)
+		case "received":
+			return s.str(&received)
+		case "oid":
+			oid, err = s.integer(32)
+			return err
+		}
+		s.peek()
+		start := s.at
+		err = s.skip()
+		if key == "event" {
+			body = s.text[start:s.at]
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if e.Received, err = time.Parse(time.RFC3339Nano, received); err != nil {
+		return fmt.Errorf("received: %w", err)
+	}
+	return e.content(Kind(kind), body, int32(oid))
+}
+
+// content reads the body of a stored event.
+func (e *Event) content(kind Kind, body string, oid int32) error {
+	switch kind {
+	case KindAlert, KindLog:
+		a, err := scanText(body, false).kubeArmor()
+		if err != nil {
+			return err
+		}
+		a.OID = oid
+		content := a.event(kind)
+		e.Alert, e.Log = content.Alert, content.Log
+	case KindFalco:
+		e.Falco = new(FalcoEvent)
+		d := json.NewDecoder(strings.NewReader(body))
+		d.UseNumber() // a float64 would round large numbers
+		if err := d.Decode(e.Falco); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("unknown kind %q", kind)
+	}
+	e.Kind = kind
+	return nil
+}

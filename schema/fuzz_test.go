@@ -1,0 +1,141 @@
+package schema
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func FuzzDecode(f *testing.F) {
+	for _, dir := range []string{"pascal", "camel", "falco"} {
+		for _, body := range samples(f, dir) {
+			f.Add(body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		kind, classifyErr := Classify(body)
+		e, err := Decode(body)
+		if err != nil {
+			var fe *FieldError
+			if !errors.As(err, &fe) || fe.Reason == "" {
+				t.Fatalf("error %#v", err)
+			}
+			return
+		}
+		if kind != e.Kind || classifyErr != nil {
+			t.Fatalf("decoded as %s, classified as %q, %v", e.Kind, kind, classifyErr)
+		}
+		if !json.Valid(body) {
+			t.Fatalf("took what is not JSON: %q", body)
+		}
+		normalise(&e)
+
+		// By way of the store nothing is lost.
+		text, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) > MaxEnvelopeBytes {
+			t.Fatalf("an envelope of %d bytes", len(text))
+		}
+		var stored Event
+		if err := json.Unmarshal(text, &stored); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(e, stored); diff != "" {
+			t.Fatalf("changed in store:\n%s", diff)
+		}
+
+		// By way of the wire only the field that PascalCase does not have is.
+		e.record().OID = 0
+		e.Clip()
+		body, err = e.Body()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := Decode(body)
+		if err != nil {
+			t.Fatalf("refused its own %s: %v", body, err)
+		}
+		if diff := cmp.Diff(e, back); diff != "" {
+			t.Fatalf("changed on the wire:\n%s", diff)
+		}
+		e.ToFalco()
+		e.Blocked()
+	})
+}
+
+// normalise makes one of an empty list and none, which PascalCase omits alike.
+func normalise(e *Event) {
+	if e.Alert != nil && len(e.Alert.ATags) == 0 {
+		e.Alert.ATags = nil
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for name, body := range samples(b, "pascal") {
+		if name != "alert-process" && name != "log-process" {
+			continue
+		}
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Decode(body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkClassify(b *testing.B) {
+	body := samples(b, "pascal")["alert-process"]
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Classify(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	e := decode(b, samples(b, "pascal")["alert-process"])
+	b.Run("Body", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := e.Body(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Envelope", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := e.MarshalJSON(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("FromEnvelope", func(b *testing.B) {
+		text, err := json.Marshal(e)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			var back Event
+			if err := back.UnmarshalJSON(text); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Clip", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			e.Clip()
+		}
+	})
+}

@@ -1,0 +1,167 @@
+package schema
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// str reads a string; null leaves into as it is.
+func (s *scanner) str(into *string) error {
+	if s.null() {
+		return nil
+	}
+	if s.peek() != '"' {
+		return s.mismatch("a string")
+	}
+	v, err := s.quoted()
+	*into = v
+	return err
+}
+
+// quoted reads the string that starts at the current quote.
+func (s *scanner) quoted() (string, error) {
+	s.at++
+	for i := s.at; i < len(s.text); i++ {
+		switch c := s.text[i]; {
+		case c == '"':
+			v := s.text[s.at:i]
+			s.at = i + 1
+			return v, s.stringSize(v)
+		case c == '\\':
+			return s.unescape(i)
+		case c < ' ':
+			s.at = i
+			return "", s.syntax("part of a string: control characters are escaped")
+		}
+	}
+	s.at = len(s.text)
+	return "", s.syntax("the end of a string")
+}
+
+func (s *scanner) stringSize(v string) error {
+	if s.limited && len(v) > MaxStringBytes {
+		return s.fail("has %d bytes: at most %d are allowed", len(v), MaxStringBytes)
+	}
+	return nil
+}
+
+// unescape reads on from the first backslash, at i.
+func (s *scanner) unescape(i int) (string, error) {
+	out := append(make([]byte, 0, i-s.at+64), s.text[s.at:i]...)
+	for s.at = i; s.at < len(s.text); {
+		switch c := s.text[s.at]; {
+		case c == '"':
+			s.at++
+			v := string(out)
+			return v, s.stringSize(v)
+		case c < ' ':
+			return "", s.syntax("part of a string: control characters are escaped")
+		case c != '\\':
+			out = append(out, c)
+			s.at++
+		default:
+			r, err := s.escape()
+			if err != nil {
+				return "", err
+			}
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return "", s.syntax("the end of a string")
+}
+
+// escape reads one escape sequence. Half a surrogate pair stands for no
+// character and is refused like other invalid text.
+func (s *scanner) escape() (rune, error) {
+	s.at++ // the backslash
+	if s.at == len(s.text) {
+		return 0, s.syntax("an escape sequence")
+	}
+	c := s.text[s.at]
+	if plain := strings.IndexByte(`"\/bfnrt`, c); plain >= 0 {
+		s.at++
+		return rune("\"\\/\b\f\n\r\t"[plain]), nil
+	}
+	r, ok := s.hex4()
+	if ok && utf16.IsSurrogate(r) {
+		var low rune
+		if s.at < len(s.text) && s.text[s.at] == '\\' {
+			s.at++
+			low, ok = s.hex4()
+		}
+		r = utf16.DecodeRune(r, low)
+		ok = ok && r != utf8.RuneError
+	}
+	if !ok {
+		return 0, s.fail("not JSON: a string has an invalid escape sequence before byte %d", s.at)
+	}
+	return r, nil
+}
+
+// hex4 reads "uXXXX".
+func (s *scanner) hex4() (rune, bool) {
+	if s.at+5 > len(s.text) || s.text[s.at] != 'u' {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(s.text[s.at+1:s.at+5], 16, 16)
+	s.at += 5
+	return rune(v), err == nil
+}
+
+// number reads a number by JSON's grammar and gives its text.
+func (s *scanner) number() (string, error) {
+	start := s.at
+	if s.text[s.at] == '-' {
+		s.at++
+	}
+	leadingZero := s.at < len(s.text) && s.text[s.at] == '0'
+	whole := s.digits()
+	ok := whole == 1 || whole > 1 && !leadingZero
+	if ok && s.at < len(s.text) && s.text[s.at] == '.' {
+		s.at++
+		ok = s.digits() > 0
+	}
+	if ok && s.at < len(s.text) && (s.text[s.at] == 'e' || s.text[s.at] == 'E') {
+		s.at++
+		if s.at < len(s.text) && (s.text[s.at] == '+' || s.text[s.at] == '-') {
+			s.at++
+		}
+		ok = s.digits() > 0
+	}
+	if !ok {
+		return "", s.fail("not JSON: a malformed number before byte %d", s.at)
+	}
+	return s.text[start:s.at], nil
+}
+
+func (s *scanner) digits() int {
+	start := s.at
+	for s.at < len(s.text) && s.text[s.at] >= '0' && s.text[s.at] <= '9' {
+		s.at++
+	}
+	return s.at - start
+}
+
+func (s *scanner) integer(bits int) (int64, error) {
+	if s.null() {
+		return 0, nil
+	}
+	if c := s.peek(); c != '-' && (c < '0' || c > '9') {
+		return 0, s.mismatch("a whole number")
+	}
+	text, err := s.number()
+	if err != nil {
+		return 0, err
+	}
+	if strings.ContainsAny(text, ".eE") {
+		return 0, s.fail("must be a whole number, without a point or an exponent")
+	}
+	v, err := strconv.ParseInt(text, 10, bits)
+	if err != nil {
+		return 0, s.fail("is out of range: it must be from %d to %d", int64(math.MinInt64)>>(64-bits), int64(math.MaxInt64)>>(64-bits))
+	}
+	return v, nil
+}
