@@ -67,7 +67,7 @@ type Limits struct {
 type Kind struct {
 	Name     string // metric label and log name as FalcoSidekick has it: slack, awscloudwatchlogs
 	Block    string // where its settings are: "slack" is slack: in YAML and SLACK_ in the environment, "aws.cloudwatchlogs" AWS_CLOUDWATCHLOGS_
-	Enabler  string // the setting that turns it on, e.g. "webhookurl"
+	Enabler  string // the setting that turns it on by any value but "" and "false", e.g. "webhookurl"
 	Logs     bool   // whether KubeArmor logs are delivered when <BLOCK>_LOGS does not say
 	Settings []Setting
 	Limits   Limits

@@ -1,0 +1,106 @@
+// Package discord delivers events to a Discord webhook: Falco events in
+// FalcoSidekick's form, KubeArmor events in a layout of their own. It does not
+// retry, and knows nothing of Discord's bots.
+package discord
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/outputs/internal/clip"
+	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
+	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/secret"
+)
+
+// Kind is the discord output.
+func Kind() outputs.Kind {
+	return outputs.Kind{
+		Name:    "discord",
+		Block:   "discord",
+		Enabler: "webhookurl",
+		Logs:    false,
+		Settings: []outputs.Setting{
+			{Key: "webhookurl", Secret: true, Usage: "address of the Discord webhook; turns the output on"},
+			// FalcoSidekick's default is its own picture, which must not stand
+			// beside messages of this program.
+			{Key: "icon", Usage: "address of a picture to show instead of the webhook's own"},
+		},
+		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second},
+		New:    newOutput,
+	}
+}
+
+type output struct {
+	icon   string
+	client *httppost.Client
+}
+
+func newOutput(v outputs.Values) (outputs.Output, error) {
+	raw, name := v.String("webhookurl"), v.Name("webhookurl")
+	if err := httppost.CheckURL(name, raw); err != nil {
+		return nil, err
+	}
+	address, err := waiting(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: not an http or https address", name)
+	}
+	return &output{
+		icon:   v.String("icon"),
+		client: httppost.New(httppost.Options{Service: "discord", URL: secret.New(address), Explain: explain}),
+	}, nil
+}
+
+// waiting asks Discord to answer only once the message is stored. Without it
+// the answer is 204 also for a message that is then not.
+// (https://docs.discord.com/developers/resources/webhook#execute-webhook)
+func waiting(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", err
+	}
+	q := u.Query()
+	q.Set("wait", "true")
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
+// Deliver implements outputs.Output.
+func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
+	return httppost.Each(ctx, batch, o.post)
+}
+
+func (o *output) post(ctx context.Context, e *schema.Event) error {
+	body, err := json.Marshal(o.message(e))
+	if err != nil {
+		return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode Discord message: %w", err)}
+	}
+	return o.client.Send(ctx, body)
+}
+
+// explain reads Discord's answer: a code and a message of its own, and with
+// 429 the wait in seconds. The message is taken over only with the code, which
+// a proxy's page does not have, and only while it holds no address.
+func explain(body []byte) (string, time.Duration) {
+	var answer struct {
+		Code       int     `json:"code"`
+		Message    string  `json:"message"`
+		RetryAfter float64 `json:"retry_after"`
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return "", 0
+	}
+	wait := httppost.Seconds(answer.RetryAfter)
+	if answer.Code == 0 {
+		return "", wait
+	}
+	if strings.Contains(answer.Message, "/") {
+		return fmt.Sprintf("code %d", answer.Code), wait
+	}
+	return fmt.Sprintf("code %d, %s", answer.Code, clip.Line(answer.Message, 200, nil)), wait
+}

@@ -1,0 +1,120 @@
+package httppost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/sidearmor/sidearmor/outputs"
+)
+
+// maxWait bounds what a service can ask for, so that a wrong header does not
+// silence an output for a day.
+const maxWait = time.Hour
+
+// Judge says what a status means: ok for 2xx, else the class of the failure.
+//
+// A redirect is not followed, and counts as Transient: it says that the
+// address is wrong or that something stands in between, not that the events
+// are, so they are kept until it has been put right.
+func Judge(status int) (class outputs.Class, ok bool) {
+	switch {
+	case status >= 200 && status <= 299:
+		return outputs.Transient, true
+	case status == http.StatusTooManyRequests:
+		return outputs.RateLimited, false
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
+		return outputs.Transient, false
+	case status >= 400 && status <= 499:
+		return outputs.Permanent, false
+	}
+	return outputs.Transient, false
+}
+
+// RetryAfter reads the Retry-After header: seconds, whole or not (Discord), or
+// a date (RFC 9110 10.2.3). 0 when there is none that can be used; at most an
+// hour.
+func RetryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if value == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil {
+		return Seconds(seconds)
+	}
+	if when, err := http.ParseTime(value); err == nil {
+		return min(max(when.Sub(now), 0), maxWait)
+	}
+	return 0
+}
+
+// Seconds turns a service's number of seconds into a wait: 0 when it is not a
+// positive number, at most an hour.
+func Seconds(s float64) time.Duration {
+	switch {
+	case math.IsNaN(s), s <= 0:
+		return 0
+	case s >= maxWait.Seconds():
+		return maxWait
+	}
+	return time.Duration(s * float64(time.Second))
+}
+
+var address = regexp.MustCompile(`(?i)\bhttps?://[^\s"'<>]*`)
+
+// Redact gives an error with the text of err without any address, since the
+// address of a webhook is its credential. Only context errors can be found in
+// its chain: the *url.Error in the original would print the address again.
+func Redact(err error) error {
+	text := err.Error()
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		text = ue.Err.Error()
+	}
+	return &redacted{text: address.ReplaceAllString(text, "(address)"), cause: contextError(err)}
+}
+
+type redacted struct {
+	text  string
+	cause error
+}
+
+func (r *redacted) Error() string { return r.text }
+func (r *redacted) Unwrap() error { return r.cause }
+
+func contextError(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// CheckURL says whether raw can be posted to. name is what the user called it;
+// the error does not repeat the value, which is a credential.
+func CheckURL(name, raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("%s: not an http or https address", name)
+	}
+	return nil
+}
+
+// quietProxy keeps the address of a broken proxy setting, which may hold a
+// password, out of the error.
+func quietProxy(proxy func(*url.URL) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(req *http.Request) (*url.URL, error) {
+		u, err := proxy(req.URL)
+		if err != nil {
+			return nil, errors.New("the proxy address in HTTP_PROXY or HTTPS_PROXY is not valid")
+		}
+		return u, nil
+	}
+}

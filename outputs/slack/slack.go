@@ -1,0 +1,148 @@
+// Package slack delivers events to a Slack incoming webhook: Falco events in
+// FalcoSidekick's form, KubeArmor events in a layout of their own. It does not
+// retry, and knows nothing of Slack's Web API.
+package slack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"text/template"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
+	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/secret"
+)
+
+// Defaults. FalcoSidekick's are its own name, repository and picture; a message
+// of this program must not claim to be from that one. Without an icon Slack
+// shows the one of the webhook.
+const (
+	defaultUsername = "SideArmor"
+	defaultFooter   = "https://github.com/sidearmor/sidearmor"
+)
+
+// Kind is the slack output.
+func Kind() outputs.Kind {
+	return outputs.Kind{
+		Name:    "slack",
+		Block:   "slack",
+		Enabler: "webhookurl",
+		Logs:    false,
+		Settings: []outputs.Setting{
+			{Key: "webhookurl", Secret: true, Usage: "address of the Slack incoming webhook; turns the output on"},
+			{Key: "channel", Usage: "channel to post to instead of the webhook's own (old webhooks only)"},
+			{Key: "footer", Default: defaultFooter, Usage: "text below each message"},
+			{Key: "icon", Usage: "address of a picture to show instead of the webhook's own"},
+			{Key: "username", Default: defaultUsername, Usage: "name to post under"},
+			{Key: "outputformat", Default: formatAll, Usage: "what a message has: all, text or fields"},
+			{Key: "messageformat", Usage: "Go template over a Falco event, shown above its message: .Output .Priority .Rule .Time .Source .Tags .Hostname .UUID, index .OutputFields \"key\""},
+		},
+		// One message for each event: Slack takes about one a second, and a
+		// reader one at a time.
+		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second},
+		New:    newOutput,
+	}
+}
+
+// Values of outputformat.
+const (
+	formatAll    = "all"
+	formatText   = "text"
+	formatFields = "fields"
+)
+
+// style is how messages look; the zero value is not useful.
+type style struct {
+	channel, footer, icon, username string
+	format                          string
+	template                        *template.Template // nil when there is none
+}
+
+type output struct {
+	style
+	url    secret.String
+	client *httppost.Client
+}
+
+func newOutput(v outputs.Values) (outputs.Output, error) {
+	if err := httppost.CheckURL(v.Name("webhookurl"), v.String("webhookurl")); err != nil {
+		return nil, err
+	}
+	s := style{
+		channel:  v.String("channel"),
+		footer:   v.String("footer"),
+		icon:     v.String("icon"),
+		username: v.String("username"),
+		format:   v.String("outputformat"),
+	}
+	switch s.format {
+	case formatAll, formatText, formatFields:
+	default:
+		return nil, fmt.Errorf("%s: %q is none of all, text, fields", v.Name("outputformat"), s.format)
+	}
+	if text := v.String("messageformat"); text != "" {
+		t, err := parseTemplate(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Name("messageformat"), err)
+		}
+		s.template = t
+	}
+	url := secret.New(v.String("webhookurl"))
+	return &output{
+		style:  s,
+		url:    url,
+		client: httppost.New(httppost.Options{Service: "slack", URL: url, Explain: explain}),
+	}, nil
+}
+
+// Deliver implements outputs.Output.
+func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
+	return httppost.Each(ctx, batch, o.post)
+}
+
+// post sends a Falco event as the bytes that FalcoSidekick would send, which
+// the library's types cannot express, and a KubeArmor event by the library.
+func (o *output) post(ctx context.Context, e *schema.Event) error {
+	if e.Kind == schema.KindFalco {
+		body, err := o.falcoBody(e.Falco)
+		if err != nil {
+			return &outputs.Error{Class: outputs.Permanent, Err: err}
+		}
+		return o.client.Send(ctx, body)
+	}
+	message := o.message(e)
+	return o.client.Do(func(client *http.Client) error {
+		return slack.PostWebhookCustomHTTPContext(ctx, o.url.Reveal(), client, message)
+	})
+}
+
+func (s *style) falcoBody(f *schema.FalcoEvent) ([]byte, error) {
+	if f == nil {
+		return nil, errors.New("a Falco event without content")
+	}
+	body, err := json.Marshal(s.falcoMessage(f))
+	if err != nil {
+		return nil, fmt.Errorf("encode Slack message: %w", err)
+	}
+	return append(body, '\n'), nil
+}
+
+// reason is the form of Slack's own reasons: no_service, invalid_blocks.
+var reason = regexp.MustCompile(`^[a-z]+(_[a-z]+)+$`)
+
+// explain takes over a reason only where it has that form, since a proxy's
+// error page may repeat the address.
+func explain(body []byte) (string, time.Duration) {
+	if len(body) > 64 || !reason.Match(body) {
+		return "", 0
+	}
+	return string(body), 0
+}

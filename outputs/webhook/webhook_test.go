@@ -1,0 +1,117 @@
+package webhook_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/sidearmor/sidearmor/outputs/outputtest"
+	"github.com/sidearmor/sidearmor/outputs/webhook"
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+func TestConformance(t *testing.T) {
+	outputtest.Run(t, outputtest.Spec{
+		Kind: webhook.Kind(),
+		Settings: func(_ testing.TB, base string) outputtest.Settings {
+			return outputtest.Settings{
+				"address":       base + "/in/" + outputtest.Canary,
+				"customheaders": "Authorization: Bearer " + outputtest.Canary + ",X-Token:" + outputtest.Canary,
+			}
+		},
+		Check: func(t testing.TB, r *http.Request, body []byte) {
+			if r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" ||
+				r.Header.Get("Authorization") != "Bearer "+outputtest.Canary || r.Header.Get("User-Agent") != "sidearmor" {
+				t.Errorf("%s with %v", r.Method, r.Header)
+			}
+			if !json.Valid(body) {
+				t.Errorf("not JSON: %.300s", body)
+			}
+		},
+	})
+}
+
+// received is what arrives for an event.
+func received(t *testing.T, e schema.Event, settings outputtest.Settings) (*http.Request, []byte) {
+	t.Helper()
+	var req *http.Request
+	var body []byte
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		req = r
+		body, _ = io.ReadAll(r.Body)
+	}))
+	defer srv.Close()
+	all := outputtest.Settings{"address": srv.URL + "/in"}
+	for k, v := range settings {
+		all[k] = v
+	}
+	o := outputtest.New(t, webhook.Kind(), all)
+	if err := o.Deliver(t.Context(), []schema.Event{e}); err != nil {
+		t.Fatal(err)
+	}
+	return req, body
+}
+
+func TestGolden(t *testing.T) {
+	for _, c := range outputtest.Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			_, body := received(t, c.Event, nil)
+			outputtest.GoldenJSON(t, c.Name+".json", body)
+		})
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	for name, tt := range map[string]struct {
+		value  string
+		want   map[string]string
+		method string
+	}{
+		"variable":   {"A:1, B : x:y:z ,", map[string]string{"A": "1", "B": "x:y:z"}, "POST"},
+		"mapping":    {"A:1,2\nContent-Type:application/cloudevents+json\n", map[string]string{"A": "1,2", "Content-Type": "application/cloudevents+json"}, "PUT"},
+		"only entry": {"A:1,B:2\n", map[string]string{"A": "1,B:2"}, "put"},
+		"none":       {"", map[string]string{"Content-Type": "application/json"}, "post"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req, _ := received(t, outputtest.Log(), outputtest.Settings{"customheaders": tt.value, "method": tt.method})
+			for h, want := range tt.want {
+				if got := strings.Join(req.Header.Values(h), "|"); got != want {
+					t.Errorf("%s: got %q, want %q", h, got, want)
+				}
+			}
+			if req.Method != strings.ToUpper(tt.method) {
+				t.Errorf("method %s", req.Method)
+			}
+		})
+	}
+	req, _ := received(t, outputtest.Log(), outputtest.Settings{"customheaders": "host:alerts.example"})
+	if req.Host != "alerts.example" {
+		t.Errorf("host %s", req.Host)
+	}
+}
+
+func TestRefusedSettings(t *testing.T) {
+	const good = "https://example.com/" + outputtest.Canary
+	for name, tt := range map[string]struct {
+		settings outputtest.Settings
+		want     string
+	}{
+		"address":      {outputtest.Settings{"address": "//" + outputtest.Canary}, "WEBHOOK_ADDRESS"},
+		"method":       {outputtest.Settings{"address": good, "method": "GET"}, "WEBHOOK_METHOD"},
+		"no colon":     {outputtest.Settings{"address": good, "customheaders": "A:1," + outputtest.Canary}, "WEBHOOK_CUSTOMHEADERS: header 2"},
+		"header name":  {outputtest.Settings{"address": good, "customheaders": "a b:" + outputtest.Canary}, "WEBHOOK_CUSTOMHEADERS: header 1"},
+		"header value": {outputtest.Settings{"address": good, "customheaders": "a:\x00" + outputtest.Canary}, "WEBHOOK_CUSTOMHEADERS: header 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := webhook.Kind()
+			_, err := k.New(outputtest.Values(t, k, tt.settings))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error that names %s", err, tt.want)
+			}
+			outputtest.NoSecret(t, err)
+		})
+	}
+}
