@@ -1,0 +1,219 @@
+// Package config turns the tracer's command line and environment into one
+// checked Config. It opens no file and starts nothing.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// Command is what the tracer was asked to do.
+type Command string
+
+// The commands.
+const (
+	Run     Command = "run"     // run a workload under the tracer
+	Install Command = "install" // copy the tracer's own file into a directory
+	Version Command = "version" // print the version
+	Help    Command = "help"    // print Config.Text
+)
+
+// Values of Config.Engine.
+const (
+	EngineAuto   = "auto"
+	EngineNotify = "notify"
+	EnginePtrace = "ptrace"
+)
+
+// Values of Config.Format.
+const (
+	FormatKubeArmor = "kubearmor"
+	FormatFalco     = "falco"
+)
+
+// Values of the postures (KubeArmor's defaultFilePosture and its siblings).
+const (
+	PostureAudit = "audit"
+	PostureBlock = "block"
+	PostureAllow = "allow"
+)
+
+// Config is everything the tracer was told. Only the fields of its Command are
+// set, and those are valid.
+type Config struct {
+	Command Command
+
+	Argv []string // run: the workload and its arguments, at least one
+	Dir  string   // install: the target directory
+	Text string   // help: what to print on standard output
+
+	SidekickURL  URL           // where events go; URL.IsZero means nowhere
+	Policies     string        // policy file or directory; "" for none
+	Visibility   Visibility    // what is reported as logs
+	Posture      Posture       // what happens to accesses that an allow-list does not name
+	Format       string        // FormatKubeArmor or FormatFalco
+	Engine       string        // EngineAuto, EngineNotify or EnginePtrace
+	Log          Log           // the tracer's own log
+	BufferBytes  int           // bound on the events kept in memory while they cannot be sent
+	FlushTimeout time.Duration // how long the end may wait for the last events to be sent; 0 is not at all
+
+	// Identity holds what the identity flags said, each as the environment
+	// variable ("POD_NAME=web-1") that it stands in for. Put before the
+	// environment, where the first one counts, it makes a flag win.
+	Identity []string
+}
+
+// Visibility says which classes of actions are reported when no policy
+// matches. It does not switch policies off.
+type Visibility struct{ Process, File, Network bool }
+
+// Posture is the default posture of each class: PostureAudit, PostureBlock or
+// PostureAllow. Processes use that of files, as in KubeArmor.
+type Posture struct{ File, Network, Capabilities string }
+
+// Log says where the tracer's own log goes. The workload's standard error is
+// written to only if the log was asked for without naming a file.
+type Log struct {
+	Enabled bool
+	File    string // "" is standard error
+	Level   slog.Level
+}
+
+// UsageError is a command line or an environment that makes no sense. The
+// program prints it with its hint on standard error and exits with 2.
+type UsageError struct {
+	Hint string // which help to read
+	Err  error
+}
+
+func (e *UsageError) Error() string { return fmt.Sprintf("%v (%s)", e.Err, e.Hint) }
+
+// Unwrap gives the cause.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Parse reads the command line, without the program's name, and the
+// environment ("NAME=value"). A flag wins over its variable. Every error is a
+// *UsageError that names the flag or the variable, and holds no secret.
+func Parse(args, environ []string) (Config, error) {
+	if len(args) == 0 {
+		return Config{}, &UsageError{Hint: hint(""), Err: errors.New("no command given")}
+	}
+	name, rest := args[0], args[1:]
+	var c Config
+	var err error
+	switch name {
+	case string(Run):
+		c, err = parseRun(rest, environ)
+	case string(Install):
+		c, err = parseInstall(rest)
+	case string(Version), "--version":
+		c, err = Config{Command: Version}, noMore(rest)
+	case string(Help), "--help", "-h":
+		c, err = parseHelp(rest)
+	default:
+		name, err = "", fmt.Errorf("unknown command %q", name)
+	}
+	if err != nil {
+		return Config{}, &UsageError{Hint: hint(name), Err: err}
+	}
+	return c, nil
+}
+
+func hint(command string) string {
+	switch Command(command) {
+	case Run, Install:
+		return fmt.Sprintf("see \"tracer help %s\"", command)
+	}
+	return "see \"tracer help\""
+}
+
+func noMore(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+func parseInstall(args []string) (Config, error) {
+	if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
+		return Config{Command: Help, Text: installHelp}, nil
+	}
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	} else if len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		return Config{}, fmt.Errorf("install: unknown flag %q", args[0])
+	}
+	if len(args) == 0 || args[0] == "" {
+		return Config{}, errors.New("install: no directory given")
+	}
+	return Config{Command: Install, Dir: args[0]}, noMore(args[1:])
+}
+
+func parseHelp(args []string) (Config, error) {
+	text := mainHelp
+	if len(args) > 0 {
+		switch args[0] {
+		case string(Run):
+			text = runHelp()
+		case string(Install):
+			text = installHelp
+		default:
+			return Config{}, fmt.Errorf("help: unknown topic %q", args[0])
+		}
+		args = args[1:]
+	}
+	return Config{Command: Help, Text: text}, noMore(args)
+}
+
+// parseRun reads the flags up to the workload's own command line, which begins
+// after "--" or at the first argument that is no flag.
+func parseRun(args, environ []string) (Config, error) {
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	flags.SetInterspersed(false)
+	flags.Usage = func() {} // it would print by itself
+	flags.SetNormalizeFunc(kubeArmorFlags)
+	given := map[string]*string{}
+	all := settings()
+	for _, s := range all {
+		given[s.flag] = flags.String(s.flag, s.value, s.usage)
+	}
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return Config{Command: Help, Text: runHelp()}, nil
+		}
+		return Config{}, fmt.Errorf("run: %w", err)
+	}
+	if err := unknownVariables(environ); err != nil {
+		return Config{}, err
+	}
+	c := Config{Command: Run, Argv: flags.Args()}
+	env := lookup(environ)
+	for _, s := range all {
+		if err := s.apply(&c, flags.Changed(s.flag), *given[s.flag], env); err != nil {
+			return Config{}, err
+		}
+	}
+	if len(c.Argv) == 0 || c.Argv[0] == "" {
+		return Config{}, errors.New("run: no command given after \"--\"")
+	}
+	return c, nil
+}
+
+// kubeArmorFlags lets KubeArmor's spelling of a flag stand for ours.
+func kubeArmorFlags(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	switch name {
+	case "defaultFilePosture":
+		name = "default-file-posture"
+	case "defaultNetworkPosture":
+		name = "default-network-posture"
+	case "defaultCapabilitiesPosture":
+		name = "default-capabilities-posture"
+	}
+	return pflag.NormalizedName(name)
+}

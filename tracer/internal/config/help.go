@@ -1,0 +1,53 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+)
+
+const mainHelp = `tracer starts a workload, watches what it executes, opens and connects to,
+allows or denies it by KubeArmor policies, and reports it.
+
+Usage:
+  tracer run [flags] -- CMD [ARGS...]   run CMD under the tracer
+  tracer install DIR                    copy this program to DIR/tracer
+  tracer version                        print the version
+  tracer help [run|install]             print help
+`
+
+const installHelp = `tracer install copies this program, one file that needs no other, to DIR/tracer.
+
+Usage:
+  tracer install DIR
+`
+
+const runIntro = `tracer run starts CMD and becomes invisible to it: same input, output, terminal
+and exit status. Nothing is written to its standard output or error unless
+log-level is given without log-file.
+
+Usage:
+  tracer run [flags] -- CMD [ARGS...]
+
+Every flag has a variable that stands in for it; the flag wins. KubeArmor's
+spelling of the posture flags (defaultFilePosture, ...) is taken too. A variable
+that begins with TRACER_ and is not listed here is an error.
+
+`
+
+// runHelp is the help of "tracer run": the table of settings as users see it.
+func runHelp() string {
+	var b strings.Builder
+	b.WriteString(runIntro)
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FLAG\tVARIABLE\tDEFAULT\tMEANING")
+	for _, s := range settings() {
+		value := s.value
+		if value == "" {
+			value = "-"
+		}
+		fmt.Fprintf(w, "--%s\t%s\t%s\t%s\n", s.flag, s.variable, value, s.usage)
+	}
+	_ = w.Flush() // a strings.Builder takes everything
+	return b.String()
+}

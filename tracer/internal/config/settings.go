@@ -1,0 +1,173 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of the numeric settings.
+const (
+	MinBufferBytes  = 64 << 10 // below it not even a few large events fit
+	MaxBufferBytes  = 1 << 30
+	MaxFlushTimeout = time.Minute // ECS on Fargate kills at 120 s at the latest
+)
+
+// setting is one flag of "tracer run" and the variable that stands for it.
+type setting struct {
+	flag     string
+	variable string
+	value    string // default, in the form the user would write
+	usage    string
+
+	set func(c *Config, value string, given bool) error
+	// identity settings have no set: their variables are read by package
+	// identity, where other sources of the same fact are weighed.
+}
+
+// settings is the one table of what "tracer run" can be told. Variables that
+// only make sense to KubeArmor carry KubeArmor's name; those whose plain name
+// could be the workload's own (LOG_LEVEL) begin with TRACER_.
+func settings() []setting {
+	return append([]setting{
+		{"sidekick-url", "SIDEKICK_URL", "http://localhost:2801/", "where events are posted; empty for nowhere", setURL},
+		{"policies", "TRACER_POLICIES", "", "policy file, or directory of *.yaml, *.yml and *.json; empty for none", setPolicies},
+		{"visibility", "TRACER_VISIBILITY", "process,file,network", "what is logged when no policy matches: process, file, network, or none", setVisibility},
+		{"default-file-posture", "DEFAULTFILEPOSTURE", PostureAudit, "what an allow-list does to files and processes that it does not name: audit, block or allow", setPosture(func(p *Posture) *string { return &p.File })},
+		{"default-network-posture", "DEFAULTNETWORKPOSTURE", PostureAudit, "the same for network rules", setPosture(func(p *Posture) *string { return &p.Network })},
+		{"default-capabilities-posture", "DEFAULTCAPABILITIESPOSTURE", PostureAudit, "the same for capability rules", setPosture(func(p *Posture) *string { return &p.Capabilities })},
+		{"format", "TRACER_FORMAT", FormatKubeArmor, "what is posted: kubearmor (batches, for sidekick) or falco (single events, for FalcoSidekick)", setFormat},
+		{"engine", "TRACER_ENGINE", EngineAuto, "how system calls are held: auto, notify or ptrace", setEngine},
+		{"log-file", "TRACER_LOG_FILE", "", "file for the tracer's own log; empty for standard error if log-level is given, else for none", setLogFile},
+		{"log-level", "TRACER_LOG_LEVEL", "info", "the tracer's own log: debug, info, warn or error", setLogLevel},
+		{"buffer-bytes", "TRACER_BUFFER_BYTES", "16777216", "memory for events that cannot be sent yet, in bytes", setBufferBytes},
+		{"flush-timeout", "TRACER_FLUSH_TIMEOUT", "2s", "how long the end may wait for the last events to be sent", setFlushTimeout},
+	}, identitySettings()...)
+}
+
+func identitySettings() []setting {
+	return []setting{
+		{"cluster", "CLUSTER_NAME", "", "name of the cluster", nil},
+		{"node", "NODE_NAME", "", "name of the node", nil},
+		{"namespace", "POD_NAMESPACE", "", "namespace of the pod (NAMESPACE is read too)", nil},
+		{"pod", "POD_NAME", "", "name of the pod", nil},
+		{"container", "CONTAINER_NAME", "", "name of the container", nil},
+		{"image", "CONTAINER_IMAGE", "", "image of the container", nil},
+		{"labels", "POD_LABELS", "", "labels of the pod, as key=value,key=value", nil},
+		{"labels-file", "LABELS_FILE", "", "labels of the pod as a downward API file", nil},
+		{"owner-kind", "OWNER_KIND", "", "kind of the object that owns the pod, e.g. Deployment", nil},
+		{"owner-name", "OWNER_NAME", "", "name of that object", nil},
+	}
+}
+
+// apply takes the flag if it was given, else the variable, else the default.
+func (s setting) apply(c *Config, changed bool, value string, env map[string]string) error {
+	if s.set == nil {
+		if changed {
+			c.Identity = append(c.Identity, s.variable+"="+value)
+		}
+		return nil
+	}
+	name, given := "--"+s.flag, changed
+	if !changed {
+		if v, ok := env[s.variable]; ok {
+			name, value, given = s.variable, v, true
+		}
+	}
+	if err := s.set(c, value, given); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+func setURL(c *Config, value string, given bool) (err error) {
+	c.SidekickURL, err = ParseURL(value, given)
+	return err
+}
+
+func setPolicies(c *Config, value string, _ bool) error {
+	c.Policies = value
+	return nil
+}
+
+func setVisibility(c *Config, value string, _ bool) error {
+	c.Visibility = Visibility{}
+	if value == "none" {
+		return nil
+	}
+	for part := range strings.SplitSeq(value, ",") {
+		switch strings.TrimSpace(part) {
+		case "process":
+			c.Visibility.Process = true
+		case "file":
+			c.Visibility.File = true
+		case "network":
+			c.Visibility.Network = true
+		default:
+			return fmt.Errorf("%q: use process, file and network, separated by commas, or none", part)
+		}
+	}
+	return nil
+}
+
+func setPosture(field func(*Posture) *string) func(*Config, string, bool) error {
+	return func(c *Config, value string, _ bool) error {
+		return oneOf(field(&c.Posture), strings.ToLower(value), PostureAudit, PostureBlock, PostureAllow)
+	}
+}
+
+func setFormat(c *Config, value string, _ bool) error {
+	return oneOf(&c.Format, value, FormatKubeArmor, FormatFalco)
+}
+
+func setEngine(c *Config, value string, _ bool) error {
+	return oneOf(&c.Engine, value, EngineAuto, EngineNotify, EnginePtrace)
+}
+
+func oneOf(field *string, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			*field = a
+			return nil
+		}
+	}
+	last := len(allowed) - 1
+	return fmt.Errorf("%q: use %s or %s", value, strings.Join(allowed[:last], ", "), allowed[last])
+}
+
+func setLogFile(c *Config, value string, _ bool) error {
+	c.Log.File = value
+	c.Log.Enabled = c.Log.Enabled || value != ""
+	return nil
+}
+
+func setLogLevel(c *Config, value string, given bool) error {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[strings.ToLower(value)]
+	if !ok {
+		return fmt.Errorf("%q: use debug, info, warn or error", value)
+	}
+	c.Log.Level = level
+	c.Log.Enabled = c.Log.Enabled || given
+	return nil
+}
+
+func setBufferBytes(c *Config, value string, _ bool) error {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < MinBufferBytes || n > MaxBufferBytes {
+		return fmt.Errorf("%q: use a number of bytes from %d to %d", value, MinBufferBytes, MaxBufferBytes)
+	}
+	c.BufferBytes = n
+	return nil
+}
+
+func setFlushTimeout(c *Config, value string, _ bool) error {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 || d > MaxFlushTimeout {
+		return fmt.Errorf("%q: use a duration from 0s to %s, e.g. 2s", value, MaxFlushTimeout)
+	}
+	c.FlushTimeout = d
+	return nil
+}

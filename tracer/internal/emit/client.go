@@ -1,0 +1,217 @@
+package emit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	requestTimeout = 10 * time.Second
+	maxAnswer      = 1 << 20          // bytes read of an answer: a thousand verdicts are far less
+	maxRetryAfter  = 30 * time.Second // longer waits would outlive the buffer
+)
+
+// fate is what an answer means for a batch.
+type fate int
+
+const (
+	taken   fate = iota
+	refusal      // as it is, it will never be taken
+	retry
+)
+
+// answer is what became of one request.
+type answer struct {
+	fate     fate
+	known    bool           // it speaks like a sidekick, not like a stranger at its port
+	rejected map[int]string // taken: items that were not, and why
+	item     int            // refusal: the item that is the cause, -1 if unknown
+	after    time.Duration  // retry: not before
+	err      error          // refusal, retry; holds no secret
+}
+
+type client struct {
+	http        *http.Client
+	url         string
+	contentType string
+}
+
+func newClient(u *url.URL, o Options) *client {
+	c := &client{url: u.String(), contentType: "application/x-ndjson", http: &http.Client{
+		Transport: o.Transport,
+		// A redirect would carry the events, and the credentials, elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	if o.Format == Falco {
+		c.contentType = "application/json"
+	}
+	if o.Transport == nil {
+		c.http.Transport = &http.Transport{
+			Proxy:              http.ProxyFromEnvironment, // never for loopback
+			DialContext:        dial,
+			MaxIdleConns:       1,
+			IdleConnTimeout:    90 * time.Second,
+			DisableCompression: true,
+			WriteBufferSize:    64 << 10,
+		}
+	}
+	return c
+}
+
+// dial does not ask a resolver for localhost: the workload may own /etc/hosts,
+// and a scratch image may have none.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 5 * time.Second}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host != "localhost" {
+		return d.DialContext(ctx, network, address)
+	}
+	conn, err := d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+	if err != nil {
+		if conn6, err6 := d.DialContext(ctx, network, net.JoinHostPort("::1", port)); err6 == nil {
+			return conn6, nil
+		}
+	}
+	return conn, err
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+// post sends a batch once.
+func (c *client) post(ctx context.Context, key string, batch []line) answer {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	body := newBody(batch)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, body)
+	if err != nil {
+		return answer{fate: retry, err: errors.New("the address is not usable")}
+	}
+	request.ContentLength = body.left
+	// With the key the transport may itself repeat a request whose kept-alive
+	// connection had been closed meanwhile.
+	request.GetBody = func() (io.ReadCloser, error) { return newBody(batch), nil }
+	request.Header.Set("Content-Type", c.contentType)
+	request.Header.Set("Idempotency-Key", key)
+	request.Header.Set("User-Agent", "sidearmor-tracer")
+	response, err := c.http.Do(request)
+	if err != nil {
+		var withURL *url.Error // its text would repeat the address
+		if errors.As(err, &withURL) {
+			err = withURL.Err
+		}
+		return answer{fate: retry, err: err}
+	}
+	defer response.Body.Close()
+	// What can be read of it is enough: the status has been given.
+	text, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	return judge(response.StatusCode, response.Header, text, len(batch))
+}
+
+// judge reads an answer to a batch of n events.
+func judge(status int, header http.Header, text []byte, n int) answer {
+	switch {
+	case status >= 200 && status <= 299:
+		return answer{fate: taken, known: true, rejected: rejections(text, n)}
+	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity, status == http.StatusRequestEntityTooLarge:
+		return answer{fate: refusal, known: true, item: culprit(text), err: statusError(status, text)}
+	}
+	// Everything else can change without the events changing: overload, a
+	// restart, a missing route, a wrong token.
+	return answer{
+		fate: retry, err: statusError(status, text),
+		known: status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests,
+		after: retryAfter(header.Get("Retry-After"), time.Now()),
+	}
+}
+
+func statusError(status int, text []byte) error {
+	const most = 200
+	s := strings.ToValidUTF8(strings.TrimSpace(string(text[:min(len(text), most)])), "")
+	return fmt.Errorf("status %d: %q", status, s)
+}
+
+// rejections reads the verdicts on the single events of a batch, if there are.
+func rejections(text []byte, n int) map[int]string {
+	var verdicts struct {
+		Results []struct{ Status, Error string }
+	}
+	if json.Unmarshal(text, &verdicts) != nil {
+		return nil
+	}
+	var rejected map[int]string
+	for i, r := range verdicts.Results[:min(n, len(verdicts.Results))] {
+		if r.Status == "rejected" {
+			if rejected == nil {
+				rejected = map[int]string{}
+			}
+			rejected[i] = r.Error
+		}
+	}
+	return rejected
+}
+
+func culprit(text []byte) int {
+	var reason struct{ Item *int }
+	if json.Unmarshal(text, &reason) != nil || reason.Item == nil {
+		return -1
+	}
+	return *reason.Item
+}
+
+// retryAfter reads both forms of the header; nonsense is no wait.
+func retryAfter(value string, now time.Time) time.Duration {
+	var d time.Duration
+	if seconds, err := strconv.Atoi(value); err == nil {
+		d = time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(value); err == nil {
+		d = at.Sub(now)
+	}
+	return max(0, min(d, maxRetryAfter))
+}
+
+// body reads a batch as NDJSON without copying it together first. The transport
+// may read on after the answer has come, so it must not share a buffer either.
+type body struct {
+	rest    []line
+	at      int // in the first of rest; its length is the newline
+	left    int64
+	newline bool
+}
+
+func newBody(batch []line) *body {
+	b := &body{rest: batch}
+	for i := range batch {
+		b.left += int64(len(batch[i].text)) + 1
+	}
+	return b
+}
+
+func (b *body) Read(p []byte) (n int, err error) {
+	if len(b.rest) == 0 {
+		return 0, io.EOF
+	}
+	for n < len(p) && len(b.rest) > 0 {
+		text := b.rest[0].text
+		if b.at < len(text) {
+			copied := copy(p[n:], text[b.at:])
+			n, b.at = n+copied, b.at+copied
+			continue
+		}
+		p[n] = '\n'
+		n++
+		b.rest, b.at = b.rest[1:], 0
+	}
+	return n, nil
+}
+
+// Close is for http.Request.
+func (b *body) Close() error { return nil }

@@ -1,0 +1,217 @@
+package emit
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// sendAll sends until the buffer of a closed emitter is empty, until it has
+// become pointless, or until ctx ends.
+func (e *Emitter) sendAll(ctx context.Context) {
+	for e.gather(ctx) {
+		batch := e.batch()
+		if len(batch) > 0 && !e.deliver(ctx, batch) {
+			return
+		}
+	}
+}
+
+// gather waits until there is something to send, and reports false at the end.
+func (e *Emitter) gather(ctx context.Context) bool {
+	closing := e.closing
+	for ctx.Err() == nil {
+		b := e.buffer.backlog()
+		due, wait := e.due(b)
+		if e.isClosing() {
+			closing = nil
+			if b.lines > 0 || b.lost {
+				return true
+			}
+			if b.pending == 0 {
+				return false
+			}
+			wait = false // for the encoder, which is at work
+		}
+		var timer <-chan time.Time
+		if wait {
+			left := time.Until(due)
+			if left <= 0 {
+				return true
+			}
+			timer = time.After(left)
+		}
+		select {
+		case <-e.encoded:
+		case <-timer:
+		case <-closing:
+		case <-ctx.Done():
+		}
+	}
+	return false
+}
+
+// due says when the next batch must go; ok is false while there is no reason
+// for one.
+func (e *Emitter) due(b backlog) (at time.Time, ok bool) {
+	maxBytes, maxEvents := e.batchLimits()
+	if b.lines >= maxEvents || b.bytes >= maxBytes {
+		return time.Time{}, true
+	}
+	if b.lines > 0 {
+		at, ok = dueAt(b.oldest), true
+	}
+	if b.lost && e.way.up {
+		if report := e.way.reported.Add(reportEvery); !ok || report.Before(at) {
+			at, ok = report, true
+		}
+	}
+	return at, ok
+}
+
+func (e *Emitter) batchLimits() (bytes, events int) {
+	if e.options.Format == Falco {
+		return maxBatchBytes, 1
+	}
+	return maxBatchBytes, maxBatchEvents
+}
+
+// batch takes the next lines, or the report of what was lost. The report goes
+// alone, after a batch has shown that the line is back, or at the very end.
+func (e *Emitter) batch() []line {
+	now := time.Now()
+	b := e.buffer.backlog()
+	last := e.isClosing() && b.lines == 0
+	if b.lost && (last || e.way.up && now.Sub(e.way.reported) >= reportEvery) {
+		e.way.reported = now
+		if report, ok := e.report(now); ok {
+			return []line{report}
+		}
+	}
+	return e.buffer.takeLines(e.batchLimits())
+}
+
+func (e *Emitter) origin() schema.Origin {
+	if e.options.Origin == nil {
+		return schema.Origin{}
+	}
+	return e.options.Origin()
+}
+
+func (e *Emitter) report(now time.Time) (line, bool) {
+	l := e.buffer.takeLoss()
+	ev := l.event(e.origin(), now)
+	e.logger.Warn("events were lost", "alerts", l.count[anAlert], "logs", l.count[aLog], "since", l.since)
+	text, err := e.text(&ev)
+	if err != nil {
+		e.logger.Error("the report of loss cannot be sent", "error", err)
+		return line{}, false
+	}
+	return line{kind: anAlert, report: true, text: text}, true
+}
+
+// deliver sends a batch, in parts where the sidekick refuses the whole. It
+// reports false if it gave up; what is left then stays pending.
+func (e *Emitter) deliver(ctx context.Context, batch []line) bool {
+	for todo := [][]line{batch}; len(todo) > 0; {
+		next := todo[len(todo)-1]
+		a, ok := e.persist(ctx, next)
+		if !ok {
+			return false
+		}
+		todo = todo[:len(todo)-1]
+		if a.fate == taken {
+			e.settle(next, a)
+			continue
+		}
+		for _, part := range e.divide(next, a) {
+			if len(part) > 0 {
+				todo = append(todo, part)
+			}
+		}
+	}
+	return true
+}
+
+// persist posts one batch, under one key, until it is taken or refused.
+func (e *Emitter) persist(ctx context.Context, batch []line) (answer, bool) {
+	key := uuid.NewString()
+	pause := backoff{}
+	for {
+		e.requests.Add(1)
+		a := e.client.post(ctx, key, batch)
+		if a.known {
+			e.answered.Store(true)
+		}
+		if a.fate != retry {
+			e.lineUp()
+			return a, true
+		}
+		if ctx.Err() != nil {
+			return a, false
+		}
+		e.lineDown(a.err)
+		if e.quiet() {
+			pause.top = 10 * time.Second // nobody asked for it: knock softly
+			if e.isClosing() {
+				return a, false
+			}
+		} else {
+			pause.top = 2 * time.Second
+		}
+		if !e.wait(ctx, max(pause.step(), a.after)) {
+			return a, false
+		}
+	}
+}
+
+func (e *Emitter) lineUp() {
+	if e.way.down {
+		e.logger.Info("the sidekick takes events again")
+	}
+	e.way.up, e.way.down = true, false
+}
+
+// lineDown logs the first failure of a row: at the default address that is
+// nothing to warn of.
+func (e *Emitter) lineDown(err error) {
+	if !e.way.down {
+		log := e.logger.Warn
+		if e.quiet() {
+			log = e.logger.Info
+		}
+		log("the sidekick does not take events, they are kept and sent again", "error", err)
+	}
+	e.way.up, e.way.down = false, true
+}
+
+// settle accounts for a batch that was taken, except for items it rejected.
+func (e *Emitter) settle(batch []line, a answer) {
+	for i := range batch {
+		rejection, bad := a.rejected[i]
+		if bad {
+			e.logger.Error("the sidekick refuses an event", "error", rejection)
+		} else if !batch[i].report {
+			e.delivered.Add(1)
+		}
+		e.buffer.settle(&batch[i], !bad, refused)
+	}
+}
+
+// divide drops the item that made the sidekick refuse a batch, if that is
+// known, and gives the rest; else it gives the halves. The later part is first.
+func (e *Emitter) divide(batch []line, a answer) [2][]line {
+	if len(batch) == 1 {
+		a.item = 0
+	}
+	if a.item < 0 || a.item >= len(batch) {
+		half := len(batch) / 2
+		return [2][]line{batch[half:], batch[:half]}
+	}
+	e.logger.Error("the sidekick refuses an event", "error", a.err)
+	e.buffer.settle(&batch[a.item], false, refused)
+	return [2][]line{batch[a.item+1:], batch[:a.item]}
+}

@@ -1,0 +1,61 @@
+package policy
+
+import (
+	"fmt"
+	"testing"
+
+	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+)
+
+// many makes n file rules of all shapes.
+func many(n int) []spolicy.Document {
+	d := spolicy.Document{Name: "many"}
+	for i := range n {
+		switch i % 4 {
+		case 0:
+			d.File = append(d.File, fpath(block, fmt.Sprintf("/opt/app-%d/secret", i)))
+		case 1:
+			d.File = append(d.File, fdir(block, fmt.Sprintf("/usr/share/app-%d/", i), true))
+		case 2:
+			d.File = append(d.File, fdir(audit, "/usr/lib/", true, fmt.Sprintf("/usr/bin/app-%d", i)))
+		default:
+			d.File = append(d.File, fpath(audit, "/etc/passwd", fmt.Sprintf("/usr/bin/app-%d", i)))
+		}
+	}
+	return []spolicy.Document{d}
+}
+
+var benchAccesses = map[string]Access{
+	"miss":      {Operation: File, Path: "/usr/lib/x86_64-linux-gnu/libc.so.6", Source: "/usr/bin/python3"},
+	"missDeep":  {Operation: File, Path: "/usr/lib/python3/dist-packages/requests/packages/urllib3/util/__pycache__/retry.cpython-312.pyc", Source: "/usr/bin/python3"},
+	"blockPath": {Operation: File, Path: "/opt/app-0/secret", Source: "/usr/bin/python3"},
+	"auditFrom": {Operation: File, Path: "/etc/passwd", Source: "/usr/bin/app-3"},
+}
+
+func BenchmarkDecide(b *testing.B) {
+	for _, n := range []int{0, 10, 1000} {
+		r := compile(b, "", many(n)...)
+		for _, name := range []string{"miss", "missDeep", "blockPath", "auditFrom"} {
+			a := benchAccesses[name]
+			b.Run(fmt.Sprintf("rules=%d/%s", n, name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					r.Decide(&a)
+				}
+			})
+		}
+	}
+}
+
+func TestDecideDoesNotAllocate(t *testing.T) {
+	r := compile(t, "", append(many(1000), protocols("net", net(block, "udp", "/bin/x")), processes("proc", ppath(block, "/bin/x", "/bin/y")))...)
+	accesses := []Access{run("/usr/bin/id", "/bin/sh", "/bin/bash"), connect("TCP", "SOCK_STREAM", "/usr/bin/curl")}
+	for _, a := range benchAccesses {
+		accesses = append(accesses, a)
+	}
+	for _, a := range accesses {
+		if n := testing.AllocsPerRun(100, func() { r.Decide(&a) }); n != 0 {
+			t.Errorf("%+v: %v allocations", a, n)
+		}
+	}
+}

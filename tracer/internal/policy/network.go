@@ -1,0 +1,123 @@
+package policy
+
+import "strings"
+
+// token is a word that a network rule can name: a protocol, a socket type, or
+// all. The zero token is none of them.
+type token int
+
+const (
+	none token = iota
+	all
+	tcp
+	udp
+	icmp
+	icmpv6
+	sctp
+	stream
+	dgram
+	raw
+	rdm
+	seqpacket
+	dccp
+	packet
+	tokens
+)
+
+// spell gives the words of policies.
+var spell = [tokens]string{
+	all: "all", tcp: "tcp", udp: "udp", icmp: "icmp", icmpv6: "icmpv6", sctp: "sctp",
+	stream: "stream", dgram: "dgram", raw: "raw", rdm: "rdm", seqpacket: "seqpacket", dccp: "dccp", packet: "packet",
+}
+
+func parseToken(word string, from, to token) token {
+	for t := from; t <= to; t++ {
+		if strings.EqualFold(word, spell[t]) {
+			return t
+		}
+	}
+	return none
+}
+
+// networkRules are the rules about sockets. The ranks are KubeArmor's: type of
+// a source, protocol of a source, type, protocol. KubeArmor expands "all" to
+// all types, so it stands with the types.
+type networkRules struct {
+	class
+	nodes [tokens]node
+}
+
+func (n *networkRules) decide(a *Access) Verdict {
+	if !n.used {
+		return Verdict{}
+	}
+	kind, protocol := socket(a)
+	types := n.at(kind, a)
+	everything := n.at(all, a)
+	protocols := n.at(protocol, a)
+	decided := &hit{}
+	for _, h := range []*hit{
+		{types.from.enforced, everything.from.enforced},
+		{protocols.from.enforced},
+		{types.any.enforced, everything.any.enforced},
+		{protocols.any.enforced},
+	} {
+		if !h.empty() {
+			decided = h
+			break
+		}
+	}
+	var audit *rule
+	for _, p := range [...]place{types, everything, protocols} {
+		audit = first(audit, p.any.audits, a)
+		audit = first(audit, p.from.audits, a)
+	}
+	return n.conclude(decided, audit, a)
+}
+
+// place is the rules of one token that an access may meet.
+type place struct{ any, from bucket }
+
+func (n *networkRules) at(t token, a *Access) place {
+	if t == none {
+		return place{}
+	}
+	p := place{any: n.nodes[t].any}
+	if b := n.nodes[t].from[a.Source]; b != nil {
+		p.from = *b
+	}
+	return p
+}
+
+// socket reads the type and the protocol of an access, and completes one by
+// the other where only one is told: protocol 0 (HOPOPT) of a stream socket is
+// TCP, as in KubeArmor. A Unix or netlink socket has a type and no protocol, so
+// that "tcp" is not about it, other than in KubeArmor, which ignores the family.
+func socket(a *Access) (kind, protocol token) {
+	word, _, _ := strings.Cut(a.SockType, "|")
+	kind = parseToken(withoutPrefix(word, "SOCK_"), stream, packet)
+	protocol = parseToken(a.Protocol, tcp, sctp)
+	switch {
+	case protocol == tcp && kind == none:
+		kind = stream
+	case protocol == udp && kind == none:
+		kind = dgram
+	case protocol != none:
+	case strings.EqualFold(a.Protocol, "IPV6-ICMP"):
+		protocol = icmpv6
+	case strings.EqualFold(a.Protocol, "HOPOPT") && kind == stream:
+		protocol = tcp
+	case strings.EqualFold(a.Protocol, "HOPOPT") && kind == dgram:
+		protocol = udp
+	case kind == none: // RAW, UNIX-STREAM
+		kind = parseToken(withoutPrefix(a.Protocol, "UNIX-"), stream, packet)
+	}
+	return kind, protocol
+}
+
+func withoutPrefix(word, prefix string) string {
+	if len(word) > len(prefix) && strings.EqualFold(word[:len(prefix)], prefix) {
+		return word[len(prefix):]
+	}
+	return word
+}

@@ -1,0 +1,137 @@
+// Package policy decides about accesses: it compiles policy documents into
+// immutable rules and answers, for one access at a time, whether it is denied
+// and which alert is due. It does no I/O, reads no clock and resolves no path.
+//
+// Rules mean what they mean under KubeArmor's BPF-LSM enforcer, with these
+// choices where its engines differ from each other:
+//
+//   - Rules of the same key (same target, same source): Block wins over Allow.
+//     BPF-LSM lets the one written last win, which depends on the order in which
+//     policies arrive; AppArmor denies, and so do we.
+//   - A write that an Allow rule with readOnly covers is denied, when the file is
+//     opened, as under AppArmor; BPF-LSM denies the write(2) that follows.
+//   - A process rule's fromSource is compared with both the program that calls
+//     exec and its parent, as KubeArmor's alert matcher does; BPF-LSM compares
+//     the parent only, which misses "sh -c CMD" where the shell execs directly.
+//   - An Audit rule alerts even if a Block rule that did not deny this access
+//     stands before it; KubeArmor's matcher stops at that Block rule.
+//   - Network rules that name an Internet protocol are about Internet sockets;
+//     KubeArmor takes any stream socket, a Unix one too, for "tcp".
+//   - A directory written without its final slash is still a directory.
+package policy
+
+// Operation is a class of accesses.
+type Operation int
+
+// The operations.
+const (
+	Process Operation = iota
+	File
+	Network
+)
+
+func (op Operation) String() string {
+	switch op {
+	case Process:
+		return "Process"
+	case File:
+		return "File"
+	case Network:
+		return "Network"
+	}
+	return "Unknown"
+}
+
+// Access is one thing that the workload is about to do.
+type Access struct {
+	Operation    Operation
+	Path         string   // resolved; for Process the new program
+	Source       string   // program of the acting process; for Process the one that calls exec
+	ParentSource string   // program of its parent
+	Args         []string // Process: argv without argv[0]
+	Write        bool     // File: opened for writing, created or truncated
+	Create       bool     // File: made by this access
+	Owner        bool     // the acting process owns the file; of a new file, its directory
+	Protocol     string   // Network: TCP, UDP, ICMP, RAW …; "" for families without any
+	SockType     string   // Network: SOCK_STREAM …; flags after "|" are ignored
+	HasTTY       bool
+}
+
+// Verdict is the answer to an Access. The zero Verdict lets it pass unseen.
+type Verdict struct {
+	Deny       bool
+	Alert      bool   // an alert is due, with the fields below
+	Action     string // "Block" or "Audit"
+	PolicyName string // "DefaultPosture" when an allow-list did not name the access
+	Severity   string // "1" to "10", or ""
+	Tags       []string
+	Message    string
+}
+
+// Posture says what happens to an access that no rule names while Allow rules
+// for its class exist: "audit" (or ""), "block" or "allow". Process uses File.
+type Posture struct{ File, Network, Capabilities string }
+
+// Values of Posture.
+const (
+	PostureAudit = "audit"
+	PostureBlock = "block"
+	PostureAllow = "allow"
+)
+
+// Note says that a part of a policy is valid and not enforced.
+type Note struct {
+	Policy  string
+	Section string // process.matchPatterns
+	Why     string
+}
+
+func (n Note) String() string {
+	return "policy " + n.Policy + ": " + n.Section + " is not enforced: " + n.Why
+}
+
+// Rules are compiled policies. They never change and may be shared.
+type Rules struct {
+	process pathRules
+	file    pathRules
+	network networkRules
+	notes   []Note
+}
+
+// Decide answers one access. It is safe for concurrent use, costs a lookup per
+// component of the path whatever the number of rules, and allocates nothing.
+// The Tags of the verdict belong to the rules.
+func (r *Rules) Decide(a *Access) Verdict {
+	switch a.Operation {
+	case Process:
+		return r.process.decide(a)
+	case File:
+		return r.file.decide(a)
+	case Network:
+		return r.network.decide(a)
+	}
+	return Verdict{}
+}
+
+// Wants says for which classes rules exist, so that accesses of these must be
+// put to Decide.
+func (r *Rules) Wants() (process, file, network bool) {
+	return r.process.used, r.file.used, r.network.used
+}
+
+// CanDeny says whether any access of this class can be denied: if not, the
+// caller needs no race-free answer.
+func (r *Rules) CanDeny(op Operation) bool {
+	switch op {
+	case Process:
+		return r.process.canDeny()
+	case File:
+		return r.file.canDeny()
+	case Network:
+		return r.network.canDeny()
+	}
+	return false
+}
+
+// Notes lists what the policies ask for and these rules do not do.
+func (r *Rules) Notes() []Note { return r.notes }
