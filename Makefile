@@ -1,0 +1,72 @@
+# SideArmor on Debian with Go: `make test` needs nothing else installed by hand.
+GO     ?= go
+BIN    ?= bin
+GOARCH ?= $(shell $(GO) env GOHOSTARCH)
+
+# The tracer is cgo (libseccomp) and must run in scratch and musl images, so its
+# libc is linked in; netgo and osusergo keep glibc's resolver, which would dlopen, out.
+STATIC_TAGS := netgo,osusergo
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+
+DEBS       := gcc libc6-dev pkg-config libseccomp-dev curl python3 procps runc busybox-static
+DEBS_ARM64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libseccomp-dev:arm64
+
+# Tools are kept by version: a new version is a new path, so it is built once.
+TOOLS         := $(CURDIR)/bin/tools
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-v2.15.0
+GOTESTSUM     := $(TOOLS)/gotestsum-v1.13.0
+
+.PHONY: all build build-arm64 deps deps-arm64 test lint fmt demo bench generate images clean
+all: build
+
+build: deps
+	CGO_ENABLED=1 GOARCH=$(GOARCH) $(GO) build -tags $(STATIC_TAGS) -trimpath -buildvcs=false \
+		-ldflags "-linkmode external -extldflags -static $(LDFLAGS)" -o $(BIN)/tracer ./tracer
+	CGO_ENABLED=0 GOARCH=$(GOARCH) $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o $(BIN)/sidekick ./sidekick
+
+build-arm64: deps-arm64
+	CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
+		$(MAKE) build GOARCH=arm64 BIN=$(BIN)/arm64
+
+deps:
+	@.ci/deps $(DEBS)
+
+deps-arm64: deps
+	@.ci/deps --arch arm64 $(DEBS_ARM64)
+
+test: build $(GOTESTSUM)/gotestsum
+	CGO_ENABLED=1 $(GOTESTSUM)/gotestsum --format pkgname -- -race $(TESTFLAGS) ./...
+
+# golangci-lint carries gofumpt, go vet and staticcheck at versions that fit
+# together; .golangci.yml turns them on.
+lint: deps $(GOLANGCI_LINT)/golangci-lint
+	$(GOLANGCI_LINT)/golangci-lint run ./...
+
+fmt: $(GOLANGCI_LINT)/golangci-lint
+	$(GOLANGCI_LINT)/golangci-lint fmt
+
+demo: build
+	examples/demo/demo.sh $(BIN)
+
+bench: build
+	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
+
+generate:
+	$(GO) generate ./...
+
+# Container images, with whichever of the builders there is.
+IMAGE_BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(shell command -v $(b))))
+images: build
+	$(if $(IMAGE_BUILDER),,$(error images: none of docker, podman, buildah is installed))
+	$(IMAGE_BUILDER) build -t sidearmor/tracer -f deploy/images/tracer/Containerfile .
+	$(IMAGE_BUILDER) build -t sidearmor/sidekick -f deploy/images/sidekick/Containerfile .
+
+$(GOLANGCI_LINT)/golangci-lint:
+	CGO_ENABLED=0 GOBIN=$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/$(subst -v,@v,$(notdir $(@D)))
+
+$(GOTESTSUM)/gotestsum:
+	CGO_ENABLED=0 GOBIN=$(@D) $(GO) install gotest.tools/$(subst -v,@v,$(notdir $(@D)))
+
+clean:
+	rm -rf $(BIN)/tracer $(BIN)/sidekick $(BIN)/arm64

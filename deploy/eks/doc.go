@@ -1,0 +1,3 @@
+// Package eks holds the manifest that runs SideArmor on EKS Fargate. It talks to
+// no cluster.
+package eks

@@ -1,0 +1,212 @@
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sidearmor/sidearmor/"
+
+// rule says what packages may import of ours. Names are relative to the module.
+type rule struct {
+	packages string   // separated by spaces
+	allow    []string // path.Match patterns
+	why      string
+}
+
+// rules is the whole list of packages: one that is not in it may not exist.
+var rules = []rule{
+	{"schema", nil, "what both programs share stands on nothing else of ours"},
+	{"schema/falco", []string{"schema"}, "Falco's own types are heavy; they stay out of schema and so out of the tracer"},
+	{"schema/policy", nil, "a policy document is data"},
+	{"schema/secret", nil, "used from everywhere"},
+
+	{"tracer", []string{"tracer/internal/*", "tracer/internal/*/*", "schema", "schema/*"}, "wiring"},
+	{"tracer/internal/config", []string{"schema", "schema/*"}, "configuration is validated before anything exists to be configured"},
+	{"tracer/internal/syscalls", nil, "one table; everything about calls comes from it"},
+	{"tracer/internal/filter", []string{"tracer/internal/syscalls"}, "the filter is the table plus what is wanted"},
+	{"tracer/internal/launch", []string{"tracer/internal/filter"}, "starts the workload, decides nothing"},
+	{"tracer/internal/engine", []string{"tracer/internal/syscalls"}, "holds calls, does not understand them"},
+	{"tracer/internal/engine/notify tracer/internal/engine/ptrace", []string{"tracer/internal/engine", "tracer/internal/syscalls"}, "an engine knows the kernel's interface, not files, processes or policies"},
+	{"tracer/internal/process", nil, "facts about processes"},
+	{"tracer/internal/process/processtest", []string{"tracer/internal/process"}, "processes for tests to look at"},
+	{"tracer/internal/paths", []string{"tracer/internal/process"}, "resolves by way of a process"},
+	{"tracer/internal/policy", []string{"schema/policy"}, "decides from its arguments alone"},
+	{
+		"tracer/internal/supervise",
+		[]string{
+			"schema", "tracer/internal/syscalls", "tracer/internal/engine", "tracer/internal/process",
+			"tracer/internal/paths", "tracer/internal/policy",
+		},
+		"joins the parts; it sends nothing and loads nothing",
+	},
+	{"tracer/internal/emit", []string{"schema", "schema/secret"}, "carries events, does not make them"},
+	{"tracer/internal/identity", []string{"schema", "schema/policy"}, "who this container is"},
+	{"tracer/internal/policies", []string{"schema/policy"}, "where documents come from"},
+
+	{"sidekick", []string{"sidekick/internal/*", "outputs", "outputs/catalog", "schema", "schema/*"}, "wiring; single outputs come by the catalog"},
+	{"sidekick/internal/ingest", []string{"schema", "schema/*"}, "takes events and hands them to what it is given"},
+	{
+		"sidekick/internal/config sidekick/internal/queue sidekick/internal/dispatch sidekick/internal/policies " +
+			"sidekick/internal/grpcapi sidekick/internal/ui",
+		[]string{"schema", "schema/*", "outputs"},
+		"the parts of the sidekick meet in sidekick/run.go only",
+	},
+
+	{"outputs", []string{"schema", "schema/secret"}, "the contract"},
+	{"outputs/catalog", []string{"outputs", "outputs/*"}, "the list of kinds"},
+	{"outputs/outputtest", []string{"outputs", "schema", "schema/secret"}, "tests any output, knows none"},
+	{
+		"outputs/slack outputs/discord outputs/cloudwatch outputs/webhook outputs/falcosidekick outputs/stdout",
+		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
+		"an output knows no other output",
+	},
+	{
+		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary",
+		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
+		"what several outputs need",
+	},
+
+	{"deploy/ecs", []string{"schema", "schema/*"}, "templates and their patching"},
+	{"deploy/eks", []string{"schema", "schema/*"}, "templates and their patching"},
+	{"deploy/inject", []string{"deploy/ecs", "deploy/eks"}, "the program around the two"},
+
+	{"examples/demo", []string{"schema", "schema/*"}, "programs that show how to use it from outside"},
+	{"test/layout test/containers test/e2e", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
+}
+
+type listed struct {
+	ImportPath, Name          string
+	Imports                   []string
+	TestImports, XTestImports []string
+	Error                     *struct{ Err string }
+}
+
+func TestImports(t *testing.T) {
+	packages := list(t)
+	if len(packages) < 2 {
+		t.Fatalf("only %d packages found", len(packages))
+	}
+	for _, p := range packages {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		r := ruleFor(name)
+		if r == nil {
+			t.Errorf("package %s is not in the layout: add it to the design and to the rules, or put its code where it belongs", name)
+			continue
+		}
+		for _, imported := range ours(p.Imports) {
+			if !r.permits(imported) {
+				t.Errorf("%s imports %s, which the layout does not allow (%s)", name, imported, r.why)
+			}
+		}
+		for _, imported := range ours(slices.Concat(p.Imports, p.TestImports, p.XTestImports)) {
+			if crosses(name, imported) {
+				t.Errorf("%s imports %s: the two programs share only schema", name, imported)
+			}
+		}
+	}
+}
+
+// The rules must be able to refuse.
+func TestRulesRefuse(t *testing.T) {
+	for _, arrow := range [][2]string{
+		{"schema", "schema/falco"},
+		{"schema/policy", "schema"},
+		{"tracer/internal/policy", "tracer/internal/process"},
+		{"tracer/internal/engine/notify", "tracer/internal/supervise"},
+		{"tracer/internal/supervise", "tracer/internal/emit"},
+		{"sidekick", "outputs/slack"},
+		{"sidekick/internal/ingest", "outputs"},
+		{"sidekick/internal/dispatch", "sidekick/internal/queue"},
+		{"outputs/slack", "outputs/discord"},
+		{"outputs", "outputs/slack"},
+	} {
+		if r := ruleFor(arrow[0]); r == nil || r.permits(arrow[1]) {
+			t.Errorf("%s -> %s is allowed", arrow[0], arrow[1])
+		}
+	}
+	for _, stray := range []string{"common", "schema/extra", "tracer/internal/helpers", "outputs/http"} {
+		if ruleFor(stray) != nil {
+			t.Errorf("package %s is allowed", stray)
+		}
+	}
+	if !crosses("sidekick/internal/queue", "tracer/internal/emit") || !crosses("tracer", "sidekick") || crosses("tracer", "schema") {
+		t.Error("imports between the programs are not recognised")
+	}
+}
+
+func ruleFor(name string) *rule {
+	for i := range rules {
+		if slices.Contains(strings.Fields(rules[i].packages), name) {
+			return &rules[i]
+		}
+	}
+	return nil
+}
+
+func (r *rule) permits(name string) bool {
+	return slices.ContainsFunc(r.allow, func(pattern string) bool {
+		ok, err := path.Match(pattern, name)
+		return err == nil && ok
+	})
+}
+
+func crosses(from, to string) bool {
+	return program(from) != "" && program(to) != "" && program(from) != program(to)
+}
+
+func program(name string) string {
+	top, _, _ := strings.Cut(name, "/")
+	if top == "tracer" || top == "sidekick" {
+		return top
+	}
+	return ""
+}
+
+func ours(imports []string) []string {
+	var names []string
+	for _, i := range imports {
+		if name, ok := strings.CutPrefix(i, module); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func list(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Name,Imports,TestImports,XTestImports,Error", "./...")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// The sidekick's image is scratch, which has no root certificates: without its
+// own the sidekick could reach no service over TLS.
+func TestSidekickCarriesRootCertificates(t *testing.T) {
+	const roots = "golang.org/x/crypto/x509roots/fallback"
+	for _, p := range list(t) {
+		if p.ImportPath == module+"sidekick" && slices.Contains(p.Imports, roots) {
+			return
+		}
+	}
+	t.Errorf("sidekick does not import %s", roots)
+}
