@@ -56,19 +56,28 @@ func exitCode(status unix.WaitStatus) int {
 }
 
 // stopWith stops the tracer when its workload has stopped, so that the shell
-// that started the tracer sees its job stop. The shell's SIGCONT goes to the
-// group, which both are in. PID 1 has no such shell, and ignores the signal.
+// that started the tracer sees its job stop; that shell's SIGCONT reaches both,
+// for the tracer passes it on. Where no shell with job control can be waiting,
+// whoever stops the workload means it alone, and the tracer must go on
+// answering its other processes.
 func (r *Reaper) stopWith() {
-	if os.Getpid() == 1 || !isStopped(r.main) {
-		// A stop that is over by now: the workload was continued at once.
-		return
-	}
-	main, err := unix.Getpgid(r.main)
-	if err != nil || main != unix.Getpgrp() {
+	if !isStopped(r.main) || isSessionLeader() || !hasTerminal() {
+		// Not stopped: that stop is over by now.
 		return
 	}
 	// The error can only be that this process does not exist.
 	_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
+}
+
+// hasTerminal says whether this process has a controlling terminal: only then
+// can /dev/tty be opened (tty(4)).
+func hasTerminal() bool {
+	f, err := os.OpenFile("/dev/tty", os.O_RDONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
 }
 
 func isStopped(pid int) bool {

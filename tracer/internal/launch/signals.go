@@ -70,8 +70,15 @@ func WatchSignals() (*Signals, error) {
 	return &Signals{os.NewFile(uintptr(p[0]), "signals")}, nil
 }
 
-// Forward passes signals on to the process pid until ctx ends.
+// Forward passes signals on to the process pid. It returns nil when ctx ends,
+// and when a signal comes and there is no such process any more.
 func (s *Signals) Forward(ctx context.Context, pid int) error {
+	// By a descriptor: the number may be another process's when a signal comes.
+	target, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("launch: finding the workload: %w", err)
+	}
+	defer unix.Close(target)
 	stop := context.AfterFunc(ctx, func() { s.pipe.Close() })
 	defer stop()
 	for {
@@ -82,11 +89,15 @@ func (s *Signals) Forward(ctx context.Context, pid int) error {
 			}
 			return fmt.Errorf("launch: reading the signal pipe: %w", err)
 		}
-		if wanted(sig) {
-			// ESRCH: the workload has just ended, and nobody is there to have it.
-			if err := unix.Kill(pid, sig.signo); err != nil && err != unix.ESRCH {
-				return fmt.Errorf("launch: passing on signal %d: %w", sig.signo, err)
-			}
+		if !wanted(sig) {
+			continue
+		}
+		switch err := unix.PidfdSendSignal(target, sig.signo, nil, 0); err {
+		case nil:
+		case unix.ESRCH:
+			return nil
+		default:
+			return fmt.Errorf("launch: passing on signal %d: %w", sig.signo, err)
 		}
 	}
 }

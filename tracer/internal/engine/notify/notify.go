@@ -64,7 +64,6 @@ type Engine struct {
 	listener *os.File
 	index    syscalls.Index
 	log      *slog.Logger
-
 }
 
 // New makes an engine for a listener, which it does not close.

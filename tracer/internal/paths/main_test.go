@@ -1,0 +1,145 @@
+package paths
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/process"
+	"github.com/sidearmor/sidearmor/tracer/internal/process/processtest"
+	"golang.org/x/sys/unix"
+)
+
+type command = processtest.Command
+
+func TestMain(m *testing.M) {
+	processtest.Main()
+	os.Exit(m.Run())
+}
+
+// Root without CAP_SYS_PTRACE is what a container is on EKS; root without rights on files is what it is on a network
+// file system that squashes root; an ordinary user is what a hardened container is.
+func TestWithoutPtraceCapability(t *testing.T) {
+	processtest.RunWithout(t, "^Test[^W]", unix.CAP_SYS_PTRACE)
+}
+
+func TestWithoutFileCapabilities(t *testing.T) {
+	processtest.RunWithout(t, "^TestOnlyTheWorkload|^TestTable", unix.CAP_SYS_PTRACE, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH)
+}
+
+func TestWithoutRoot(t *testing.T) { processtest.RunAsUser(t, "^Test[^W]", 1000) }
+
+func TestWithMounts(t *testing.T) {
+	if !processtest.MayMount() {
+		processtest.RunWithMounts(t, "^TestWithMounts$")
+		return
+	}
+	t.Run("procfs elsewhere", testProcfsElsewhere)
+	t.Run("crossing", testCrossingMounts)
+}
+
+// rig is a Resolver with a victim.
+type rig struct {
+	testing.TB
+	table     *process.Table
+	resolvers map[string]*Resolver
+	victim    *processtest.Victim
+}
+
+func newRig(tb testing.TB) *rig {
+	tb.Helper()
+	table, err := process.NewTable(process.Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { table.Close() })
+	g := &rig{TB: tb, table: table, resolvers: map[string]*Resolver{}, victim: processtest.Start(tb)}
+	for _, how := range []string{"openat2", "walk"} {
+		r, err := New()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { r.Close() })
+		if !r.openat2 {
+			tb.Fatal("no openat2 here: half of the tests would test nothing")
+		}
+		r.openat2 = how == "openat2" // "walk" is what a kernel without it gets
+		g.resolvers[how] = r
+	}
+	return g
+}
+
+func (g *rig) process(tid int) *process.Process {
+	g.Helper()
+	p, err := g.table.Get(tid)
+	if err != nil {
+		g.Fatal(err)
+	}
+	return p
+}
+
+// lookup is one path for both the kernel and the Resolvers.
+type lookup struct {
+	thread, dirfd int
+	path          string
+	flags         Flags
+}
+
+// same has the victim open the path and expects every Resolver to find the same file, or the same error.
+func (g *rig) same(l lookup) {
+	g.Helper()
+	flags := uint64(unix.O_PATH | unix.O_CLOEXEC)
+	if l.flags&NoFollow != 0 {
+		flags |= unix.O_NOFOLLOW
+	}
+	kernel := g.victim.Try(command{Op: "open", Thread: l.thread, Dir: l.dirfd, Path: l.path, Flags: flags, Resolve: l.flags.resolve()})
+	var name string
+	if kernel.Errno == 0 {
+		name = g.nameOf(kernel)
+		defer g.victim.Do(command{Op: "close", Thread: l.thread, Dir: kernel.FD})
+	}
+	for how, r := range g.resolvers {
+		res, err := r.Resolve(g.process(kernel.TID), kernel.TID, l.dirfd, l.path, l.flags)
+		switch {
+		case kernel.Errno == unix.ENOENT:
+			if err == nil && res.Exists || err != nil && !errors.Is(err, unix.ENOENT) {
+				g.Errorf("%s: %+v: %+v, %v; the kernel finds nothing", how, l, res, err)
+			}
+		case kernel.Errno != 0:
+			if !errors.Is(err, kernel.Errno) {
+				g.Errorf("%s: %+v: %+v, %v; the kernel says %v", how, l, res, err, kernel.Errno)
+			}
+		case err != nil:
+			g.Errorf("%s: %+v: %v; the kernel finds %s", how, l, err, name)
+		case !res.Exists || res.Dev != kernel.Dev || res.Ino != kernel.Ino || res.Path != name:
+			g.Errorf("%s: %+v: %+v; the kernel finds %s (%d, %d)", how, l, res, name, kernel.Dev, kernel.Ino)
+		}
+		res.Close()
+	}
+}
+
+// nameOf is the name of a file that the victim has open, from the tracer's point of view. Without CAP_SYS_PTRACE the
+// victim must be readable.
+func (g *rig) nameOf(kernel processtest.Reply) string {
+	g.Helper()
+	fd, err := g.process(kernel.TID).OpenFD(kernel.TID, kernel.FD)
+	if err != nil {
+		g.Fatal(err)
+	}
+	defer unix.Close(fd)
+	link, err := os.Readlink("/proc/self/fd/" + itoa(fd))
+	if err != nil {
+		g.Fatal(err)
+	}
+	name, _ := process.FileName(link, kernel.Dev, kernel.Ino)
+	return name
+}
+
+func openFDs(tb testing.TB) int {
+	tb.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return len(entries)
+}

@@ -1,0 +1,316 @@
+package paths
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/process"
+	"golang.org/x/sys/unix"
+)
+
+// walk resolves a path one component at a time, as path_resolution(7) says, from the workload's point of view.
+type walk struct {
+	*Resolver
+	q    *request
+	rest string // what is still to be resolved
+
+	cur   int // the directory (or file) reached so far; owned
+	stat  unix.Stat_t
+	mount uint64 // of cur; only kept for NoXDev
+
+	root   int // where absolute paths start and ".." stops; owned; -1 for the tracer's own root
+	rootID process.Identity
+	links  int // symbolic links followed
+	// rootSeen: the kernel has had to do with the root. Before that, NoXDev refuses every absolute symbolic link,
+	// because the kernel compares its mount with that of a root that it has not looked up yet.
+	rootSeen bool
+}
+
+// slow walks as the tracer, and when that lacks a permission, as the workload: on a network file system root may
+// have fewer rights than the workload's user.
+func (r *Resolver) slow(q *request) (Result, error) {
+	res, err := r.walkOnce(q)
+	if !errors.Is(err, unix.EACCES) || errors.Is(err, process.ErrUnreadable) {
+		return res, err
+	}
+	refusedLink := errors.Is(err, errMagicLink)
+	asWorkload := q.p.Impersonate(q.tid, func() (e error) {
+		res, e = r.walkOnce(q)
+		return e
+	})
+	if !errors.Is(asWorkload, process.ErrUnreadable) {
+		err = asWorkload
+	}
+	// Links of procfs ask who the caller is, not only which user: what the tracer may not, the workload still may.
+	if refusedLink && errors.Is(err, unix.EACCES) {
+		err = fmt.Errorf("%w: %w", process.ErrUnreadable, err)
+	}
+	if err != nil {
+		return none(), err
+	}
+	return res, nil
+}
+
+func (r *Resolver) walkOnce(q *request) (Result, error) {
+	w := &walk{Resolver: r, q: q, rest: q.path, cur: -1, root: -1}
+	defer w.close()
+	if err := w.start(); err != nil {
+		return none(), err
+	}
+	for {
+		res, done, err := w.next()
+		if err != nil || done {
+			return res, err
+		}
+	}
+}
+
+func (w *walk) close() {
+	for _, fd := range []int{w.cur, w.root} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// start sets the root and the first directory.
+func (w *walk) start() error {
+	if err := w.openRoot(); err != nil {
+		return err
+	}
+	w.rootSeen = w.q.absolute() || w.q.flags&scoped != 0
+	if w.q.absolute() {
+		return w.toRoot()
+	}
+	fd, err := w.q.openBase()
+	if err != nil {
+		return err
+	}
+	return w.move(fd)
+}
+
+func (w *walk) openRoot() error {
+	var err error
+	if w.q.flags&scoped != 0 {
+		w.root, err = w.q.openBase()
+	} else {
+		var same bool
+		if same, err = w.q.p.SameRoot(w.q.tid); err != nil || same {
+			return err
+		}
+		w.root, err = w.q.p.OpenRoot(w.q.tid)
+	}
+	if err != nil {
+		w.root = -1
+		return err
+	}
+	w.rootID, err = process.Identify(w.root, "")
+	return err
+}
+
+func (w *walk) toRoot() error {
+	from := w.root
+	if from < 0 {
+		from = w.rootFD
+	}
+	fd, err := unix.FcntlInt(uintptr(from), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return w.move(fd)
+}
+
+// move makes fd the current file and takes it over.
+func (w *walk) move(fd int) error {
+	first := w.cur < 0
+	if !first {
+		unix.Close(w.cur)
+	}
+	w.cur = fd
+	if err := unix.Fstat(fd, &w.stat); err != nil {
+		return err
+	}
+	if w.q.flags&NoXDev == 0 {
+		return nil
+	}
+	id, err := process.Identify(fd, "")
+	if err != nil {
+		return err
+	}
+	if id.Mount == 0 { // before Linux 5.8: bind mounts of the same file system go unnoticed
+		id.Mount = id.Dev
+	}
+	if !first && id.Mount != w.mount {
+		return unix.EXDEV
+	}
+	w.mount = id.Mount
+	return nil
+}
+
+// next resolves one component.
+func (w *walk) next() (res Result, done bool, err error) {
+	slashes := len(w.rest) > 0 && w.rest[0] == '/'
+	comp, rest, more := strings.Cut(strings.TrimLeft(w.rest, "/"), "/")
+	if (slashes || comp != "") && !w.isDir() {
+		return none(), true, unix.ENOTDIR
+	}
+	if more {
+		rest = "/" + rest // says that comp must be a directory
+	}
+	w.rest = rest
+	switch comp {
+	case "":
+		fd := w.cur
+		w.cur = -1
+		res, err = w.found(fd)
+		return res, true, err
+	case ".":
+		return none(), false, nil
+	case "..":
+		return none(), false, w.up()
+	}
+	return w.step(comp)
+}
+
+func (w *walk) isDir() bool { return w.stat.Mode&unix.S_IFMT == unix.S_IFDIR }
+
+// final reports whether nothing but slashes is left.
+func (w *walk) final() bool { return strings.Trim(w.rest, "/") == "" }
+
+// up goes to the parent directory, but not above the root.
+func (w *walk) up() error {
+	w.rootSeen = true
+	if w.root >= 0 {
+		id, err := process.Identify(w.cur, "")
+		if err != nil {
+			return err
+		}
+		if id == w.rootID {
+			if w.q.flags&Beneath != 0 {
+				return unix.EXDEV
+			}
+			return nil
+		}
+	}
+	fd, err := open(w.cur, "..", unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	return w.move(fd)
+}
+
+// step goes to the entry comp of the current directory.
+func (w *walk) step(comp string) (res Result, done bool, err error) {
+	fd, err := open(w.cur, comp, unix.O_NOFOLLOW)
+	switch {
+	case err == unix.ENOENT && w.final():
+		res, err = w.notThere(comp)
+		return res, true, err
+	case err != nil:
+		return none(), true, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return none(), true, err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK && !(w.rest == "" && w.q.flags&NoFollow != 0) {
+		defer unix.Close(fd)
+		return none(), false, w.follow(fd, comp, &st)
+	}
+	return none(), false, w.move(fd)
+}
+
+func (w *walk) notThere(base string) (Result, error) {
+	link, err := w.name(w.cur)
+	if err != nil {
+		return none(), err
+	}
+	fd := w.cur
+	w.cur = -1
+	return missing(fd, link, base)
+}
+
+// follow goes through the symbolic link fd, which is the entry comp of the current directory.
+func (w *walk) follow(fd int, comp string, st *unix.Stat_t) error {
+	if w.links++; w.links > maxSymlinks || w.q.flags&NoSymlinks != 0 {
+		return unix.ELOOP
+	}
+	if isProc(fd) {
+		const procRootIno = 1
+		if st.Dev != w.stat.Dev || w.stat.Ino != procRootIno {
+			return w.jump(comp)
+		}
+		if target := w.self(comp); target != "" {
+			w.rest = target + w.rest
+			return nil
+		}
+	}
+	target, err := w.readlink(fd)
+	if err != nil {
+		return err
+	}
+	w.rest = target + w.rest
+	if target[0] != '/' {
+		return nil
+	}
+	if w.q.flags&Beneath != 0 || (w.q.flags&NoXDev != 0 && !w.rootSeen) {
+		return unix.EXDEV
+	}
+	w.rootSeen = true
+	return w.toRoot()
+}
+
+// self is what the links "self" and "thread-self" in the root of procfs read as for the workload; "" for others.
+func (w *walk) self(comp string) string {
+	pid := strconv.Itoa(w.q.p.PID())
+	switch comp {
+	case "self":
+		return pid
+	case "thread-self":
+		return pid + "/task/" + strconv.Itoa(w.q.tid)
+	default:
+		return ""
+	}
+}
+
+// jump goes through a magic link, which the kernel follows to a file and not to a name. All symbolic links below the
+// root of procfs are such.
+func (w *walk) jump(comp string) error {
+	switch {
+	case w.q.flags&NoMagicLinks != 0:
+		return unix.ELOOP
+	case w.q.flags&scoped != 0:
+		return unix.EXDEV
+	}
+	fd, err := open(w.cur, comp, 0)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errMagicLink, err)
+	}
+	return w.move(fd)
+}
+
+func (w *walk) readlink(fd int) (string, error) {
+	buf := w.buffers.Get().(*[]byte)
+	defer w.buffers.Put(buf)
+	n, err := unix.Readlinkat(fd, "", *buf)
+	if err != nil {
+		return "", err
+	}
+	if n == 0 {
+		return "", unix.ENOENT
+	}
+	return string((*buf)[:n]), nil
+}
+
+// open opens a file for its name only: no FIFO or device is touched, and nothing waits.
+func open(dirfd int, name string, flags int) (int, error) {
+	for {
+		fd, err := unix.Openat(dirfd, name, unix.O_PATH|unix.O_CLOEXEC|flags, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}

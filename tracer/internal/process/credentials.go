@@ -1,0 +1,144 @@
+package process
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Credentials are those of one thread, see credentials(7).
+type Credentials struct {
+	RUID, UID, SUID, FSUID int // real, effective, saved, file system
+	RGID, GID, SGID, FSGID int
+	Groups                 []int
+	// CapEff and CapPrm are the effective and the permitted capabilities, bit n for capability n.
+	CapEff, CapPrm uint64
+	NoNewPrivs     bool
+}
+
+// Credentials returns those of the thread tid, which must be held in a system call. They are kept until
+// MarkCredentials or an exec.
+//
+// A number that goes to another thread of the same process keeps its credentials here until then. Threads share all
+// memory, so those that differ in credentials protect nothing from each other.
+func (p *Process) Credentials(tid int) (Credentials, error) {
+	t := p.table
+	t.mu.Lock()
+	th := t.threads[tid]
+	if th != nil && th.proc == p && th.creds != nil && th.credGen == p.credGen {
+		defer t.mu.Unlock()
+		return *th.creds, nil
+	}
+	gen := p.credGen
+	t.mu.Unlock()
+
+	c, err := t.readCredentials(tid)
+	if err != nil {
+		return Credentials{}, fmt.Errorf("credentials of thread %d: %w", tid, err)
+	}
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if th := t.threads[tid]; th != nil && th.proc == p && p.credGen == gen {
+		th.creds, th.credGen = c, gen
+	}
+	return *c, nil
+}
+
+// UID is the effective user id of the thread tid: the one that permissions follow. (The kernel helper that KubeArmor
+// reads gives the real user id, Credentials.RUID; the two differ only in set-user-id programs, which never elevate
+// under no_new_privs, and in daemons between two seteuid calls.)
+func (p *Process) UID(tid int) (int, error) {
+	c, err := p.Credentials(tid)
+	return c.UID, err
+}
+
+// Umask reads the file mode creation mask of the thread tid. No trap follows umask(2), so it is never kept.
+func (p *Process) Umask(tid int) (int, error) {
+	mask, found := 0, false
+	err := p.table.readStatus(tid, func(key, value string) bool {
+		if key != "Umask" {
+			return true
+		}
+		m, err := strconv.ParseInt(value, 8, 32)
+		mask, found = int(m), err == nil
+		return false
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("/proc/%d/status has no umask", tid)
+	}
+	return mask, err
+}
+
+func (t *Table) readCredentials(tid int) (*Credentials, error) {
+	var c Credentials
+	var bad error
+	err := t.readStatus(tid, func(key, value string) bool {
+		switch key {
+		case "Uid":
+			bad = parseIDs(value, &c.RUID, &c.UID, &c.SUID, &c.FSUID)
+		case "Gid":
+			bad = parseIDs(value, &c.RGID, &c.GID, &c.SGID, &c.FSGID)
+		case "Groups":
+			c.Groups = make([]int, len(strings.Fields(value)))
+			ids := make([]*int, len(c.Groups))
+			for i := range ids {
+				ids[i] = &c.Groups[i]
+			}
+			bad = parseIDs(value, ids...)
+		case "CapPrm":
+			c.CapPrm, bad = strconv.ParseUint(value, 16, 64)
+		case "CapEff":
+			c.CapEff, bad = strconv.ParseUint(value, 16, 64)
+		case "NoNewPrivs":
+			c.NoNewPrivs = value == "1"
+		}
+		if bad != nil {
+			bad = fmt.Errorf("/proc/%d/status: %s: %w", tid, key, bad)
+		}
+		return bad == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &c, bad
+}
+
+func parseIDs(s string, ids ...*int) error {
+	f := strings.Fields(s)
+	if len(f) != len(ids) {
+		return fmt.Errorf("%d numbers, want %d", len(f), len(ids))
+	}
+	for i, id := range ids {
+		n, err := strconv.ParseUint(f[i], 10, 32)
+		if err != nil {
+			return err
+		}
+		*id = int(n)
+	}
+	return nil
+}
+
+// maxStatus is enough for the longest Groups line that the kernel's 65536 groups can make.
+const maxStatus = 1 << 20
+
+// readStatus calls f for each line of /proc/TID/status until it returns false.
+func (t *Table) readStatus(tid int, f func(key, value string) bool) error {
+	buf := t.scratch()
+	defer t.release(buf)
+	b, err := t.readFile(tid, "/status", *buf)
+	if err == nil && len(b) == len(*buf) { // cut off: a process in hundreds of groups
+		b, err = t.readFile(tid, "/status", make([]byte, maxStatus))
+	}
+	if err != nil {
+		return err
+	}
+	for line := range bytes.Lines(b) {
+		key, value, ok := bytes.Cut(line, []byte{':'})
+		if ok && !f(string(key), string(bytes.TrimSpace(value))) {
+			return nil
+		}
+	}
+	return nil
+}

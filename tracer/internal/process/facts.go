@@ -1,0 +1,182 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// executable is the file that a process runs.
+type executable struct {
+	path    string
+	deleted bool
+}
+
+// maxArgs bounds, in bytes, what is read of a command line.
+const maxArgs = 4096
+
+// load returns a fact from *slot, or reads it without the lock and keeps it unless it was invalidated meanwhile or
+// must not be kept at all.
+func load[T any](p *Process, slot **T, keep func() bool, read func() (*T, error)) (*T, error) {
+	t := p.table
+	t.mu.Lock()
+	if *slot != nil && keep() {
+		defer t.mu.Unlock()
+		return *slot, nil
+	}
+	gen := p.gen
+	t.mu.Unlock()
+
+	v, err := read()
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	// The record of a parent belongs to nobody who is held by the kernel: it may have ended, and its number may have
+	// been given away, while it was read.
+	if !p.gone && !t.alive(p) {
+		t.remove(p)
+		return nil, fmt.Errorf("process %d: %w", p.pid, ErrGone)
+	}
+	if p.gen == gen && keep() {
+		*slot = v
+	}
+	return v, nil
+}
+
+// noExec says that facts of the image may be kept. Called with the lock held.
+func (p *Process) noExec() bool { return !p.execs.some() }
+
+func (p *Process) loadStat() (stat, error) {
+	st, err := load(p, &p.stat, p.noExec, func() (*stat, error) {
+		st, err := p.table.readStat(p.pid)
+		return &st, err
+	})
+	if err != nil {
+		return stat{}, err
+	}
+	return *st, nil
+}
+
+// Exe is the absolute path of the program that the process runs, as seen from the tracer's root directory. A program
+// that was deleted has the name that it had; one without a file is named "memfd:NAME".
+func (p *Process) Exe() (string, error) {
+	exe, err := load(p, &p.exe, p.noExec, p.readExe)
+	if err != nil {
+		return "", err
+	}
+	return exe.path, nil
+}
+
+// ExeDeleted reports whether the program's file has no name any more.
+func (p *Process) ExeDeleted() (bool, error) {
+	exe, err := load(p, &p.exe, p.noExec, p.readExe)
+	if err != nil {
+		return false, err
+	}
+	return exe.deleted, nil
+}
+
+func (p *Process) readExe() (*executable, error) {
+	var exe executable
+	err := p.viaThread(func(id int) error {
+		link, err := p.table.readlink(id, "/exe")
+		if err != nil {
+			return err
+		}
+		exe.path = link
+		if strings.HasSuffix(link, deletedSuffix) {
+			at, err := Identify(p.table.proc, idName(id, "/exe"))
+			if err != nil {
+				return err
+			}
+			exe.path, exe.deleted = FileName(link, at.Dev, at.Ino)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("program of process %d: %w", p.pid, err)
+	}
+	return &exe, nil
+}
+
+// Args is the command line, argv[0] included, cut after 4 KiB. The workload can rewrite it: it is for people to read,
+// not for rules to match. It is empty when the process may not be read.
+func (p *Process) Args() ([]string, error) {
+	args, err := load(p, &p.args, p.noExec, p.readArgs)
+	if err != nil {
+		return nil, err
+	}
+	return *args, nil
+}
+
+// CommandLine is Exe and the arguments behind argv[0], joined by spaces: KubeArmor's Source.
+func (p *Process) CommandLine() (string, error) {
+	exe, err := p.Exe()
+	if err != nil {
+		return "", err
+	}
+	args, err := p.Args()
+	if err != nil || len(args) < 2 {
+		return exe, err
+	}
+	return exe + " " + strings.Join(args[1:], " "), nil
+}
+
+func (p *Process) readArgs() (*[]string, error) {
+	buf := p.table.scratch()
+	defer p.table.release(buf)
+	args := []string{}
+	err := p.viaThread(func(id int) error {
+		b, err := p.table.readFile(id, "/cmdline", (*buf)[:maxArgs])
+		if err == nil && len(b) > 0 {
+			args = strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrUnreadable) {
+		return nil, fmt.Errorf("arguments of process %d: %w", p.pid, err)
+	}
+	return &args, nil
+}
+
+// Cwd is the name of the working directory of the thread tid, for people to read. It is kept for the whole process
+// until MarkCwd; opening relative paths never depends on it.
+func (p *Process) Cwd(tid int) (string, error) {
+	dir, err := load(p, &p.cwd, func() bool { return !p.chdirs.some() }, func() (*directory, error) {
+		return p.readDirectory(tid, "/cwd")
+	})
+	if err != nil {
+		return "", err
+	}
+	return dir.path, nil
+}
+
+// viaThread runs f on the process, on the thread that called last when the leader has exited before the others, and
+// as the process's user when the tracer itself is refused.
+func (p *Process) viaThread(f func(id int) error) error {
+	err := f(p.pid)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
+		if tid := p.lastThread(); tid != p.pid && threadOf(p.pid, tid) {
+			err = f(tid)
+		}
+	}
+	if !refused(err) {
+		return err
+	}
+	return p.asOwner(p.pid, err, func() error { return f(p.pid) })
+}
+
+func (p *Process) lastThread() int {
+	p.table.mu.Lock()
+	defer p.table.mu.Unlock()
+	return p.tid
+}
+
+func refused(err error) bool {
+	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)
+}

@@ -1,0 +1,116 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Process is the record of one process. Its facts are read from the kernel when they are first asked for and kept
+// until a Mark method says that they change. All of it is guarded by the table's lock; nothing that can wait for the
+// workload's memory or for a file system happens under that lock.
+type Process struct {
+	table *Table
+	pid   int
+	pidfd int    // -1 when there is none: start tells instead
+	start uint64 // of the process, in clock ticks since boot; 0 while pidfd >= 0 and nobody asked
+
+	// Guarded by table.mu.
+	tid    int    // the thread that called last: the leader may be gone while others run
+	used   uint64 // table.clock at the last Get
+	gone   bool
+	gen    uint64 // counts invalidations: a fact read before one is not stored after it
+	stat   *stat
+	exe    *executable
+	args   *[]string
+	cwd    *directory
+	root   *directory
+	parent *Process
+
+	noParent bool // the parent is outside of the pid namespace; that never changes
+
+	execs   pending // execve calls that were let through, see MarkExec
+	chdirs  pending // chdir and fchdir calls that were let through
+	stack   uint64  // start of the stack when the first of execs was let through
+	credGen uint64
+
+	mem        *memFile
+	memSuspect bool // an exec may have replaced the memory that mem shows
+	noVMReadv  bool // process_vm_readv was refused for the present image
+}
+
+// PID is the process id in the tracer's pid namespace.
+func (p *Process) PID() int { return p.pid }
+
+// StartTime is the time of the fork in clock ticks since boot; with the PID it names the process for ever.
+func (p *Process) StartTime() (uint64, error) {
+	st, err := p.loadStat()
+	return st.start, err
+}
+
+// Comm is the command name of the process's leader: at most 15 bytes, settable by the workload.
+func (p *Process) Comm() (string, error) {
+	st, err := p.loadStat()
+	return st.comm, err
+}
+
+// TTY is the controlling terminal as its driver names it ("pts0"), or "" for none. A terminal that is acquired or
+// given up without an exec is noticed at the next exec.
+func (p *Process) TTY() (string, error) {
+	st, err := p.loadStat()
+	return ttyName(st.tty), err
+}
+
+// PPID is the pid of the parent, 0 when it is outside of the tracer's pid namespace.
+func (p *Process) PPID() (int, error) {
+	parent, err := p.Parent()
+	if err != nil || parent == nil {
+		return 0, err
+	}
+	return parent.pid, nil
+}
+
+// Parent returns the record of the parent process, or nil when the parent is outside of the tracer's pid namespace.
+// A process keeps its parent until that ends, so a known one costs one system call.
+func (p *Process) Parent() (*Process, error) {
+	t := p.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.noParent {
+		return nil, nil
+	}
+	if p.parent != nil && t.alive(p.parent) {
+		t.touch(p.parent)
+		return p.parent, nil
+	}
+	return p.findParent()
+}
+
+// findParent reads the parent's pid, takes its record and reads the pid again: unchanged, it was alive in between and
+// the record is its own.
+func (p *Process) findParent() (*Process, error) {
+	const tries = 3 // each further one needs a parent that ended within microseconds
+	t := p.table
+	ppid := -1
+	var parent *Process
+	for range tries {
+		st, err := t.readStat(p.pid)
+		if err != nil {
+			return nil, fmt.Errorf("parent of process %d: %w", p.pid, err)
+		}
+		if st.ppid == 0 {
+			p.noParent = true
+			return nil, nil
+		}
+		if st.ppid == ppid && parent != nil {
+			p.parent = parent
+			t.touch(parent)
+			return parent, nil
+		}
+		ppid = st.ppid
+		parent, err = t.record(ppid)
+		if err != nil && !errors.Is(err, ErrGone) {
+			return nil, fmt.Errorf("parent of process %d: %w", p.pid, err)
+		}
+	}
+	return nil, fmt.Errorf("parent of process %d: %w", p.pid, ErrGone)
+}

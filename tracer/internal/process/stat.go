@@ -1,0 +1,147 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// stat is what is used of /proc/PID/stat, see proc_pid_stat(5).
+type stat struct {
+	comm       string
+	state      byte // 'Z': exited, though other threads may run if it is a leader
+	ppid       int
+	tty        uint64
+	flags      uint64
+	start      uint64 // clock ticks since boot
+	startStack uint64 // 0 when the tracer may not read the process
+}
+
+// forkNoExec is PF_FORKNOEXEC: the process runs the image that it was forked with.
+const forkNoExec = 0x40
+
+// Positions in /proc/PID/stat, counted from the state behind the name in parentheses: the manual's number less 3.
+const (
+	statState      = 0
+	statPPID       = 1
+	statTTY        = 4
+	statFlags      = 6
+	statStart      = 19
+	statStartStack = 25
+)
+
+func (t *Table) readStat(pid int) (stat, error) {
+	buf := t.scratch()
+	defer t.release(buf)
+	b, err := t.readFile(pid, "/stat", *buf)
+	if err != nil {
+		return stat{}, err
+	}
+	st, err := parseStat(b)
+	if err != nil {
+		return stat{}, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+	}
+	return st, nil
+}
+
+func parseStat(b []byte) (stat, error) {
+	// The name may hold anything, parentheses and newlines too: only its first and the last parenthesis are certain.
+	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
+	if open < 0 || end < open {
+		return stat{}, errors.New("no command name in parentheses")
+	}
+	f := strings.Fields(string(b[end+1:]))
+	if len(f) <= statStartStack {
+		return stat{}, fmt.Errorf("%d fields behind the command name, want more than %d", len(f), statStartStack)
+	}
+	st := stat{comm: string(b[open+1 : end]), state: f[statState][0]}
+	var errs [5]error
+	st.ppid, errs[0] = strconv.Atoi(f[statPPID])
+	tty, err := strconv.ParseInt(f[statTTY], 10, 64) // printed as a signed int
+	st.tty, errs[1] = uint64(uint32(tty)), err
+	st.flags, errs[2] = strconv.ParseUint(f[statFlags], 10, 64)
+	st.start, errs[3] = strconv.ParseUint(f[statStart], 10, 64)
+	st.startStack, errs[4] = strconv.ParseUint(f[statStartStack], 10, 64)
+	return st, errors.Join(errs[:]...)
+}
+
+// Device numbers of terminals, see the kernel's admin-guide/devices.txt.
+const (
+	ttyMajor       = 4
+	ttySMinor      = 64
+	ptsMajorFirst  = 136
+	ptsMajorLast   = 143
+	minorsPerMajor = 256
+)
+
+// ttyName names a terminal as its driver does: "pts0", "tty1", "ttyS0"; "" for none.
+func ttyName(dev uint64) string {
+	major, minor := int(unix.Major(dev)), int(unix.Minor(dev))
+	switch {
+	case dev == 0:
+		return ""
+	case major >= ptsMajorFirst && major <= ptsMajorLast:
+		return "pts" + strconv.Itoa((major-ptsMajorFirst)*minorsPerMajor+minor)
+	case major == ttyMajor && minor < ttySMinor:
+		return "tty" + strconv.Itoa(minor)
+	case major == ttyMajor:
+		return "ttyS" + strconv.Itoa(minor-ttySMinor)
+	default:
+		return fmt.Sprintf("tty%d:%d", major, minor)
+	}
+}
+
+// readFile reads a file of /proc/ID into buf; what does not fit is cut off.
+func (t *Table) readFile(id int, name string, buf []byte) ([]byte, error) {
+	path := strconv.Itoa(id) + name
+	fd, err := unix.Openat(t.proc, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, procError("open", path, err)
+	}
+	defer unix.Close(fd)
+	n := 0
+	for n < len(buf) {
+		m, err := unix.Read(fd, buf[n:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, procError("read", path, err)
+		}
+		if m == 0 {
+			break
+		}
+		n += m
+	}
+	return buf[:n], nil
+}
+
+// readlink reads a link of /proc/ID.
+func (t *Table) readlink(id int, name string) (string, error) {
+	buf := t.scratch()
+	defer t.release(buf)
+	path := strconv.Itoa(id) + name
+	n, err := unix.Readlinkat(t.proc, path, *buf)
+	if err != nil {
+		return "", procError("readlink", path, err)
+	}
+	return string((*buf)[:n]), nil
+}
+
+// procError names a file of /proc and gives what the kernel means: a file that is not there is a process that is not.
+func procError(op, path string, err error) error {
+	switch err {
+	case unix.ENOENT, unix.ESRCH:
+		return fmt.Errorf("%s /proc/%s: %w (%w)", op, path, err, ErrGone)
+	default:
+		return fmt.Errorf("%s /proc/%s: %w", op, path, err)
+	}
+}
+
+func (t *Table) scratch() *[]byte { return t.buffers.Get().(*[]byte) }
+
+func (t *Table) release(b *[]byte) { t.buffers.Put(b) }

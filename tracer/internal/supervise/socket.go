@@ -1,0 +1,78 @@
+package supervise
+
+import (
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/process"
+)
+
+// socket is what rules know a socket by, in KubeArmor's names.
+type socket struct {
+	protocol string // TCP, UDP, ICMP, …; "" for families that have none
+	kind     string // SOCK_STREAM, SOCK_DGRAM, …
+}
+
+// socketOf tells the protocol of a descriptor of the caller. The kernel names it
+// in an extended attribute of the socket (net/socket.c, sockfs_xattr_get), which
+// unlike pidfd_getfd(2) and SO_PROTOCOL needs no capability that a container
+// lacks. A descriptor that is no socket gives the zero socket and no error: the
+// kernel fails the call.
+func socketOf(c *engine.Call, p *process.Process) (socket, error) {
+	fd := int(int32(c.Args[c.Spec.FD]))
+	name, err := protocolName("/proc/" + strconv.Itoa(c.TID) + "/fd/" + strconv.Itoa(fd))
+	if err == unix.EACCES || err == unix.EPERM {
+		// A process of another user: package process may know a way.
+		var dup int
+		if dup, err = p.OpenFD(c.TID, fd); err != nil {
+			return socket{}, err
+		}
+		defer unix.Close(dup)
+		name, err = protocolName("/proc/self/fd/" + strconv.Itoa(dup))
+	}
+	if err == unix.ENODATA || err == unix.EOPNOTSUPP {
+		return socket{}, nil
+	}
+	return socketNamed(name), err
+}
+
+func protocolName(link string) (string, error) {
+	var name [32]byte
+	n, err := unix.Getxattr(link, "system.sockprotoname", name[:])
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(string(name[:n]), "\x00"), nil
+}
+
+// socketNamed translates the kernel's protocol names (struct proto's name).
+func socketNamed(name string) socket {
+	switch name {
+	case "TCP", "TCPv6", "MPTCP", "MPTCPv6": // MPTCP is TCP on every path it takes
+		return socket{"TCP", "SOCK_STREAM"}
+	case "UDP", "UDPv6", "UDP-Lite", "UDPLITEv6":
+		return socket{"UDP", "SOCK_DGRAM"}
+	case "PING":
+		return socket{"ICMP", "SOCK_DGRAM"}
+	case "PINGv6":
+		return socket{"ICMPv6", "SOCK_DGRAM"}
+	case "RAW", "RAWv6":
+		return socket{"RAW", "SOCK_RAW"}
+	case "SCTP", "SCTPv6":
+		return socket{"SCTP", "SOCK_STREAM"}
+	case "DCCP", "DCCPv6":
+		return socket{"DCCP", "SOCK_DCCP"}
+	case "UNIX-STREAM":
+		return socket{"", "SOCK_STREAM"}
+	case "UNIX": // datagram or seqpacket: the kernel has one name for both
+		return socket{"", "SOCK_DGRAM"}
+	case "NETLINK":
+		return socket{"", "SOCK_RAW"}
+	case "PACKET":
+		return socket{"", "SOCK_PACKET"}
+	}
+	return socket{}
+}

@@ -1,0 +1,171 @@
+// Package supervise answers the calls that an engine holds: it decodes them,
+// finds out who calls and what is meant, asks the rules, and reports what
+// happened. It neither holds calls itself nor sends what it reports.
+package supervise
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/paths"
+	"github.com/sidearmor/sidearmor/tracer/internal/policy"
+	"github.com/sidearmor/sidearmor/tracer/internal/process"
+	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
+)
+
+// Options are what a Supervisor works with. All fields are needed.
+type Options struct {
+	Processes *process.Table
+	Paths     *paths.Resolver
+	Rules     func() *policy.Rules // the rules in force; called for every call
+	Origin    func() schema.Origin // who this container is, as far as known
+	Emit      func(e schema.Event) // must not block
+	Visible   syscalls.Class       // classes whose accesses are logged when no policy matches
+	Now       func() time.Time     // the clock of events
+	Log       *slog.Logger
+}
+
+// Supervisor is the handler of held calls.
+type Supervisor struct {
+	Options
+
+	mu     sync.Mutex
+	warned map[string]bool // programs whose calls could not be understood, said once each
+}
+
+// New makes a supervisor.
+func New(o Options) *Supervisor { return &Supervisor{Options: o, warned: map[string]bool{}} }
+
+// Handle answers one call.
+func (s *Supervisor) Handle(c *engine.Call) engine.Answer {
+	p, err := s.Processes.Get(c.TID)
+	if err != nil {
+		return s.unknown(c, nil, err)
+	}
+	switch c.Spec.Class {
+	case syscalls.Process:
+		return s.exec(c, p)
+	case syscalls.File:
+		return s.open(c, p)
+	case syscalls.Network:
+		return s.connect(c, p)
+	case syscalls.State:
+		s.stateChange(c, p)
+	}
+	return engine.Answer{}
+}
+
+// stateChange notes that a fact about the process is about to change.
+func (s *Supervisor) stateChange(c *engine.Call, p *process.Process) {
+	switch c.Spec.ID {
+	case syscalls.Chdir, syscalls.Fchdir:
+		p.MarkCwd(c.TID)
+		return
+	case syscalls.Chroot:
+		p.MarkRoot()
+		return
+	}
+	// Once the uid has changed, or the process is not dumpable, the kernel may
+	// refuse its memory.
+	if err := p.KeepMemory(c.TID); err != nil && c.StillHeld() {
+		s.warnOnce(exe(p), "a process may become unreadable", "call", c.Spec.Name, "program", exe(p), "error", err)
+	}
+	if c.Spec.ID != syscalls.SetDumpable {
+		p.MarkCredentials()
+	}
+}
+
+// operation is the rules' name for a class of calls.
+func operation(class syscalls.Class) policy.Operation {
+	switch class {
+	case syscalls.Process:
+		return policy.Process
+	case syscalls.Network:
+		return policy.Network
+	}
+	return policy.File
+}
+
+// unknown answers a call that could not be understood: the caller cannot be
+// looked at, or its memory not be read. The kernel will fail a call with a bad
+// address or a path that leads nowhere by itself, and a caller that is gone
+// needs nothing. Anything else is let through only where no rule could have
+// denied it.
+func (s *Supervisor) unknown(c *engine.Call, p *process.Process, err error) engine.Answer {
+	for _, e := range []error{process.ErrGone, unix.EFAULT, unix.ESRCH, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EBADF, unix.EXDEV, unix.EINVAL} {
+		if errors.Is(err, e) {
+			return engine.Answer{}
+		}
+	}
+	if !c.StillHeld() {
+		return engine.Answer{}
+	}
+	program := exe(p)
+	denied := s.Rules().CanDeny(operation(c.Spec.Class)) && c.Spec.Class != syscalls.State
+	s.warnOnce(program, "a call of the workload could not be examined", "call", c.Spec.Name, "program", program, "denied", denied, "error", err)
+	if denied {
+		return engine.Answer{Errno: unix.EACCES}
+	}
+	return engine.Answer{}
+}
+
+// maxWarned bounds the memory of warnings; what comes later is said at debug level.
+const maxWarned = 256
+
+func (s *Supervisor) warnOnce(program, msg string, args ...any) {
+	s.mu.Lock()
+	first := !s.warned[program] && len(s.warned) < maxWarned
+	if first {
+		s.warned[program] = true
+	}
+	s.mu.Unlock()
+	if first {
+		s.Log.Warn(msg, args...)
+		return
+	}
+	s.Log.Debug(msg, args...)
+}
+
+// resolve finds the file that the path argument of c names.
+func (s *Supervisor) resolve(c *engine.Call, p *process.Process, flags paths.Flags) (paths.Result, error) {
+	path, err := p.ReadString(c.TID, c.Args[c.Spec.Path], unix.PathMax)
+	if err != nil {
+		return paths.Result{}, err
+	}
+	dirfd := unix.AT_FDCWD
+	if c.Spec.Dirfd != syscalls.None {
+		dirfd = int(int32(c.Args[c.Spec.Dirfd]))
+	}
+	return s.Paths.Resolve(p, c.TID, dirfd, path, flags)
+}
+
+// source is the program of p for the rules. Where a rule could deny, an unknown
+// program is an error: the rule may be about it.
+func (s *Supervisor) source(c *engine.Call, p *process.Process) (string, error) {
+	name, err := p.Exe()
+	if err != nil && s.Rules().CanDeny(operation(c.Spec.Class)) {
+		return "", err
+	}
+	return name, nil
+}
+
+// exe is the program of p for people, "" when it is not known.
+func exe(p *process.Process) string {
+	if p == nil {
+		return ""
+	}
+	name, _ := p.Exe()
+	return name
+}
+
+// hasTTY says whether p has a controlling terminal.
+func hasTTY(p *process.Process) bool {
+	tty, _ := p.TTY()
+	return tty != ""
+}

@@ -1,0 +1,327 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+	"github.com/sidearmor/sidearmor/tracer/internal/config"
+	"github.com/sidearmor/sidearmor/tracer/internal/emit"
+	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/engine/notify"
+	"github.com/sidearmor/sidearmor/tracer/internal/filter"
+	"github.com/sidearmor/sidearmor/tracer/internal/identity"
+	"github.com/sidearmor/sidearmor/tracer/internal/launch"
+	"github.com/sidearmor/sidearmor/tracer/internal/paths"
+	"github.com/sidearmor/sidearmor/tracer/internal/policies"
+	"github.com/sidearmor/sidearmor/tracer/internal/policy"
+	"github.com/sidearmor/sidearmor/tracer/internal/process"
+	"github.com/sidearmor/sidearmor/tracer/internal/supervise"
+	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// Exit statuses that are not the workload's own: those of shells.
+const (
+	exitFailed        = 125 // the tracer could not do its work; the workload did not run
+	exitUsage         = 2
+	exitCannotExecute = 126
+	exitNotFound      = 127
+)
+
+// run is the program.
+func run(args, environ []string, stdout, stderr io.Writer) int {
+	c, err := config.Parse(args, environ)
+	if err != nil {
+		return fail(stderr, exitUsage, err)
+	}
+	switch c.Command {
+	case config.Help:
+		_, err = io.WriteString(stdout, c.Text)
+	case config.Version:
+		_, err = fmt.Fprintln(stdout, "tracer", version)
+	case config.Install:
+		var path string
+		if path, err = install(c.Dir); err == nil {
+			_, err = fmt.Fprintln(stderr, "installed", path)
+		}
+	case config.Run:
+		return runWorkload(c, environ, stderr)
+	}
+	if err != nil {
+		return fail(stderr, 1, err)
+	}
+	return 0
+}
+
+func fail(stderr io.Writer, code int, err error) int {
+	fmt.Fprintln(stderr, "tracer:", err) // there is nowhere else to say it
+	return code
+}
+
+// runWorkload runs the workload to its end and returns its exit status.
+func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
+	if c.Engine == config.EnginePtrace {
+		return fail(stderr, exitFailed, errors.New("--engine=ptrace: this version holds calls by seccomp user notification only"))
+	}
+	path, err := exec.LookPath(c.Argv[0])
+	switch {
+	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EISDIR):
+		return fail(stderr, exitCannotExecute, err)
+	case err != nil:
+		return fail(stderr, exitNotFound, err)
+	}
+	log, closeLog, err := newLogger(c.Log, stderr)
+	if err != nil {
+		return fail(stderr, exitFailed, err)
+	}
+	defer closeLog()
+	// From here on other processes of this uid cannot look into this one.
+	if err := launch.Protect(); err != nil {
+		return fail(stderr, exitFailed, err)
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+
+	who := identity.Discover(identity.Options{Environ: append(c.Identity, environ...), Logger: log})
+	background.Go(func() { who.Run(ctx) })
+	rules, hold, err := loadRules(ctx, c, who, log, &background)
+	if err != nil {
+		return fail(stderr, exitFailed, err)
+	}
+	emitter, err := emit.New(emit.Options{
+		URL: c.SidekickURL.Reveal(), URLGiven: c.SidekickURL.Given(), Format: emit.Format(c.Format),
+		BufferBytes: c.BufferBytes, Origin: who.Origin, Logger: log,
+	})
+	if err != nil {
+		return fail(stderr, exitFailed, err)
+	}
+	background.Go(func() { _ = emitter.Run(ctx) }) // its error is ctx's
+
+	visible := visibility(c)
+	supervisor, err := newSupervisor(supervise.Options{
+		Rules: rules.Load, Origin: who.Origin, Emit: emitter.Emit, Visible: visible, Now: time.Now, Log: log,
+	})
+	if err != nil {
+		return fail(stderr, exitFailed, err)
+	}
+	prog, err := filter.Program(filter.Options{Hold: visible | hold})
+	if err != nil {
+		return fail(stderr, exitFailed, err)
+	}
+	w := &workload{log: log}
+	if err := w.start(launch.Command{
+		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), Filter: prog, NoNewPrivs: !launch.HasSysAdmin(),
+	}, supervisor); err != nil {
+		return fail(stderr, exitStatusOf(err), err)
+	}
+	code := w.wait()
+	flush, stop := context.WithTimeout(context.Background(), c.FlushTimeout)
+	defer stop()
+	if err := emitter.Close(flush); err != nil {
+		log.Warn("the last events were not sent", "error", err)
+	}
+	log.Info("the workload has ended", "status", code)
+	return code
+}
+
+// exitStatusOf is what a shell would say of a program that does not start.
+func exitStatusOf(err error) int {
+	var e *launch.ExecError
+	switch {
+	case !errors.As(err, &e):
+		return exitFailed
+	case e.Errno == unix.ENOENT:
+		return exitNotFound
+	}
+	return exitCannotExecute
+}
+
+// newLogger makes the tracer's own log: silent unless it was asked for, since
+// standard error is the workload's.
+func newLogger(c config.Log, stderr io.Writer) (*slog.Logger, func(), error) {
+	if !c.Enabled {
+		return slog.New(slog.DiscardHandler), func() {}, nil
+	}
+	out, closeOut := stderr, func() {}
+	if c.File != "" {
+		f, err := os.OpenFile(c.File, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err != nil {
+			return nil, nil, fmt.Errorf("opening the log: %w", err)
+		}
+		out, closeOut = f, func() { f.Close() } //nolint:errcheck // nobody is left to tell
+	}
+	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.Level})), closeOut, nil
+}
+
+func newSupervisor(o supervise.Options) (*supervise.Supervisor, error) {
+	var err error
+	if o.Processes, err = process.NewTable(process.Options{}); err != nil {
+		return nil, err
+	}
+	if o.Paths, err = paths.New(); err != nil {
+		return nil, err
+	}
+	return supervise.New(o), nil
+}
+
+// loadRules compiles the policies, and says which calls they may ever need to
+// see. Whom they select may become known later, from the ECS metadata: the rules
+// are compiled again then.
+func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log *slog.Logger, background *sync.WaitGroup) (*atomic.Pointer[policy.Rules], syscalls.Class, error) {
+	var docs []spolicy.Document
+	var err error
+	if c.Policies != "" {
+		if docs, err = policies.Load(c.Policies); err != nil {
+			return nil, 0, err
+		}
+		for _, d := range docs {
+			for _, w := range d.Warnings {
+				log.Warn("policy", "at", w)
+			}
+		}
+	}
+	compile := func() (*policy.Rules, error) {
+		rules, err := policy.Compile(docs, who.Target(), policy.Posture(c.Posture))
+		if err != nil {
+			return nil, fmt.Errorf("policies: %w", err)
+		}
+		for _, n := range rules.Notes() {
+			log.Warn("a part of a policy is not enforced", "policy", n.Policy, "section", n.Section, "why", n.Why)
+		}
+		return rules, nil
+	}
+	first, err := compile()
+	if err != nil {
+		return nil, 0, err
+	}
+	var rules atomic.Pointer[policy.Rules]
+	rules.Store(first)
+	log.Info("policies loaded", "documents", len(docs))
+	background.Go(func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-who.Settled():
+		}
+		again, err := compile()
+		if err != nil {
+			log.Error("the policies stay as they were", "error", err)
+			return
+		}
+		rules.Store(again)
+	})
+	return &rules, classes(docs), nil
+}
+
+// visibility is the classes that are logged: none where nobody would take logs.
+func visibility(c config.Config) (classes syscalls.Class) {
+	if c.SidekickURL.IsZero() {
+		return 0
+	}
+	for class, wanted := range map[syscalls.Class]bool{
+		syscalls.Process: c.Visibility.Process, syscalls.File: c.Visibility.File, syscalls.Network: c.Visibility.Network,
+	} {
+		if wanted {
+			classes |= class
+		}
+	}
+	return classes
+}
+
+// classes is what the rules of docs need to see, whether or not they select this
+// container: the filter cannot be widened later. Programs must be followed
+// wherever there are rules, for rules name them as sources.
+func classes(docs []spolicy.Document) (classes syscalls.Class) {
+	for _, d := range docs {
+		classes |= syscalls.Process
+		if len(d.File) > 0 {
+			classes |= syscalls.File
+		}
+		if len(d.Network) > 0 {
+			classes |= syscalls.Network
+		}
+	}
+	return classes
+}
+
+// workload is the running workload and what runs for it.
+type workload struct {
+	log     *slog.Logger
+	reaper  *launch.Reaper
+	running sync.WaitGroup
+	cancel  context.CancelFunc // ends the engine and the forwarding of signals
+	held    chan struct{}      // closed when the engine has ended
+}
+
+// start starts the program under h. An error says that it did not start, and
+// nothing of it runs any more.
+func (w *workload) start(cmd launch.Command, h engine.Handler) error {
+	signals, err := launch.WatchSignals()
+	if err != nil {
+		return err
+	}
+	child, err := launch.Start(cmd)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel, w.held, w.reaper = cancel, make(chan struct{}), launch.NewReaper(child.PID)
+	w.running.Go(func() {
+		defer close(w.held)
+		defer child.Listener.Close()
+		if err := notify.New(child.Listener, syscalls.Table(), w.log).Run(ctx, h); err != nil {
+			w.log.Error("calls are no longer answered: they fail from now on", "error", err)
+		}
+	})
+	w.running.Go(func() {
+		if err := w.reaper.Run(); err != nil {
+			w.log.Error("waiting for the workload", "error", err)
+		}
+	})
+	w.running.Go(func() {
+		if err := signals.Forward(ctx, child.PID); err != nil {
+			w.log.Error("signals are no longer passed on", "error", err)
+		}
+		// A signal when the workload's first process has gone is for the tracer.
+		if ctx.Err() == nil {
+			cancel()
+		}
+	})
+	if err := child.Release(); err != nil {
+		w.wait()
+		return err
+	}
+	return nil
+}
+
+// wait waits for the workload's end and returns its exit status. As PID 1 it
+// ends what is left, as the kernel would have done without the tracer. Else the
+// workload's other processes may go on, and as they need their calls answered
+// it waits for them too, as strace -f does.
+func (w *workload) wait() int {
+	<-w.reaper.Main()
+	if os.Getpid() == 1 {
+		_ = unix.Kill(-1, unix.SIGKILL) // ESRCH: there are none
+	}
+	<-w.held
+	w.cancel()
+	w.running.Wait()
+	return w.reaper.Code()
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// collector is a sidekick that keeps what it is sent.
+type collector struct {
+	*httptest.Server
+	mu     sync.Mutex
+	events []schema.Event
+	errs   []error
+}
+
+func newCollector(t *testing.T) *collector {
+	t.Helper()
+	c := &collector{}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		lines := bufio.NewScanner(r.Body)
+		lines.Buffer(nil, 2*schema.MaxEventBytes)
+		for lines.Scan() {
+			e, err := schema.Decode(lines.Bytes())
+			if err != nil {
+				c.errs = append(c.errs, fmt.Errorf("%w: %s", err, lines.Bytes()))
+				continue
+			}
+			c.events = append(c.events, e)
+		}
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+// records gives what was reported, alerts and logs, and forgets it.
+func (c *collector) records(t *testing.T) []schema.Alert {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, err := range c.errs {
+		t.Error(err)
+	}
+	var out []schema.Alert
+	for _, e := range c.events {
+		if e.Kind == schema.KindAlert {
+			out = append(out, *e.Alert)
+		} else {
+			out = append(out, schema.Alert{Record: e.Log.Record})
+		}
+	}
+	c.events = nil
+	return out
+}
+
+// find returns the first event of which all the given parts are in its text.
+func find(events []schema.Alert, operation, resource, data string) *schema.Alert {
+	for i, e := range events {
+		if e.Operation == operation && strings.Contains(e.Resource, resource) && strings.Contains(e.Data, data) {
+			return &events[i]
+		}
+	}
+	return nil
+}
+
+func traceWith(t *testing.T, c *collector, args []string, argv ...string) outcome {
+	t.Helper()
+	cmd := tracer(t, append(append([]string{"run"}, args...), append([]string{"--"}, argv...)...)...)
+	cmd.Env = append(cmd.Env, "SIDEKICK_URL="+c.URL, "POD_NAME=web-1", "NAMESPACE=prod", "CONTAINER_NAME=web", "CLUSTER_NAME=east")
+	return outcomeOf(t, cmd)
+}
+
+// victim makes calls that a shell cannot, by number where libc has no function.
+const victim = `
+import ctypes, os, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+dir, port = sys.argv[1], int(sys.argv[2])
+openat2 = 437
+how = struct.pack("QQQ", os.O_RDWR | os.O_CREAT, 0o600, 0)
+libc.syscall(openat2, -100, (dir + "/by-openat2").encode(), how, 24)
+if hasattr(libc, "creat"):
+    libc.creat((dir + "/by-creat").encode(), 0o600)
+fd = os.open(dir, os.O_RDONLY)
+os.open("in-dir", os.O_WRONLY | os.O_CREAT, dir_fd=fd)
+os.chdir(dir)
+os.open("relative", os.O_RDONLY | os.O_CREAT)
+os.symlink("relative", "link")
+os.open("./link", os.O_RDONLY)
+os.open("/proc/self/cwd/../" + os.path.basename(dir) + "/relative", os.O_RDONLY)
+try: os.open("missing", os.O_RDONLY)
+except OSError: pass
+s = socket.create_connection(("127.0.0.1", port))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.connect(("127.0.0.1", 53))
+try: socket.create_connection(("::1", port))
+except OSError: pass
+try: socket.socket(socket.AF_UNIX).connect(dir + "/sock")
+except OSError: pass
+try: socket.socket(socket.AF_UNIX).connect("\0abstract")
+except OSError: pass
+pid = os.fork()
+if pid == 0:
+    t = os.open("/bin/true", os.O_RDONLY)
+    os.set_inheritable(t, True)
+    os.execve(t, ["true-by-fd", "a b"], {})
+os.waitpid(pid, 0)
+`
+
+func TestTelemetryOfEachCall(t *testing.T) {
+	const python = "/usr/bin/python3"
+	if _, err := os.Stat(python); err != nil {
+		skip(t, err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	dir := t.TempDir()
+	c := newCollector(t)
+	if got := traceWith(t, c, nil, python, "-c", victim, dir, port); got.code != 0 || got.stderr != "" {
+		t.Fatalf("%+v", got)
+	}
+	events := c.records(t)
+	self, err := filepath.EvalSymlinks(python)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trueFile, err := filepath.EvalSymlinks("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct{ operation, resource, data string }{
+		{"Process", python, "syscall=SYS_EXECVE"},
+		{"Process", trueFile + " a b", "syscall=SYS_EXECVE"},
+		{"File", dir + "/by-openat2", "syscall=SYS_OPENAT2 fd=-100 flags=O_RDWR|O_CREAT"},
+		{"File", dir + "/by-creat", "flags=O_WRONLY|O_CREAT|O_TRUNC"},
+		{"File", dir + "/in-dir", "flags=O_WRONLY|O_CREAT"},
+		{"File", dir + "/relative", "flags=O_RDONLY|O_CREAT"},
+		{"Network", "remoteip=127.0.0.1 port=" + port + " protocol=TCP", "kprobe=tcp_connect domain=AF_INET"},
+		{"Network", "remoteip=::1 port=" + port + " protocol=TCP", "kprobe=tcp_connect domain=AF_INET6"},
+		{"Network", "sa_family=AF_INET sin_port=53 sin_addr=127.0.0.1", "syscall=SYS_CONNECT fd="},
+		{"Network", "sa_family=AF_UNIX sun_path=" + dir + "/sock", "syscall=SYS_CONNECT fd="},
+		{"Network", "sa_family=AF_UNIX sun_path=@abstract", "syscall=SYS_CONNECT fd="},
+	} {
+		e := find(events, want.operation, want.resource, want.data)
+		if e == nil {
+			t.Errorf("no event %v", want)
+			continue
+		}
+		if want.operation != "Process" && (e.ProcessName != self || !strings.HasPrefix(e.Source, self+" -c ") || e.Result != "Passed") {
+			t.Errorf("%v: process %q, source %.40q, result %q", want, e.ProcessName, e.Source, e.Result)
+		}
+		checkOrigin(t, e)
+	}
+	if n := count(events, "File", dir+"/relative"); n != 3 {
+		t.Errorf("%d opens of the file behind a relative path, a link and /proc/self, want 3", n)
+	}
+	if e := find(events, "File", "/missing", ""); e != nil {
+		t.Errorf("a file that is not there was reported: %+v", e)
+	}
+}
+
+func count(events []schema.Alert, operation, resource string) (n int) {
+	for _, e := range events {
+		if e.Operation == operation && e.Resource == resource {
+			n++
+		}
+	}
+	return n
+}
+
+func checkOrigin(t *testing.T, e *schema.Alert) {
+	t.Helper()
+	if e.Type != schema.TypeContainerLog || e.PodName != "web-1" || e.NamespaceName != "prod" || e.ContainerName != "web" || e.ClusterName != "east" {
+		t.Errorf("origin: %+v", e)
+	}
+	if e.PID == 0 || e.PPID == 0 || e.HostPID != e.PID || e.Timestamp == 0 || e.UID != int32(os.Getuid()) || !strings.HasSuffix(e.Cwd, "/") || e.ExecEvent.ExecutableName == "" {
+		t.Errorf("facts: %+v", e)
+	}
+}
+
+func TestAlertsTellThePolicy(t *testing.T) {
+	dir := t.TempDir()
+	script := filepath.Join(dir, "script")
+	if err := os.WriteFile(script, []byte("#!/usr/bin/env cat\nhello\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	denied := filepath.Join(dir, "denied")
+	if err := os.WriteFile(denied, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	policies := policyDir(t, fmt.Sprintf(`
+apiVersion: security.kubearmor.com/v1
+kind: KubeArmorPolicy
+metadata: {name: programs}
+spec:
+  tags: [A, B]
+  message: not here
+  process:
+    severity: 7
+    matchPaths: [{path: /usr/bin/head}, {path: /usr/bin/env, fromSource: [{path: /usr/bin/dash}]}]
+  action: Block
+---
+apiVersion: security.kubearmor.com/v1
+kind: KubeArmorPolicy
+metadata: {name: files}
+spec:
+  severity: 2
+  file: {matchPaths: [{path: %s}]}
+  action: Audit
+`, denied))
+	c := newCollector(t)
+	got := traceWith(t, c, []string{"--policies", policies, "--visibility", "none"}, "/bin/dash", "-c", "/usr/bin/head -c 1 /dev/null; "+script+"; cat "+denied+"; exec true")
+	if got.code != 0 || strings.Count(got.stderr, "Permission denied") != 2 {
+		t.Fatalf("%+v", got)
+	}
+	var lines []string
+	for _, e := range c.records(t) {
+		lines = append(lines, strings.Join([]string{e.PolicyName, e.Severity, e.Tags, e.Message, e.Operation, e.Resource, e.Action, e.Result, e.Enforcer, e.ParentProcessName}, " | "))
+	}
+	want := []string{
+		"programs | 7 | A,B | not here | Process | /usr/bin/head -c 1 /dev/null | Block | Permission denied | SideArmor | /usr/bin/dash",
+		"programs | 7 | A,B | not here | Process | /usr/bin/env | Block | Permission denied | SideArmor | /usr/bin/dash",
+		"files | 2 |  |  | File | " + denied + " | Audit | Passed | SideArmor | /usr/bin/dash",
+	}
+	if strings.Join(lines, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+}

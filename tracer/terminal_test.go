@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lines collects output and lets a test wait for a part of it.
+type lines struct {
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	seen int // how far await has come
+	more chan struct{}
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf.Write(p)
+	select {
+	case l.more <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// await waits until want has come after what was awaited before.
+func (l *lines) await(t *testing.T, want string) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		text := l.String()
+		if i := strings.Index(text[l.seen:], want); i >= 0 {
+			l.seen += i + len(want)
+			return
+		}
+		select {
+		case <-l.more:
+		case <-deadline:
+			t.Fatalf("no %q in %q (of %q)", want, text[l.seen:], text)
+		}
+	}
+}
+
+// terminal is an interactive shell on a pseudo-terminal.
+type terminal struct {
+	*lines
+	master *os.File
+	shell  *exec.Cmd
+}
+
+func openTerminal(t *testing.T) *terminal {
+	t.Helper()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		skip(t, err)
+	}
+	// Not blocking, so that closing it ends the read below.
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	master := os.NewFile(uintptr(fd), "/dev/ptmx")
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	term := &terminal{&lines{more: make(chan struct{}, 1)}, master, exec.Command(bash, "--norc", "--noprofile", "-i")}
+	term.shell.Env = append(os.Environ(), asTracer+"=1", "SIDEKICK_URL=", "PS1=prompt> ", "TERM=dumb", "HISTFILE=")
+	term.shell.Stdin, term.shell.Stdout, term.shell.Stderr = slave, slave, slave
+	term.shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := term.shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := master.Read(buf)
+			if err != nil {
+				return // EIO: the terminal's last user has gone
+			}
+			_, _ = term.Write(buf[:n])
+		}
+	})
+	t.Cleanup(func() {
+		_ = term.shell.Process.Kill() // it may have ended
+		_ = term.shell.Wait()
+		master.Close()
+		done.Wait()
+	})
+	term.await(t, "prompt> ")
+	return term
+}
+
+func (term *terminal) enter(t *testing.T, text string) {
+	t.Helper()
+	if _, err := term.master.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestInterruptFromTheTerminalArrivesOnce(t *testing.T) {
+	term := openTerminal(t)
+	// The quotes keep the echo of the command line from looking like output.
+	term.enter(t, os.Args[0]+` run -- sh -c 'trap "n=x\$n; echo int-\$n" INT; echo rea""dy; while [ "$n" != xx ]; do sleep 0.1; done; sleep 0.3; echo cou""nt-$n; exit 9'`+"\n")
+	term.await(t, "ready")
+	term.enter(t, "\x03")
+	term.await(t, "int-x")
+	time.Sleep(300 * time.Millisecond) // a second copy of the signal would come now
+	term.enter(t, "\x03")
+	term.await(t, "int-xx")
+	term.await(t, "count-xx\r")
+	term.await(t, "prompt> ")
+	term.enter(t, "echo status=$?\n")
+	term.await(t, "status=9")
+}
+
+func TestJobControl(t *testing.T) {
+	term := openTerminal(t)
+	term.enter(t, os.Args[0]+` run -- sh -c 'echo rea""dy; read line; echo "go""t $line"; exit 3'`+"\n")
+	term.await(t, "ready")
+	term.enter(t, "\x1a")
+	term.await(t, "Stopped")
+	term.await(t, "prompt> ")
+	term.enter(t, "jobs\n")
+	term.await(t, "Stopped")
+	term.await(t, "prompt> ")
+	term.enter(t, "fg\n")
+	term.await(t, "run --")
+	term.enter(t, "hello\n")
+	term.await(t, "got hello")
+	term.await(t, "prompt> ")
+	term.enter(t, "echo status=$?\n")
+	term.await(t, "status=3")
+}
+
+// A shell as the workload takes the terminal for its own jobs.
+func TestShellAsTheWorkload(t *testing.T) {
+	term := openTerminal(t)
+	term.enter(t, "PS1='inner> ' "+os.Args[0]+" run -- bash --norc --noprofile -i\n")
+	term.await(t, "inner> ")
+	term.enter(t, "sleep 100\n")
+	time.Sleep(200 * time.Millisecond)
+	term.enter(t, "\x1a")
+	term.await(t, "Stopped")
+	term.await(t, "inner> ")
+	term.enter(t, "kill %1; wait; tty; stty size >/dev/null && echo still-a-t''ty\n")
+	term.await(t, "/dev/pts/")
+	term.await(t, "still-a-tty")
+	term.enter(t, "suspend\n")
+	term.await(t, "Stopped")
+	term.await(t, "prompt> ")
+	term.enter(t, "fg\n")
+	term.await(t, "inner> ")
+	term.enter(t, "exit 4\n")
+	term.await(t, "prompt> ")
+	term.enter(t, "echo status=$?\n")
+	term.await(t, "status=4")
+}
