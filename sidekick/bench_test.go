@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// connections is how many clients post at once.
+const connections = 8
+
+// BenchmarkPost measures events accepted and stored over loopback, beside a bare
+// handler that only decodes the body into a map and stores nothing.
+func BenchmarkPost(b *testing.B) {
+	one := `{"Timestamp":1767322800,"UpdatedTime":"2026-01-02T03:00:00.000000Z","ClusterName":"c","HostName":"ip-10-0-1-2",` +
+		`"NamespaceName":"default","PodName":"p","Labels":"app=x","ContainerID":"0123456789abcdef","ContainerName":"c","PPID":1,"PID":42,` +
+		`"UID":0,"ParentProcessName":"/bin/bash","ProcessName":"/bin/cat","PolicyName":"ksp-x","Severity":"5","Type":"MatchedPolicy",` +
+		`"Source":"/bin/cat /etc/shadow","Operation":"File","Resource":"/etc/shadow","Data":"syscall=SYS_OPENAT","Action":"Block","Result":"Permission denied"}`
+	bare := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var m map[string]any
+		if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+			b.Error(err)
+		}
+	}))
+	defer bare.Close()
+	for _, c := range []struct {
+		name, body string
+		events     int
+		bare       bool
+	}{
+		{"single", one, 1, false},
+		{"single/bare", one, 1, true},
+		{"ndjson100", strings.Repeat(one+"\n", 100), 100, false},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			url := bare.URL
+			if !c.bare {
+				s := insideB(b)
+				url = s.url
+				b.Cleanup(func() { s.stop() })
+			}
+			b.ResetTimer()
+			hammer(b, url, c.body)
+			b.ReportMetric(float64(b.N*c.events)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+func insideB(b *testing.B) *sidekick {
+	b.Helper()
+	log := &lines{address: make(chan string, 1)}
+	ctx, cancel := context.WithCancel(b.Context())
+	exit := make(chan int, 1)
+	go func() { exit <- run(ctx, nil, environment(b.TempDir()), io.Discard, log) }()
+	return &sidekick{url: "http://" + <-log.address, log: log, stop: func() int { cancel(); return <-exit }}
+}
+
+// hammer posts body b.N times from several connections.
+func hammer(b *testing.B, url, body string) {
+	transport := &http.Transport{MaxIdleConnsPerHost: connections}
+	defer transport.CloseIdleConnections()
+	work := make(chan struct{}, b.N)
+	for range b.N {
+		work <- struct{}{}
+	}
+	close(work)
+	var wg sync.WaitGroup
+	for range connections {
+		wg.Go(func() {
+			for range work {
+				if err := send(b, transport, url, body); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func send(b *testing.B, transport *http.Transport, url, body string) error {
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+// Package config turns FalcoSidekick's variables and YAML into one validated
+// Config with its outputs made. It opens no connection and listens nowhere.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+const (
+	defaultAddress = "127.0.0.1"
+	defaultPort    = 2801
+)
+
+// Config is what the sidekick runs with.
+type Config struct {
+	ListenAddress string // an IP address
+	ListenDefault bool   // nobody gave an address, so it is the loopback one
+	ListenPort    int    // 0 for any free one
+	Debug         bool
+	CustomFields  map[string]string // go into every event
+	QueueDir      string            // "" to choose one
+	Outputs       []Output          // those that are turned on, in the order of the kinds
+	Warnings      []string          // what was given and has no effect; no values
+}
+
+// Output is one output that is turned on.
+type Output struct {
+	Kind            outputs.Kind
+	Output          outputs.Output
+	MinimumPriority schema.Priority
+	Logs            bool // whether it gets KubeArmor logs
+}
+
+// Input is where settings come from. A variable wins over the file, the file over
+// the default; an empty variable counts as not given, as with FalcoSidekick.
+type Input struct {
+	File    string   // YAML; "" for none
+	Environ []string // as os.Environ gives it
+	Kinds   []outputs.Kind
+}
+
+// Load reads and checks everything. Its error joins all problems there are, each
+// naming the variable, or the key and line, that it is about.
+func Load(in Input) (Config, error) {
+	l, err := newLoader(in)
+	if err != nil {
+		return Config{}, err
+	}
+	c := Config{QueueDir: l.get(setting{path: "queue.dir"}).text}
+	c.ListenAddress, c.ListenDefault = l.address()
+	c.ListenPort = l.port()
+	c.Debug = l.boolean("debug", false)
+	c.CustomFields = l.customFields()
+	for _, k := range in.Kinds {
+		if o := l.output(k); o != nil {
+			c.Outputs = append(c.Outputs, *o)
+		}
+	}
+	l.unknownVariables()
+	c.Warnings = l.warnings()
+	if len(l.problems) > 0 {
+		return Config{}, errors.Join(l.problems...)
+	}
+	return c, nil
+}
+
+// ProbeAddress gives the host and port at which a sidekick with these settings is
+// reached from its own machine. It looks at no other setting.
+func ProbeAddress(in Input) (string, error) {
+	l, err := newLoader(in)
+	if err != nil {
+		return "", err
+	}
+	l.problems = nil // what is wrong elsewhere is the server's to say
+	address, _ := l.address()
+	port := l.port()
+	if len(l.problems) > 0 {
+		return "", errors.Join(l.problems...)
+	}
+	ip := netip.MustParseAddr(address)
+	switch {
+	case ip.IsUnspecified() && ip.Is6():
+		address = "::1"
+	case ip.IsUnspecified():
+		address = defaultAddress
+	}
+	return net.JoinHostPort(address, strconv.Itoa(port)), nil
+}
+
+func (l *loader) address() (address string, byDefault bool) {
+	v := l.get(setting{path: "listenaddress"})
+	if v.text == "" {
+		return defaultAddress, true
+	}
+	if _, err := netip.ParseAddr(v.text); err != nil {
+		l.problem("%s: %q is not an IP address", v.name, v.text)
+		return defaultAddress, false
+	}
+	return v.text, false
+}
+
+func (l *loader) port() int {
+	v := l.get(setting{path: "listenport"})
+	if v.text == "" {
+		return defaultPort
+	}
+	port, err := strconv.ParseUint(v.text, 10, 16)
+	if err != nil {
+		l.problem("%s: %q is not a port, use 0 (any free one) to 65535", v.name, v.text)
+	}
+	return int(port)
+}
+
+func (l *loader) boolean(path string, byDefault bool) bool {
+	v := l.get(setting{path: path})
+	if v.text == "" {
+		return byDefault
+	}
+	b, err := strconv.ParseBool(v.text)
+	if err != nil {
+		l.problem("%s: %q is neither true nor false", v.name, v.text)
+	}
+	return b
+}
+
+// customFields reads "k:v,k2:v2", or in YAML a mapping. Only the first colon
+// separates, so that a value may be a URL or an ARN. A value of the form %NAME is
+// that of the variable NAME.
+func (l *loader) customFields() map[string]string {
+	v := l.get(setting{path: "customfields", isMap: true})
+	separator := ","
+	if v.isMap {
+		separator = "\n"
+	}
+	fields := map[string]string{}
+	for i, pair := range strings.Split(v.text, separator) {
+		if strings.TrimSpace(pair) == "" {
+			continue
+		}
+		key, value, ok := strings.Cut(pair, ":")
+		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+		if !ok || key == "" {
+			l.problem("%s: field %d is not name:value", v.name, i+1)
+			continue
+		}
+		if variable, ok := strings.CutPrefix(value, "%"); ok {
+			if value = l.env[variable]; value == "" {
+				l.problem("%s: field %s asks for variable %s, which is not set", v.name, key, variable)
+			}
+		}
+		if _, twice := fields[key]; twice {
+			l.problem("%s: field %s is given twice", v.name, key)
+		}
+		fields[key] = value
+	}
+	return fields
+}
+
+func (l *loader) problem(format string, args ...any) {
+	l.problems = append(l.problems, fmt.Errorf(format, args...))
+}

@@ -1,0 +1,156 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/sidearmor/sidearmor/outputs"
+)
+
+// maxSecretBytes bounds what is read from a *_FILE, which may be any file.
+const maxSecretBytes = 64 << 10
+
+// setting is one key that there is.
+type setting struct {
+	path   string // "slack.webhookurl"; the variable is SLACK_WEBHOOKURL
+	secret bool
+	isMap  bool
+}
+
+// value is what was given for a setting.
+type value struct {
+	text  string // "" when nothing was
+	name  string // how the user knows it: a variable, or a key with file and line
+	isMap bool   // text is "key:value\n" lines
+}
+
+// loader collects what is given and what is wrong with it.
+type loader struct {
+	env   map[string]string // without empty values
+	file  string
+	yaml  map[string]value // by path
+	kinds []outputs.Kind
+	known map[string]setting // by path
+
+	problems []error
+	off      []string // sentences about settings of outputs that are off
+	foreign  []string // names of FalcoSidekick's settings that are not here
+}
+
+func newLoader(in Input) (*loader, error) {
+	l := &loader{env: map[string]string{}, file: in.File, kinds: in.Kinds, known: map[string]setting{}}
+	for _, entry := range in.Environ {
+		if name, text, _ := strings.Cut(entry, "="); text != "" {
+			l.env[name] = text
+		} else {
+			delete(l.env, name)
+		}
+	}
+	for _, s := range []setting{
+		{path: "listenaddress"},
+		{path: "listenport"},
+		{path: "debug"},
+		{path: "customfields", isMap: true},
+		{path: "queue.dir"},
+	} {
+		l.known[s.path] = s
+	}
+	for _, k := range in.Kinds {
+		for _, s := range k.Settings {
+			at := settingOf(k, s)
+			l.known[at.path] = at
+		}
+		for _, s := range commonSettings(k) {
+			l.known[s.path] = s
+		}
+	}
+	if err := l.readYAML(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func settingOf(k outputs.Kind, s outputs.Setting) setting {
+	block := k.Block
+	if s.Block != "" {
+		block = s.Block
+	}
+	return setting{path: block + "." + s.Key, secret: s.Secret, isMap: s.Map}
+}
+
+// commonSettings are those that every kind has and none declares.
+func commonSettings(k outputs.Kind) []setting {
+	return []setting{{path: k.Block + ".minimumpriority"}, {path: k.Block + ".logs"}}
+}
+
+func variable(path string) string {
+	return strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+}
+
+// get looks a setting up. What is wrong with it is noted.
+func (l *loader) get(s setting) value {
+	name := variable(s.path)
+	text, file := l.env[name], ""
+	if s.secret {
+		file = l.env[name+"_FILE"]
+	}
+	switch {
+	case text != "" && file != "":
+		l.problem("%s and %s_FILE are both set: use one", name, name)
+		return value{name: name}
+	case text != "":
+		return value{text: text, name: name}
+	case file != "":
+		return value{text: l.secretFile(name+"_FILE", file), name: name + "_FILE"}
+	}
+	inFile, hasFile := l.yaml[s.path+"_file"]
+	if v, ok := l.yaml[s.path]; ok && v.text != "" {
+		if hasFile && inFile.text != "" {
+			l.problem("%s and %s are both set: use one", v.name, inFile.name)
+		}
+		return v
+	}
+	if hasFile && inFile.text != "" {
+		return value{text: l.secretFile(inFile.name, inFile.text), name: inFile.name}
+	}
+	return value{name: name}
+}
+
+// secretFile reads a secret as systems mount it: with a line end that is not part
+// of it.
+func (l *loader) secretFile(name, path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		l.problem("%s: %w", name, err)
+		return ""
+	}
+	defer f.Close()
+	buf := make([]byte, maxSecretBytes+1)
+	n := 0
+	for n < len(buf) {
+		got, err := f.Read(buf[n:])
+		n += got
+		if err != nil || got == 0 {
+			break
+		}
+	}
+	text := strings.TrimRight(string(buf[:n]), "\r\n")
+	switch {
+	case n == len(buf):
+		l.problem("%s: %s has more than %d bytes", name, path, maxSecretBytes)
+		return ""
+	case text == "":
+		l.problem("%s: %s is empty or not readable", name, path)
+	}
+	return text
+}
+
+func (l *loader) warnings() []string {
+	warnings := l.off
+	if len(l.foreign) > 0 {
+		warnings = append(warnings, fmt.Sprintf(
+			"settings of FalcoSidekick that are not supported and have no effect: %s", strings.Join(l.foreign, ", ")))
+	}
+	return warnings
+}

@@ -1,0 +1,107 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/falco"
+)
+
+// testRule is FalcoSidekick's name of the event that /test makes.
+const testRule = "Test rule"
+
+var errTooLarge = errors.New("event is too large")
+
+// decode reads one event of whatever kind it is by its content.
+func decode(item []byte) (schema.Event, error) {
+	if len(item) > schema.MaxEventBytes {
+		return schema.Event{}, fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(item), schema.MaxEventBytes)
+	}
+	kind, err := schema.Classify(item)
+	if err != nil {
+		return schema.Event{}, err
+	}
+	if kind == schema.KindFalco {
+		return falco.Decode(item)
+	}
+	return schema.Decode(item)
+}
+
+// enrich adds what FalcoSidekick adds, in its order (handlers.go,
+// newFalcoPayload). In KubeArmor events the custom fields go into EventData, the
+// one place that takes any key.
+func (h *handler) enrich(e *schema.Event) {
+	if f := e.Falco; f != nil {
+		for key, value := range h.custom {
+			f.OutputFields[key] = value // the check has seen to it that there are some
+		}
+		if f.Rule == testRule {
+			f.Source = "internal"
+		}
+		if f.Source == "" {
+			f.Source = "syscalls"
+		}
+		f.UUID = uuid.NewString()
+		slices.Sort(f.Tags)
+		return
+	}
+	if len(h.custom) == 0 {
+		return
+	}
+	var data *map[string]string
+	if e.Alert != nil {
+		data = &e.Alert.EventData
+	} else {
+		data = &e.Log.EventData
+	}
+	if *data == nil {
+		*data = make(map[string]string, len(h.custom))
+	}
+	maps.Copy(*data, h.custom)
+}
+
+// rejection is the verdict on an event that cannot be decoded.
+func rejection(err error) verdict {
+	v := verdict{Status: "rejected", Error: err.Error(), reason: "malformed"}
+	var field *schema.FieldError
+	if errors.As(err, &field) {
+		v.Field = field.Field
+	}
+	if errors.Is(err, errTooLarge) {
+		v.reason = "too_large"
+	}
+	return v
+}
+
+// storeRejection is the verdict on an event that was not stored.
+func storeRejection(err error) verdict {
+	var p interface{ Permanent() bool }
+	if errors.As(err, &p) && p.Permanent() {
+		return verdict{Status: "rejected", Error: err.Error(), reason: "too_large"}
+	}
+	return verdict{Status: "rejected", Error: err.Error(), reason: "unavailable", later: true}
+}
+
+// accepted counts an event that is stored, and shows it to who asked for DEBUG:
+// what it was about, but nothing that a program was called with.
+func (h *handler) accepted(e *schema.Event) {
+	h.metrics.event(e)
+	if h.debug {
+		h.log.Debug("event stored", "id", e.ID, "kind", string(e.Kind), "priority", e.Priority().String(), "what", about(e))
+	}
+}
+
+func about(e *schema.Event) string {
+	switch {
+	case e.Falco != nil:
+		return e.Falco.Rule
+	case e.Alert != nil:
+		return e.Alert.PolicyName + ": " + e.Alert.Operation + " " + e.Alert.Action
+	}
+	return e.Log.Operation
+}

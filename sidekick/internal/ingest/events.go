@@ -1,0 +1,214 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// maxKeyBytes bounds an Idempotency-Key: it is kept with every event for minutes.
+const maxKeyBytes = 128
+
+// verdict is what became of one event.
+type verdict struct {
+	Status string `json:"status"` // accepted or rejected
+	Error  string `json:"error,omitempty"`
+	Field  string `json:"field,omitempty"`
+
+	reason string // metric label
+	later  bool   // sent again it may be accepted
+}
+
+// summary is what became of all events of a request.
+type summary struct {
+	Accepted int       `json:"accepted"`
+	Rejected int       `json:"rejected"`
+	Results  []verdict `json:"results"`
+}
+
+// events answers POST /.
+func (h *handler) events(w http.ResponseWriter, r *http.Request) {
+	key := r.Header.Get("Idempotency-Key")
+	if refused := checkKey(key); refused != nil {
+		h.refuse(w, refused)
+		return
+	}
+	body, release, refused := h.body(w, r)
+	if refused != nil {
+		h.refuse(w, refused)
+		return
+	}
+	defer release()
+	items, err := split(r.Header.Get("Content-Type"), body)
+	if err != nil {
+		h.refuse(w, splitRefusal(err))
+		return
+	}
+	h.take(w, r, items, key)
+}
+
+// test answers POST /test: a Falco event of the lowest priority, under the rule
+// that every output lets pass (FalcoSidekick handlers.go, testHandler).
+func (h *handler) test(w http.ResponseWriter, r *http.Request) {
+	event := fmt.Sprintf(`{"output":"This is a test from sidearmor","priority":"Debug","hostname":"sidearmor","rule":"Test rule",`+
+		`"time":%q,"output_fields":{"proc.name":"sidekick","user.name":"sidekick"},"tags":["test","example"]}`,
+		time.Now().UTC().Format(time.RFC3339))
+	h.take(w, r, [][]byte{[]byte(event)}, "")
+}
+
+// take decodes, stores and answers.
+func (h *handler) take(w http.ResponseWriter, r *http.Request, items [][]byte, key string) {
+	now := time.Now().UTC()
+	verdicts := make([]verdict, len(items))
+	events := make([]schema.Event, 0, len(items))
+	at := make([]int, 0, len(items)) // of each event, its index among the items
+	for i, item := range items {
+		e, err := decode(item)
+		if err != nil {
+			verdicts[i] = rejection(err)
+			continue
+		}
+		e.Received = now
+		e.ID = eventID(key, i)
+		h.enrich(&e)
+		events, at = append(events, e), append(at, i)
+	}
+	if len(events) > 0 {
+		err := h.store.Publish(r.Context(), events, key != "")
+		h.judge(err, events, at, verdicts)
+	}
+	h.answer(w, verdicts)
+}
+
+// eventID makes the ID by which an event of a batch that is sent again is
+// recognised; without a key there is nothing to recognise it by.
+func eventID(key string, i int) string {
+	if key == "" {
+		return uuid.NewString()
+	}
+	return fmt.Sprintf("%s-%d", key, i)
+}
+
+// judge turns the store's answer into verdicts and counts what was accepted.
+func (h *handler) judge(err error, events []schema.Event, at []int, verdicts []verdict) {
+	var some interface{ Refused() map[int]error }
+	var refused map[int]error
+	if errors.As(err, &some) {
+		refused = some.Refused()
+	}
+	for i := range events {
+		v := verdict{Status: "accepted"}
+		switch {
+		case refused[i] != nil:
+			v = storeRejection(refused[i])
+		case err != nil && refused == nil:
+			v = storeRejection(err)
+		default:
+			h.accepted(&events[i])
+		}
+		verdicts[at[i]] = v
+	}
+	// A flood of logs that fills their queue must not hold up the alerts in the
+	// same batch: the sender would keep sending all of it again. Where something
+	// that is no log was stored, logs that were refused are refused for good.
+	if h.onlyLogsRefused(events, at, verdicts) {
+		for i := range verdicts {
+			verdicts[i].later = false
+		}
+	}
+}
+
+func (h *handler) onlyLogsRefused(events []schema.Event, at []int, verdicts []verdict) bool {
+	stored := false
+	for i := range events {
+		isLog, later := events[i].Kind == schema.KindLog, verdicts[at[i]].later
+		if later && !isLog {
+			return false
+		}
+		stored = stored || !isLog && verdicts[at[i]].Status == "accepted"
+	}
+	return stored
+}
+
+// answer counts and sends the verdicts: one event gets an empty 200, as with
+// FalcoSidekick, several get a verdict each.
+func (h *handler) answer(w http.ResponseWriter, verdicts []verdict) {
+	s := &summary{Results: verdicts}
+	first, later := -1, false
+	for i, v := range verdicts {
+		if v.Status == "accepted" {
+			s.Accepted++
+			continue
+		}
+		s.Rejected++
+		h.metrics.reject(v.reason)
+		later = later || v.later
+		if first < 0 || v.later && !verdicts[first].later {
+			first = i
+		}
+	}
+	h.metrics.inputs.WithLabelValues("requests", "accepted").Add(float64(s.Accepted))
+	h.metrics.inputs.WithLabelValues("requests", "rejected").Add(float64(s.Rejected))
+
+	switch {
+	case s.Rejected == 0 && len(verdicts) == 1:
+		w.WriteHeader(http.StatusOK)
+	case s.Accepted > 0 && !later:
+		answer(w, http.StatusOK, s)
+	default:
+		v := verdicts[first]
+		p := problem{Error: v.Error, Item: &first, Field: v.Field, summary: s}
+		if len(verdicts) == 1 {
+			p.summary = nil
+		}
+		answer(w, v.httpStatus(), p)
+	}
+}
+
+func (v verdict) httpStatus() int {
+	switch {
+	case v.later:
+		return http.StatusServiceUnavailable
+	case v.reason == "too_large":
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusBadRequest
+}
+
+// refuse answers for a request that has no events.
+func (h *handler) refuse(w http.ResponseWriter, r *refusal) {
+	h.metrics.inputs.WithLabelValues("requests", "rejected").Inc()
+	h.metrics.reject(r.reason)
+	h.log.Debug("request refused", "status", r.status, "reason", r.Error)
+	answer(w, r.status, r.problem)
+}
+
+func splitRefusal(err error) *refusal {
+	var item itemError
+	switch {
+	case errors.Is(err, errTooManyEvents):
+		return refuse(http.StatusRequestEntityTooLarge, "too_large", "body has more than %d events", MaxEvents)
+	case errors.As(err, &item):
+		r := refuse(http.StatusBadRequest, "malformed", "%v", err)
+		r.Item = &item.at
+		return r
+	}
+	return refuse(http.StatusBadRequest, "malformed", "%v", err)
+}
+
+func checkKey(key string) *refusal {
+	if len(key) > maxKeyBytes {
+		return refuse(http.StatusBadRequest, "malformed", "Idempotency-Key has more than %d bytes", maxKeyBytes)
+	}
+	for i := range len(key) {
+		if key[i] <= ' ' || key[i] > '~' {
+			return refuse(http.StatusBadRequest, "malformed", "Idempotency-Key has a character that is not printable ASCII")
+		}
+	}
+	return nil
+}

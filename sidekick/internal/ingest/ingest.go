@@ -1,0 +1,113 @@
+// Package ingest is the sidekick's HTTP side: it bounds, decodes, checks and
+// enriches what is posted, has it stored, and only then answers. It does not
+// store and does not deliver.
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// Bounds of one request.
+const (
+	MaxBodyBytes = 16 << 20 // uncompressed
+	MaxEvents    = 10_000
+)
+
+// Store takes events for good.
+type Store interface {
+	// Publish returns nil when all events are stored. With once it does not store
+	// an event whose ID it has. If its error has a method Refused() map[int]error,
+	// those events alone are not stored; one whose error has a method Permanent()
+	// that says true never will be.
+	Publish(ctx context.Context, events []schema.Event, once bool) error
+	// Ready says why nothing can be stored now.
+	Ready(ctx context.Context) error
+}
+
+// Options are what the handler works with.
+type Options struct {
+	Store        Store
+	CustomFields map[string]string // go into every event
+	Metrics      *prometheus.Registry
+	Log          *slog.Logger
+}
+
+type handler struct {
+	store   Store
+	custom  map[string]string
+	metrics *metrics
+	log     *slog.Logger
+	debug   bool // log shows it; asked once, not for every event
+	inflate *inflaters
+	large   chan struct{} // one for each large body in memory
+}
+
+// New makes the handler of all paths and registers its metrics. Other than
+// FalcoSidekick, which takes events on every path and answers a wrong method with
+// 400, it takes them on / alone, and answers 404 and 405.
+func New(opts Options) http.Handler {
+	h := &handler{
+		store:   opts.Store,
+		custom:  opts.CustomFields,
+		metrics: newMetrics(opts.Metrics),
+		log:     opts.Log,
+		debug:   opts.Log.Enabled(context.Background(), slog.LevelDebug),
+		inflate: newInflaters(),
+		large:   make(chan struct{}, maxLargeBodies),
+	}
+	r := mux.NewRouter()
+	r.HandleFunc("/", h.events).Methods(http.MethodPost)
+	r.HandleFunc("/test", h.test).Methods(http.MethodPost)
+	r.HandleFunc("/ping", ping)
+	r.HandleFunc("/healthz", healthz)
+	r.HandleFunc("/readyz", h.readyz)
+	r.Handle("/metrics", promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{Timeout: 10 * time.Second}))
+	r.MethodNotAllowedHandler = http.HandlerFunc(wrongMethod)
+	r.NotFoundHandler = http.HandlerFunc(wrongPath)
+	return h.recovering(r)
+}
+
+// Server gives h with bounds on time and headers: a client that sends or reads
+// slowly, or not at all, is cut off.
+func Server(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second, // from the end of the headers: reading and storing are within it
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// recovering answers 500 for a request whose handling panics.
+func (h *handler) recovering(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			what := "panic" // any other value may show what was posted
+			if e, ok := p.(runtime.Error); ok {
+				what = e.Error()
+			}
+			h.metrics.panics.Inc()
+			h.log.Error("request handling panicked", "path", r.URL.Path, "panic", what, "stack", string(debug.Stack()))
+			answer(w, http.StatusInternalServerError, problem{Error: "internal error"})
+		}()
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,121 @@
+package ingest
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// maxSeries bounds the series of a metric whose labels come from what is posted.
+const (
+	maxSeries     = 1000
+	maxLabelBytes = 128
+)
+
+const other = "other"
+
+type metrics struct {
+	inputs    *prometheus.CounterVec
+	falco     *prometheus.CounterVec
+	kubearmor *prometheus.CounterVec
+	rejected  *prometheus.CounterVec
+	panics    prometheus.Counter
+
+	mu   sync.Mutex
+	seen map[falcoLabels]struct{} // guarded by mu; at most maxSeries
+}
+
+// falcoLabels are FalcoSidekick's labels of falco_events_total, in its order.
+type falcoLabels [7]string
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	m := &metrics{
+		inputs: counter("falcosecurity_falcosidekick_inputs_total",
+			"Events by whether they were taken; a request that holds none counts as one.", "source", "status"),
+		falco: counter("falcosecurity_falcosidekick_falco_events_total",
+			"Falco events taken; beyond 1,000 combinations of labels they count under other.",
+			"hostname", "rule", "priority", "priority_raw", "source", "k8s_ns_name", "k8s_pod_name"),
+		kubearmor: counter("sidearmor_kubearmor_events_total", "KubeArmor events taken.", "kind", "action", "operation"),
+		rejected:  counter("sidearmor_rejected_events_total", "Events and requests that were not taken.", "reason"),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sidearmor_panics_total", Help: "Requests whose handling panicked.",
+		}),
+		seen: map[falcoLabels]struct{}{},
+	}
+	reg.MustRegister(m.panics)
+	for _, status := range []string{"accepted", "rejected"} {
+		m.inputs.WithLabelValues("requests", status)
+	}
+	for _, reason := range []string{"malformed", "too_large", "unavailable", "encoding", "timeout", "busy", "aborted"} {
+		m.rejected.WithLabelValues(reason)
+	}
+	return m
+}
+
+func (m *metrics) reject(reason string) { m.rejected.WithLabelValues(reason).Inc() }
+
+// event counts an event that was stored.
+func (m *metrics) event(e *schema.Event) {
+	switch {
+	case e.Falco != nil:
+		labels := m.falcoLabels(e.Falco)
+		m.falco.WithLabelValues(labels[:]...).Inc()
+	case e.Alert != nil:
+		m.kubearmor.WithLabelValues("alert", action(e.Alert.Action), operation(e.Alert.Operation)).Inc()
+	case e.Log != nil:
+		m.kubearmor.WithLabelValues("log", "", operation(e.Log.Operation)).Inc()
+	}
+}
+
+func (m *metrics) falcoLabels(f *schema.FalcoEvent) falcoLabels {
+	field := func(key string) string {
+		s, _ := f.OutputFields[key].(string)
+		return label(s)
+	}
+	labels := falcoLabels{
+		label(f.Hostname), label(f.Rule), f.Priority.String(), strconv.Itoa(int(f.Priority)), label(f.Source),
+		field("k8s.ns.name"), field("k8s.pod.name"),
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.seen[labels]; ok {
+		return labels
+	}
+	if len(m.seen) == maxSeries {
+		return falcoLabels{other, other, labels[2], labels[3], other, other, other}
+	}
+	m.seen[labels] = struct{}{}
+	return labels
+}
+
+// label makes a label value of what was posted: short, and valid UTF-8, without
+// which Prometheus' library panics.
+func label(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), maxLabelBytes)], "")
+}
+
+func action(a string) string {
+	return oneOf(a, "", schema.ActionBlock, schema.ActionAudit, schema.ActionAuditBlock, schema.ActionAllow)
+}
+
+func operation(o string) string {
+	return oneOf(o, schema.OperationProcess, schema.OperationFile, schema.OperationNetwork,
+		schema.OperationCapabilities, schema.OperationSyscall, schema.OperationAlertThreshold)
+}
+
+func oneOf(s string, known ...string) string {
+	if slices.Contains(known, s) {
+		return s
+	}
+	return other
+}

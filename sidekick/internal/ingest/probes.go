@@ -1,0 +1,62 @@
+package ingest
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+)
+
+// problem is the JSON of an answer that is not 200.
+type problem struct {
+	Error string `json:"error"`
+	Item  *int   `json:"item,omitempty"`  // index of the event within the body
+	Field string `json:"field,omitempty"` // of the event
+	*summary
+}
+
+// answer writes v as JSON.
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+	// The client has the status; one that has gone misses the rest.
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func ping(w http.ResponseWriter, _ *http.Request) {
+	_, _ = io.WriteString(w, "pong\n")
+}
+
+// healthz says that the process answers, in FalcoSidekick's words.
+func healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"status": "ok"}`)
+}
+
+// readyz says whether events can be stored.
+func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
+	err := h.store.Ready(r.Context())
+	if err == nil {
+		healthz(w, r)
+		return
+	}
+	reasons := []string{err.Error()}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		reasons = nil
+		for _, e := range joined.Unwrap() {
+			reasons = append(reasons, e.Error())
+		}
+	}
+	answer(w, http.StatusServiceUnavailable, map[string]any{"status": "unavailable", "reasons": reasons})
+}
+
+func wrongMethod(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", http.MethodPost)
+	answer(w, http.StatusMethodNotAllowed, problem{Error: "use POST"})
+}
+
+func wrongPath(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusNotFound, problem{Error: "no such path; events are posted to /"})
+}

@@ -1,0 +1,113 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// What a reader holds ahead of its user, so that 100,000 waiting events are on
+	// disk and not in memory: so many, but no more than fit into pullBytes. The
+	// largest message must.
+	pullEvents = 256
+	pullBytes  = MaxMessageBytes + 256<<10
+
+	pullWait  = 30 * time.Second // how long the server keeps a request that it cannot answer
+	heartbeat = 2 * time.Second  // how often it says that it still does
+	deadAfter = 5 * time.Second  // without a word
+)
+
+// puller fetches the messages of one consumer, one request at a time. The client
+// library's own iterator cannot be bounded by messages and bytes at once without
+// either a place for a million messages or no bound on bytes.
+type puller struct {
+	conn    *nats.Conn
+	subject string
+	inbox   string
+	sub     *nats.Subscription
+	left    int       // messages that the request under way may still bring; 0 for no request
+	heard   time.Time // when the server last said something, or was asked
+}
+
+func newPuller(conn *nats.Conn, stream Stream, consumer string) (*puller, error) {
+	inbox := conn.NewInbox()
+	sub, err := conn.SubscribeSync(inbox)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	return &puller{
+		conn: conn, sub: sub, inbox: inbox,
+		subject: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumer),
+	}, nil
+}
+
+// next waits for a message. When ctx ends nothing is lost. Any other error means
+// that the puller is of no more use.
+func (p *puller) next(ctx context.Context) (*nats.Msg, error) {
+	p.heard = time.Now() // the silence since the last call was the caller's
+	for {
+		if p.left == 0 {
+			if err := p.request(); err != nil {
+				return nil, err
+			}
+		}
+		msg, err := p.wait(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p.heard = time.Now()
+		if status := msg.Header.Get("Status"); len(msg.Data) > 0 || status == "" {
+			p.left--
+			return msg, nil
+		} else if err := p.ended(status, msg.Header.Get("Description")); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (p *puller) wait(ctx context.Context) (*nats.Msg, error) {
+	bounded, cancel := context.WithDeadline(ctx, p.heard.Add(deadAfter))
+	defer cancel()
+	msg, err := p.sub.NextMsgWithContext(bounded)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return nil, errors.New("store does not answer")
+	}
+	return msg, err
+}
+
+func (p *puller) request() error {
+	body, err := json.Marshal(map[string]any{
+		"batch": pullEvents, "max_bytes": pullBytes, "expires": pullWait, "idle_heartbeat": heartbeat,
+	})
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	if err := p.conn.PublishRequest(p.subject, p.inbox, body); err != nil {
+		return fmt.Errorf("ask for events: %w", err)
+	}
+	p.left, p.heard = pullEvents, time.Now()
+	return nil
+}
+
+// ended takes a status, with which the server ends a request that has not brought
+// all that it asked for.
+func (p *puller) ended(status, description string) error {
+	switch {
+	case status == "100": // a sign of life
+		return nil
+	case status == "404", status == "408", // no message came in time
+		status == "409" && (description == "Message Size Exceeds MaxBytes" || description == "Batch Completed"):
+		p.left = 0
+		return nil
+	}
+	return fmt.Errorf("store ended the reading: %s %s", status, description)
+}
+
+func (p *puller) close() {
+	_ = p.sub.Unsubscribe() // fails on a closed connection only
+}

@@ -1,0 +1,195 @@
+// Package queue is the sidekick's durable store: events are on disk before
+// Publish returns, and every output reads them in order from a position of its
+// own that outlives the process. It does not know what outputs do with them.
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// Stream is one of the two queues. They have limits of their own, so that a
+// flood of logs cannot push out an alert.
+type Stream string
+
+// The streams.
+const (
+	Alerts Stream = "ALERTS" // KubeArmor alerts and Falco events
+	Logs   Stream = "LOGS"   // KubeArmor logs
+)
+
+const (
+	deadLetters = "DEADLETTERS"
+	positions   = "POSITIONS"
+
+	// MaxMessageBytes bounds one stored event: schema.MaxEventBytes as posted,
+	// with room for what re-encoding and custom fields add.
+	MaxMessageBytes = 2 << 20
+
+	// A sender repeats a batch that was not answered; what it repeats within
+	// this window is recognised.
+	duplicateWindow = 2 * time.Minute
+
+	defaultAlertBytes = 256 << 20
+	defaultLogBytes   = 128 << 20
+	deadLetterBytes   = 64 << 20
+	positionBytes     = 8 << 20
+
+	// publishers times chunk is the most that waits in the server's memory:
+	// 2,048 messages, of its limit of 100,000 and 128 MiB.
+	publishers = 8
+	chunk      = 256
+
+	ackTimeout = 10 * time.Second // how long the store may take to answer
+)
+
+// Options say where a queue is and how large it may grow.
+type Options struct {
+	Dir        string // owned by this process alone while the queue is open
+	AlertBytes int64  // at most so many bytes of alerts; 0 is 256 MiB
+	LogBytes   int64  // at most so many bytes of logs; 0 is 128 MiB
+	Log        *slog.Logger
+}
+
+// Queue is an open queue. Its methods may be called concurrently.
+type Queue struct {
+	dir    string
+	limits map[Stream]int64
+	log    *slog.Logger
+
+	lock  *os.File
+	srv   *server.Server
+	conn  *nats.Conn
+	js    jetstream.JetStream
+	slots chan struct{} // one per concurrent Publish
+
+	diskLow atomic.Bool
+}
+
+// Open starts the embedded store in opts.Dir, which it creates when it is
+// missing. It fails when the directory cannot be written or when another process
+// has it open.
+func Open(ctx context.Context, opts Options) (*Queue, error) {
+	q := &Queue{
+		dir: opts.Dir,
+		log: opts.Log,
+		limits: map[Stream]int64{
+			Alerts: orDefault(opts.AlertBytes, defaultAlertBytes),
+			Logs:   orDefault(opts.LogBytes, defaultLogBytes),
+		},
+		slots: make(chan struct{}, publishers),
+	}
+	var err error
+	if q.lock, err = lockDir(opts.Dir); err != nil {
+		return nil, err
+	}
+	if err := q.start(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the queue in %s: %w", opts.Dir, err), q.Close())
+	}
+	return q, nil
+}
+
+func (q *Queue) start(ctx context.Context) error {
+	var err error
+	if q.srv, err = startServer(q.storeDir(), q.log); err != nil {
+		return err
+	}
+	q.conn, err = nats.Connect("", nats.InProcessServer(q.srv), nats.Name("queue"),
+		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.NoEcho(),
+		nats.SyncQueueLen(2*pullEvents)) // what a reader asked for, and statuses
+	if err != nil {
+		return fmt.Errorf("connect to the store: %w", err)
+	}
+	// Futures of one chunk per publisher are outstanding at most.
+	q.js, err = jetstream.New(q.conn, jetstream.WithPublishAsyncMaxPending(2*publishers*chunk),
+		jetstream.WithPublishAsyncTimeout(ackTimeout), jetstream.WithDefaultTimeout(ackTimeout))
+	if err != nil {
+		return fmt.Errorf("use the store: %w", err)
+	}
+	if err := q.createStreams(ctx); err != nil {
+		return err
+	}
+	q.checkDisk()
+	return nil
+}
+
+func (q *Queue) createStreams(ctx context.Context) error {
+	base := jetstream.StreamConfig{
+		Storage:    jetstream.FileStorage,
+		Retention:  jetstream.LimitsPolicy,
+		Discard:    jetstream.DiscardNew, // full means refused, never forgotten
+		Duplicates: duplicateWindow,
+		NoAck:      false,
+	}
+	alerts, logs, dead, pos := base, base, base, base
+	alerts.Name, alerts.Subjects, alerts.MaxBytes = string(Alerts), []string{"alerts"}, q.limits[Alerts]
+	logs.Name, logs.Subjects, logs.MaxBytes = string(Logs), []string{"logs"}, q.limits[Logs]
+
+	// A dead letter was refused for good by its output and reported; when there
+	// are more than fit, the oldest give way.
+	dead.Name, dead.Subjects, dead.MaxBytes = deadLetters, []string{"deadletters.*"}, deadLetterBytes
+	dead.Discard = jetstream.DiscardOld
+
+	pos.Name, pos.Subjects, pos.MaxBytes = positions, []string{"positions.*.*"}, positionBytes
+	pos.Discard, pos.MaxMsgsPerSubject = jetstream.DiscardOld, 1
+
+	for _, cfg := range []jetstream.StreamConfig{alerts, logs, dead, pos} {
+		if _, err := q.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+			return fmt.Errorf("create stream %s: %w", cfg.Name, err)
+		}
+	}
+	return nil
+}
+
+func (q *Queue) storeDir() string { return filepath.Join(q.dir, "store") }
+
+// Close stops the store. Readers and publishers end with errors; what was stored
+// stays.
+func (q *Queue) Close() error {
+	if q.conn != nil {
+		q.conn.Close()
+	}
+	if q.srv != nil {
+		q.srv.Shutdown()
+		q.srv.WaitForShutdown()
+	}
+	// The lock goes last: until now the files were ours.
+	if err := q.lock.Close(); err != nil {
+		return fmt.Errorf("close the queue's lock: %w", err)
+	}
+	return nil
+}
+
+// StreamOf says which stream an event belongs to.
+func StreamOf(e *schema.Event) Stream {
+	if e.Kind == schema.KindLog {
+		return Logs
+	}
+	return Alerts
+}
+
+func (s Stream) subject() string {
+	if s == Logs {
+		return "logs"
+	}
+	return "alerts"
+}
+
+func orDefault(v, d int64) int64 {
+	if v == 0 {
+		return d
+	}
+	return v
+}

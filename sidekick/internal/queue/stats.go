@@ -1,0 +1,87 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// statsTimeout bounds a look into the store for a probe or a scrape.
+const statsTimeout = 2 * time.Second
+
+// Ready says why events cannot be stored right now; nil when they can.
+func (q *Queue) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
+	defer cancel()
+	var errs []error
+	if q.diskLow.Load() {
+		errs = append(errs, errors.New("queue: the disk is nearly full"))
+	}
+	for _, s := range []Stream{Alerts, Logs} {
+		stream, err := q.js.Stream(ctx, string(s))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("queue: stream %s: %w", s, err))
+			continue
+		}
+		// Below the largest message the next one may already be refused.
+		if int64(stream.CachedInfo().State.Bytes)+MaxMessageBytes > q.limits[s] {
+			errs = append(errs, fmt.Errorf("queue: stream %s is full", s))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Collector gives the queue's metrics, read from the store at each scrape.
+func (q *Queue) Collector() prometheus.Collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("sidearmor_queue_"+name, help, labels, nil)
+	}
+	return &collector{
+		q:        q,
+		messages: desc("events", "Events held, delivered ones of the last two minutes included.", "stream"),
+		bytes:    desc("bytes", "Bytes held.", "stream"),
+		limit:    desc("limit_bytes", "Bytes that may be held.", "stream"),
+		pending:  desc("pending_events", "Events that an output has yet to acknowledge.", "stream", "destination"),
+	}
+}
+
+type collector struct {
+	q                               *Queue
+	messages, bytes, limit, pending *prometheus.Desc
+}
+
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.limit, c.pending} {
+		ch <- d
+	}
+}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
+	defer cancel()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, name := range []string{string(Alerts), string(Logs), deadLetters} {
+		stream, err := c.q.js.Stream(ctx, name)
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(c.messages, fmt.Errorf("look at stream %s: %w", name, err))
+			continue
+		}
+		info := stream.CachedInfo()
+		gauge(c.messages, float64(info.State.Msgs), name)
+		gauge(c.bytes, float64(info.State.Bytes), name)
+		gauge(c.limit, float64(info.Config.MaxBytes), name)
+		c.consumers(ctx, stream, name, gauge)
+	}
+}
+
+func (c *collector) consumers(ctx context.Context, s jetstream.Stream, name string, gauge func(*prometheus.Desc, float64, ...string)) {
+	for info := range s.ListConsumers(ctx).Info() {
+		gauge(c.pending, float64(info.NumPending)+float64(info.NumAckPending), name, info.Name)
+	}
+}

@@ -1,0 +1,161 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// trimInterval is how often Run frees space and looks at the disk.
+const trimInterval = time.Second
+
+// Keep forgets the positions of all outputs of a stream but the named ones, so
+// that an output which is no longer configured does not hold its events for ever.
+func (q *Queue) Keep(ctx context.Context, s Stream, outputs []string) error {
+	stream, err := q.js.Stream(ctx, string(s))
+	if err != nil {
+		return fmt.Errorf("forget outputs of %s: %w", s, err)
+	}
+	names := stream.ConsumerNames(ctx)
+	for name := range names.Name() {
+		if slices.Contains(outputs, name) {
+			continue
+		}
+		if err := q.forget(ctx, stream, s, name); err != nil {
+			return fmt.Errorf("forget output %s of %s: %w", name, s, err)
+		}
+		q.log.Info("output is no longer configured, its position is forgotten", "output", name, "stream", string(s))
+	}
+	if err := names.Err(); err != nil {
+		return fmt.Errorf("forget outputs of %s: %w", s, err)
+	}
+	return nil
+}
+
+func (q *Queue) forget(ctx context.Context, stream jetstream.Stream, s Stream, name string) error {
+	pos, err := q.js.Stream(ctx, positions)
+	if err != nil {
+		return err
+	}
+	// The position first: alone it would hide events from an output of this name
+	// that is configured later.
+	if err := pos.Purge(ctx, jetstream.WithPurgeSubject(positionSubject(s, name))); err != nil {
+		return err
+	}
+	return stream.DeleteConsumer(ctx, name)
+}
+
+// Run frees the space of what every output has, until ctx ends.
+//
+// Delivered events stay for two minutes, because the server recognises a repeated
+// event across a restart only while it holds the first; but never more of them
+// than fill a quarter of the stream. With no outputs at all the newest events stay
+// and fill up to that quarter, for an output that is configured later.
+func (q *Queue) Run(ctx context.Context) {
+	trimmers := []*trimmer{{q: q, stream: Alerts}, {q: q, stream: Logs}}
+	tick := time.NewTicker(trimInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			q.checkDisk()
+			q.revive()
+			for _, t := range trimmers {
+				if err := t.trim(ctx, now); err != nil && ctx.Err() == nil {
+					q.log.Warn("freeing space of the queue failed", "stream", string(t.stream), "error", err)
+				}
+			}
+		}
+	}
+}
+
+// revive starts the store again after it shut itself down over a failed write.
+func (q *Queue) revive() {
+	if q.srv.JetStreamEnabled() || q.diskLow.Load() {
+		return
+	}
+	q.log.Warn("store had shut itself down, starting it again")
+	if err := q.srv.EnableJetStream(storeConfig(q.storeDir())); err != nil {
+		q.log.Error("starting the store again failed", "error", err)
+	}
+}
+
+// trimmer frees the space of one stream.
+type trimmer struct {
+	q      *Queue
+	stream Stream
+	marks  []mark // oldest first, no older than the duplicate window and one more
+}
+
+// mark says that every message up to seq was there at a time, by the clock that
+// does not jump.
+type mark struct {
+	at  time.Time
+	seq uint64
+}
+
+func (t *trimmer) trim(ctx context.Context, now time.Time) error {
+	stream, err := t.q.js.Stream(ctx, string(t.stream))
+	if err != nil {
+		return err
+	}
+	state := stream.CachedInfo().State
+	if state.Msgs == 0 {
+		return nil
+	}
+	delivered, err := deliveredTo(ctx, stream)
+	if err != nil {
+		return err
+	}
+	var upTo uint64
+	if delivered != math.MaxUint64 {
+		upTo = min(delivered, t.windowEnd(now, state.LastSeq))
+	}
+	upTo = max(upTo, min(delivered, excess(state, t.q.limits[t.stream]/4)))
+	if upTo < state.FirstSeq {
+		return nil
+	}
+	return stream.Purge(ctx, jetstream.WithPurgeSequence(upTo+1))
+}
+
+// windowEnd gives the last sequence that has left the duplicate window.
+func (t *trimmer) windowEnd(now time.Time, last uint64) uint64 {
+	t.marks = append(t.marks, mark{at: now, seq: last})
+	var seq uint64
+	for len(t.marks) > 0 && now.Sub(t.marks[0].at) > duplicateWindow {
+		seq = t.marks[0].seq
+		t.marks = t.marks[1:]
+	}
+	return seq
+}
+
+// excess gives the last sequence to drop so that about limit bytes are left,
+// taking all messages for equally large; the next pass corrects it.
+func excess(state jetstream.StreamState, limit int64) uint64 {
+	if state.Bytes <= uint64(limit) {
+		return 0
+	}
+	drop := float64(state.Bytes-uint64(limit)) / float64(state.Bytes)
+	return state.FirstSeq + uint64(drop*float64(state.LastSeq-state.FirstSeq))
+}
+
+// deliveredTo gives the last sequence that every output has acknowledged;
+// math.MaxUint64 when there is no output.
+func deliveredTo(ctx context.Context, stream jetstream.Stream) (uint64, error) {
+	lowest := uint64(math.MaxUint64)
+	consumers := stream.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		lowest = min(lowest, info.AckFloor.Stream)
+	}
+	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return 0, fmt.Errorf("list outputs: %w", err)
+	}
+	return lowest, nil
+}

@@ -1,0 +1,263 @@
+// Command sidekick takes events from tracers, KubeArmor and Falco over HTTP,
+// stores them and delivers them to Slack, Discord, CloudWatch Logs and more. This
+// package only joins the parts; what they do is in theirs.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	_ "golang.org/x/crypto/x509roots/fallback" // a scratch image has no root certificates
+
+	"github.com/sidearmor/sidearmor/outputs/catalog"
+	"github.com/sidearmor/sidearmor/sidekick/internal/config"
+	"github.com/sidearmor/sidearmor/sidekick/internal/dispatch"
+	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
+	"github.com/sidearmor/sidearmor/sidekick/internal/queue"
+)
+
+// The orderly stop takes at most these together, which is less than the 30 s that
+// ECS and Kubernetes give before they kill.
+const (
+	requestsTimeout   = 5 * time.Second  // requests under way
+	deliveriesTimeout = 15 * time.Second // deliveries under way
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// run is the program: 0 when it was asked to stop, 1 when something failed, 2 for
+// arguments that it does not know.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	c, err := parse(args, stdout)
+	if err != nil {
+		fmt.Fprintln(stderr, "sidekick:", err)
+		return 2
+	}
+	in := config.Input{File: c.file, Environ: environ, Kinds: catalog.Kinds()}
+	switch c.name {
+	case "help":
+		return 0
+	case "version":
+		fmt.Fprintln(stdout, "sidekick", version)
+		return 0
+	case "healthcheck":
+		if err := healthcheck(ctx, in); err != nil {
+			fmt.Fprintln(stderr, "sidekick:", err)
+			return 1
+		}
+		return 0
+	}
+
+	level := new(slog.LevelVar)
+	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+	if err := serve(ctx, in, environ, log, level); err != nil {
+		for _, problem := range problems(err) {
+			log.Error("sidekick failed", "error", problem)
+		}
+		return 1
+	}
+	return 0
+}
+
+// serve runs until ctx ends, and then stops in the order in which events pass:
+// nothing new comes in, what is under way is finished, the queue is closed.
+func serve(ctx context.Context, in config.Input, environ []string, log *slog.Logger, level *slog.LevelVar) (err error) {
+	cfg, err := config.Load(in)
+	if err != nil {
+		return err
+	}
+	if cfg.Debug {
+		level.Set(slog.LevelDebug)
+	}
+	for _, w := range cfg.Warnings {
+		log.Warn("setting has no effect", "reason", w)
+	}
+
+	dir, err := queueDir(cfg, environ, log)
+	if err != nil {
+		return err
+	}
+	q, err := queue.Open(ctx, queue.Options{Dir: dir, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+
+	targets, err := targets(ctx, q, cfg.Outputs)
+	if err != nil {
+		return err
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), q.Collector())
+	dispatcher := dispatch.New(dispatch.Options{
+		Targets: targets, DeadLetters: q, Metrics: metrics, Log: log, StopTimeout: deliveriesTimeout,
+	})
+
+	address := net.JoinHostPort(cfg.ListenAddress, strconv.Itoa(cfg.ListenPort))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen on LISTENADDRESS and LISTENPORT: %w", err)
+	}
+	server := ingest.Server(ingest.New(ingest.Options{
+		Store: q, CustomFields: cfg.CustomFields, Metrics: metrics, Log: log,
+	}), log)
+
+	// These outlive ctx: each is stopped when its turn comes.
+	life := context.WithoutCancel(ctx)
+	stopQueue := start(life, q.Run)
+	defer stopQueue()
+	stopDispatch := start(life, dispatcher.Run)
+	defer stopDispatch()
+	announce(log, cfg, listener.Addr(), dir)
+	return serveHTTP(ctx, server, listener, log)
+}
+
+// serveHTTP takes requests until ctx ends and finishes those under way.
+func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
+	serving := make(chan error, 1)
+	go func() { serving <- server.Serve(listener) }()
+	select {
+	case err := <-serving:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	log.Info("stopping")
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestsTimeout)
+	defer cancel()
+	if err := server.Shutdown(bounded); err != nil {
+		log.Warn("requests were cut off", "error", err)
+		_ = server.Close()
+	}
+	if err := <-serving; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return nil
+}
+
+// start runs f; stop ends it and waits for it.
+func start(ctx context.Context, f func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { f(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+func announce(log *slog.Logger, cfg config.Config, address net.Addr, dir string) {
+	names := make([]string, 0, len(cfg.Outputs))
+	for _, o := range cfg.Outputs {
+		names = append(names, o.Kind.Name)
+	}
+	if len(names) == 0 {
+		log.Warn("no output is configured, events are only stored")
+	}
+	if cfg.ListenDefault {
+		log.Info("LISTENADDRESS is not set, only this machine or task is served")
+	}
+	log.Info("listening", "address", address.String(), "outputs", strings.Join(names, ","), "queue_dir", dir, "version", version)
+}
+
+// queueDir gives the directory of the queue and says where it is when nobody did.
+func queueDir(cfg config.Config, environ []string, log *slog.Logger) (string, error) {
+	if cfg.QueueDir != "" {
+		return cfg.QueueDir, nil
+	}
+	dir, lasting, err := queue.DefaultDir(lookup(environ))
+	if err != nil {
+		return "", err
+	}
+	if !lasting {
+		log.Warn("queue is in a temporary directory, set QUEUE_DIR to one that lasts", "dir", dir)
+	}
+	return dir, nil
+}
+
+func lookup(environ []string) func(string) string {
+	return func(name string) (value string) {
+		for _, entry := range environ {
+			if v, ok := strings.CutPrefix(entry, name+"="); ok {
+				value = v
+			}
+		}
+		return value
+	}
+}
+
+// targets opens a reader for everything that an output gets, and has the queue
+// forget the outputs of earlier configurations.
+func targets(ctx context.Context, q *queue.Queue, configured []config.Output) ([]dispatch.Target, error) {
+	list := make([]dispatch.Target, 0, len(configured))
+	keep := map[queue.Stream][]string{}
+	for _, o := range configured {
+		t := dispatch.Target{
+			Name: o.Kind.Name, Output: o.Output, Limits: o.Kind.Limits, MinimumPriority: o.MinimumPriority,
+		}
+		alerts, err := q.Reader(ctx, t.Name, queue.Alerts)
+		if err != nil {
+			return nil, err
+		}
+		t.Alerts = alerts
+		keep[queue.Alerts] = append(keep[queue.Alerts], t.Name)
+		if o.Logs {
+			logs, err := q.Reader(ctx, t.Name, queue.Logs)
+			if err != nil {
+				return nil, err
+			}
+			t.Logs = logs
+			keep[queue.Logs] = append(keep[queue.Logs], t.Name)
+		}
+		list = append(list, t)
+	}
+	for _, s := range []queue.Stream{queue.Alerts, queue.Logs} {
+		if err := q.Keep(ctx, s, keep[s]); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// problems takes a joined error apart, for one line of the log each.
+func problems(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// healthcheck asks a running sidekick on this machine whether it is alive.
+func healthcheck(ctx context.Context, in config.Input) error {
+	address, err := config.ProbeAddress(in)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/healthz", nil)
+	if err != nil {
+		return fmt.Errorf("check health: %w", err)
+	}
+	// Without a proxy: the address may be none that NO_PROXY knows as local.
+	resp, err := (&http.Transport{}).RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("check health: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("check health: %s answers %s", address, resp.Status)
+	}
+	return nil
+}
