@@ -171,6 +171,9 @@ func newLogger(c config.Log, stderr io.Writer) (*slog.Logger, func(), error) {
 }
 
 func newSupervisor(o supervise.Options) (*supervise.Supervisor, error) {
+	// Files that are made in the workload's place get the workload's mask. (It
+	// starts with the one that the tracer was started with.)
+	unix.Umask(0)
 	var err error
 	if o.Processes, err = process.NewTable(process.Options{}); err != nil {
 		return nil, err

@@ -28,7 +28,16 @@ type Call struct {
 // Answer is what happens to a held call. The zero Answer lets it run.
 type Answer struct {
 	Errno unix.Errno // not 0: the call fails with this error and is not carried out
+
+	// File is an open file of the tracer's that the call returns to the caller
+	// in place of one of its own making, as its lowest free descriptor. The
+	// engine closes the tracer's copy.
+	File        *File
+	CloseOnExec bool // of the caller's descriptor
 }
+
+// File is a descriptor of the tracer's.
+type File struct{ FD int }
 
 // Handler answers calls. Handle must not wait for the network or the workload:
 // the calling thread, and every other thread that makes a held call, waits for

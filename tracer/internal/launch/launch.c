@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ static struct {
 	uint64_t ignored; // bit n-1: signal n was ignored
 	sigset_t mask;
 	struct rlimit nofile;
+	mode_t umask;
 } inherited;
 
 // Runs before the Go runtime, which installs handlers for nearly all signals.
@@ -38,6 +40,8 @@ __attribute__((constructor)) static void record_inherited(void) {
 	}
 	sigprocmask(SIG_SETMASK, NULL, &inherited.mask);
 	getrlimit(RLIMIT_NOFILE, &inherited.nofile);
+	inherited.umask = umask(0); // there is no call that only reads it
+	umask(inherited.umask);
 }
 
 static void report(int gate, int step, int error, int fd) {
@@ -100,6 +104,7 @@ static void run_child(const struct sidearmor_child *c) {
 		if (inherited.ignored >> (sig - 1) & 1)
 			signal(sig, SIG_IGN);
 	setrlimit(RLIMIT_NOFILE, &inherited.nofile);
+	umask(inherited.umask);
 	// The tracer is not dumpable and this process is its copy; the tracer must be
 	// able to read the arguments of the exec below.
 	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);

@@ -26,9 +26,9 @@ func (r *Resolver) fast(q *request) (res Result, ok bool, err error) {
 	if q.flags&NoFollow != 0 {
 		how.Flags |= unix.O_NOFOLLOW
 	}
-	fd, err := openat2(start, q.path, &how)
+	fd, err := q.openat2(start, q.path, &how)
 	if err == unix.ENOENT {
-		return r.fastMissing(start, q.path, how)
+		return r.fastMissing(q, start, how)
 	}
 	if err != nil {
 		return none(), false, nil
@@ -38,7 +38,7 @@ func (r *Resolver) fast(q *request) (res Result, ok bool, err error) {
 		unix.Close(fd)
 		return none(), err != nil, err
 	}
-	res, err = describe(fd, link)
+	res, err = r.describe(fd, link)
 	return res, true, err
 }
 
@@ -62,13 +62,13 @@ func (r *Resolver) fastStart(q *request) (start int, scope uint64, owned bool, e
 }
 
 // fastMissing handles ENOENT: is it the final component that is missing, and only because of the name?
-func (r *Resolver) fastMissing(start int, path string, how unix.OpenHow) (res Result, ok bool, err error) {
-	dir, base := split(path)
+func (r *Resolver) fastMissing(q *request, start int, how unix.OpenHow) (res Result, ok bool, err error) {
+	dir, base := split(q.path)
 	if base == "" || base == "." || base == ".." {
 		return none(), false, nil
 	}
 	how.Flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	fd, err := openat2(start, dir, &how)
+	fd, err := q.openat2(start, dir, &how)
 	if err != nil {
 		return none(), false, nil //nolint:nilerr // what it means for the workload is for the walk to say
 	}
@@ -76,7 +76,7 @@ func (r *Resolver) fastMissing(start int, path string, how unix.OpenHow) (res Re
 	// A name that is there after all is a symbolic link that leads nowhere, or was made this very moment.
 	var buf [1]byte
 	if err == nil && !r.own(fd, link) {
-		if _, err := unix.Readlinkat(fd, base, buf[:]); err == unix.ENOENT {
+		if err := q.lookup(func() error { _, err := unix.Readlinkat(fd, base, buf[:]); return err }); err == unix.ENOENT {
 			res, err = missing(fd, link, base)
 			return res, true, err
 		}
@@ -116,6 +116,14 @@ func (r *Resolver) own(fd int, name string) bool {
 func isProc(fd int) bool {
 	var st unix.Statfs_t
 	return unix.Fstatfs(fd, &st) != nil || st.Type == unix.PROC_SUPER_MAGIC
+}
+
+func (q *request) openat2(dirfd int, path string, how *unix.OpenHow) (fd int, err error) {
+	err = q.lookup(func() (err error) {
+		fd, err = openat2(dirfd, path, how)
+		return err
+	})
+	return fd, err
 }
 
 // openat2 repeats what the kernel gives up because of a concurrent rename: it answers EAGAIN when it cannot be sure

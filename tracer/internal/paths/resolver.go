@@ -68,6 +68,15 @@ type request struct {
 	dirfd int
 	path  string
 	flags Flags
+	as    func(f func() error) error // looks names up with somebody's rights; nil with the tracer's
+}
+
+// lookup runs f, which looks up a name, with the rights that the request asks for.
+func (q *request) lookup(f func() error) error {
+	if q.as == nil {
+		return f()
+	}
+	return q.as(f)
 }
 
 func (q *request) absolute() bool { return strings.HasPrefix(q.path, "/") }
@@ -82,10 +91,20 @@ func (q *request) absolute() bool { return strings.HasPrefix(q.path, "/") }
 //
 // Procfs is understood where its pid namespace is the tracer's, which a container's always is.
 func (r *Resolver) Resolve(p *process.Process, tid, dirfd int, path string, f Flags) (Result, error) {
-	q := &request{p: p, tid: tid, dirfd: dirfd, path: path, flags: f}
+	return r.answer(&request{p: p, tid: tid, dirfd: dirfd, path: path, flags: f})
+}
+
+// ResolveAs is Resolve with the thread's own rights to directories: it finds nothing that the thread could not reach.
+// Who opens the file in the thread's place needs that; EACCES is then the kernel's answer to the workload.
+func (r *Resolver) ResolveAs(p *process.Process, tid, dirfd int, path string, f Flags) (Result, error) {
+	as := func(g func() error) error { return p.ActAs(tid, g) }
+	return r.answer(&request{p: p, tid: tid, dirfd: dirfd, path: path, flags: f, as: as})
+}
+
+func (r *Resolver) answer(q *request) (Result, error) {
 	res, err := r.resolve(q)
 	if err != nil {
-		return none(), &Error{PID: p.PID(), Path: path, Err: err}
+		return none(), &Error{PID: q.p.PID(), Path: q.path, Err: err}
 	}
 	return res, nil
 }
@@ -149,11 +168,11 @@ func (r *Resolver) found(fd int) (Result, error) {
 		unix.Close(fd)
 		return none(), err
 	}
-	return describe(fd, link)
+	return r.describe(fd, link)
 }
 
 // describe is found for a file whose name is known already.
-func describe(fd int, link string) (Result, error) {
+func (r *Resolver) describe(fd int, link string) (Result, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		unix.Close(fd)
@@ -164,6 +183,7 @@ func describe(fd int, link string) (Result, error) {
 		Type: st.Mode & unix.S_IFMT, OwnerUID: int(st.Uid), Dev: st.Dev, Ino: st.Ino,
 	}
 	res.Path, res.Deleted = process.FileName(link, st.Dev, st.Ino)
+	res.Own = r.isOwn(fd, link)
 	return res, nil
 }
 

@@ -94,6 +94,9 @@ type Result struct {
 	Dev, Ino uint64
 	// Deleted says that Path (or Parent, when the file does not exist) was removed and is only the name that it had.
 	Deleted bool
+	// Own says that the file is in procfs and tells of the tracer itself, which may read there what the workload may
+	// not.
+	Own bool
 }
 
 func none() Result { return Result{FD: -1, ParentFD: -1} }

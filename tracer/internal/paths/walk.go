@@ -32,7 +32,7 @@ type walk struct {
 // have fewer rights than the workload's user.
 func (r *Resolver) slow(q *request) (Result, error) {
 	res, err := r.walkOnce(q)
-	if !errors.Is(err, unix.EACCES) || errors.Is(err, process.ErrUnreadable) {
+	if !errors.Is(err, unix.EACCES) || errors.Is(err, process.ErrUnreadable) || q.as != nil {
 		return res, err
 	}
 	refusedLink := errors.Is(err, errMagicLink)
@@ -194,7 +194,7 @@ func (w *walk) up() error {
 			return nil
 		}
 	}
-	fd, err := open(w.cur, "..", unix.O_DIRECTORY)
+	fd, err := w.q.open(w.cur, "..", unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (w *walk) up() error {
 
 // step goes to the entry comp of the current directory.
 func (w *walk) step(comp string) (res Result, done bool, err error) {
-	fd, err := open(w.cur, comp, unix.O_NOFOLLOW)
+	fd, err := w.q.open(w.cur, comp, unix.O_NOFOLLOW)
 	switch {
 	case err == unix.ENOENT && w.final():
 		res, err = w.notThere(comp)
@@ -285,7 +285,16 @@ func (w *walk) jump(comp string) error {
 	case w.q.flags&scoped != 0:
 		return unix.EXDEV
 	}
-	fd, err := open(w.cur, comp, 0)
+	// The tracer itself may follow its own links; the workload may not, for the tracer is not dumpable.
+	name, err := w.name(w.cur)
+	if err != nil || w.isOwn(w.cur, name) {
+		return fmt.Errorf("follow a link of the tracer's own: %w", unix.EACCES)
+	}
+	follow := w.q.open
+	if strings.HasPrefix(name+"/", "/proc/"+strconv.Itoa(w.q.p.PID())+"/") {
+		follow = open // a process may always look at itself, whoever it runs as; others may not say so for it
+	}
+	fd, err := follow(w.cur, comp, 0)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMagicLink, err)
 	}
@@ -303,6 +312,14 @@ func (w *walk) readlink(fd int) (string, error) {
 		return "", unix.ENOENT
 	}
 	return string((*buf)[:n]), nil
+}
+
+func (q *request) open(dirfd int, name string, flags int) (fd int, err error) {
+	err = q.lookup(func() (err error) {
+		fd, err = open(dirfd, name, flags)
+		return err
+	})
+	return fd, err
 }
 
 // open opens a file for its name only: no FIFO or device is touched, and nothing waits.

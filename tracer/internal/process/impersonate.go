@@ -23,14 +23,28 @@ func (p *Process) Impersonate(tid int, f func() error) error {
 	return p.table.impersonate(c.FSUID, c.FSGID, c.Groups, f)
 }
 
+// impersonate may be nested: it goes back to the ids that it found.
 func (t *Table) impersonate(uid, gid int, groups []int, f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer t.assume(t.own.FSUID, t.own.FSGID, t.own.Groups, groups)
-	if !t.assume(uid, gid, groups, t.own.Groups) {
+	before, err := currentIDs()
+	if err != nil {
+		return err
+	}
+	defer t.assume(before.FSUID, before.FSGID, before.Groups, groups)
+	if !t.assume(uid, gid, groups, before.Groups) {
 		return fmt.Errorf("act as user %d: %w", uid, ErrUnreadable)
 	}
 	return f()
+}
+
+// currentIDs are this thread's.
+func currentIDs() (Credentials, error) {
+	groups, err := unix.Getgroups() // of this thread: the call is not one that package unix makes for all
+	if err != nil {
+		return Credentials{}, fmt.Errorf("read this thread's groups: %w", err)
+	}
+	return Credentials{FSUID: setfsid(unix.SYS_SETFSUID, -1), FSGID: setfsid(unix.SYS_SETFSGID, -1), Groups: groups}, nil
 }
 
 // assume sets the ids of this OS thread only, by raw calls: the wrappers of package syscall change every thread. It

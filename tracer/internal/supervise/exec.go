@@ -33,8 +33,13 @@ func (s *Supervisor) exec(c *engine.Call, p *process.Process) engine.Answer {
 		return s.unknown(c, p, err)
 	}
 	defer file.Close()
-	if !file.Exists || file.Type != unix.S_IFREG {
-		return engine.Answer{} // the kernel fails it: ENOENT or EACCES
+	switch {
+	case !file.Exists:
+		return s.fails(c, unix.ENOENT)
+	case file.Type == unix.S_IFLNK: // AT_SYMLINK_NOFOLLOW
+		return s.fails(c, unix.ELOOP)
+	case file.Type != unix.S_IFREG:
+		return s.fails(c, unix.EACCES)
 	}
 	argv, _, err := p.ReadStrings(c.TID, c.Args[c.Spec.Argv], maxArgs, maxArgsBytes)
 	if err != nil {
@@ -61,11 +66,7 @@ func (s *Supervisor) exec(c *engine.Call, p *process.Process) engine.Answer {
 		s.reportExec(c, p, &a, v, schema.ResultPermissionDenied, atFlags)
 		return engine.Answer{Errno: unix.EACCES}
 	}
-	result := schema.ResultPassed
-	if !mayAccess(c, p, file.FD, unix.X_OK) {
-		result = schema.ResultPermissionDenied
-	}
-	s.reportExec(c, p, &a, v, result, atFlags)
+	s.reportExec(c, p, &a, v, predict(mayAccess(c, p, file.FD, unix.X_OK)), atFlags)
 	p.MarkExec(c.TID)
 	return engine.Answer{}
 }

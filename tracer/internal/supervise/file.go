@@ -3,6 +3,7 @@ package supervise
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -14,38 +15,54 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// openHow is what an open asks for, whichever call it is made by.
-type openHow struct{ flags, resolve uint64 }
-
-// howSize is the size of struct open_how's first version (openat2(2)).
-const howSize = 24
-
-func (s *Supervisor) openHow(c *engine.Call, p *process.Process) (openHow, error) {
-	switch c.Spec.ID {
-	case syscalls.Creat:
-		return openHow{flags: unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC}, nil
-	case syscalls.Openat2:
-		var how [howSize]byte
-		if err := p.ReadMemory(c.TID, c.Args[c.Spec.Flags], how[:]); err != nil {
-			return openHow{}, err
-		}
-		return openHow{binary.NativeEndian.Uint64(how[:]), binary.NativeEndian.Uint64(how[16:])}, nil
+func decodeHow(b []byte) openHow {
+	return openHow{
+		flags:   binary.NativeEndian.Uint64(b),
+		mode:    uint32(binary.NativeEndian.Uint64(b[8:])),
+		resolve: binary.NativeEndian.Uint64(b[16:]),
 	}
-	return openHow{flags: uint64(uint32(c.Args[c.Spec.Flags]))}, nil
 }
+
+// maxRaces bounds how often an open is begun anew because the file appeared
+// while it was looked for.
+const maxRaces = 16
 
 // open answers open, openat, openat2 and creat.
 func (s *Supervisor) open(c *engine.Call, p *process.Process) engine.Answer {
-	how, err := s.openHow(c, p)
+	how, err := readHow(c, p)
 	if err != nil {
 		return s.unknown(c, p, err)
 	}
 	if how.flags&unix.O_PATH != 0 {
-		// Such a descriptor neither reads nor writes; to do so it must be opened
-		// again, through /proc, which is a call of its own. The kernel's own
-		// security hook for opening is not called either.
-		return engine.Answer{}
+		return s.openPath(c)
 	}
+	if both := uint64(unix.O_CREAT | unix.O_DIRECTORY); how.flags&both == both {
+		return s.fails(c, unix.EINVAL) // since Linux 6.4; earlier kernels made a file and then failed
+	}
+	for range maxRaces {
+		if a, again := s.tryOpen(c, p, how); !again {
+			return a
+		}
+	}
+	return engine.Answer{Errno: unix.EAGAIN}
+}
+
+// openPath answers an open with O_PATH. Such a descriptor neither reads nor
+// writes; to do so it must be opened again, through /proc, which is a call of
+// its own. The kernel's own security hook for opening is not called either.
+func (s *Supervisor) openPath(c *engine.Call) engine.Answer {
+	if c.Spec.ID == syscalls.Openat2 && s.Rules().CanDeny(policy.File) {
+		// Its flags are in the caller's memory and may not be O_PATH any more
+		// when the kernel reads them, and a descriptor of this kind cannot be
+		// installed. Programs fall back to openat, as on kernels before 5.6.
+		return engine.Answer{Errno: unix.ENOSYS}
+	}
+	return engine.Answer{}
+}
+
+// tryOpen resolves, decides, and opens; again says that the file appeared
+// meanwhile.
+func (s *Supervisor) tryOpen(c *engine.Call, p *process.Process, how openHow) (answer engine.Answer, again bool) {
 	create := how.flags&unix.O_CREAT != 0
 	flags := paths.FromResolve(how.resolve)
 	if how.flags&unix.O_NOFOLLOW != 0 || create && how.flags&unix.O_EXCL != 0 {
@@ -53,50 +70,70 @@ func (s *Supervisor) open(c *engine.Call, p *process.Process) engine.Answer {
 	}
 	file, err := s.resolve(c, p, flags)
 	if err != nil {
-		return s.unknown(c, p, err)
+		return s.unknown(c, p, err), false
 	}
 	defer file.Close()
 	if !file.Exists && !create {
-		return engine.Answer{} // ENOENT
+		return s.fails(c, unix.ENOENT), false
 	}
 	a := policy.Access{
 		Operation: policy.File, Path: file.Path, HasTTY: hasTTY(p), Create: !file.Exists,
 		Write: how.flags&unix.O_ACCMODE != unix.O_RDONLY || how.flags&unix.O_TRUNC != 0 || !file.Exists,
 	}
 	if a.Source, err = s.source(c, p); err != nil {
-		return s.unknown(c, p, err)
+		return s.unknown(c, p, err), false
 	}
 	if uid, err := p.UID(c.TID); err == nil {
 		a.Owner = ownerOf(&file) == uid
 	}
 	v := s.Rules().Decide(&a)
-	if !v.Alert && !v.Deny && s.Visible&syscalls.File == 0 {
-		return engine.Answer{}
+	visible := v.Alert || s.Visible&syscalls.File != 0
+	pin := !v.Deny && s.Rules().CanDeny(policy.File)
+	if !v.Deny && !visible && !pin || !c.StillHeld() {
+		return engine.Answer{}, false
 	}
-	if !c.StillHeld() {
-		return engine.Answer{}
+	var result string
+	switch {
+	case v.Deny:
+		answer.Errno, result = unix.EACCES, schema.ResultPermissionDenied
+	case pin:
+		if answer, result = s.pinned(c, p, &file, how); answer.Errno == unix.EEXIST && !file.Exists && how.flags&unix.O_EXCL == 0 {
+			return engine.Answer{}, true
+		}
+	default:
+		result = predict(mayOpen(c, p, file.FD, how.flags))
 	}
-	result := schema.ResultPassed
-	if v.Deny || !mayOpen(c, p, file.FD, how.flags) {
-		result = schema.ResultPermissionDenied
+	if visible {
+		s.reportOpen(c, p, &a, v, result, how.flags, &file)
 	}
-	s.reportOpen(c, p, &a, v, result, how.flags, &file)
-	if v.Deny {
-		return engine.Answer{Errno: unix.EACCES}
-	}
-	return engine.Answer{}
+	return answer, false
 }
 
-// ownerOf is the owner of a file, or of the directory that a new one is made in.
-func ownerOf(file *paths.Result) int {
-	var dir unix.Stat_t
-	if file.Exists {
-		return file.OwnerUID
+// pinned answers an open that is allowed while others could be denied.
+func (s *Supervisor) pinned(c *engine.Call, p *process.Process, file *paths.Result, how openHow) (engine.Answer, string) {
+	o := openFor(c, p, file, how)
+	switch {
+	case o.asCaller:
+		return engine.Answer{}, predict(mayOpen(c, p, file.FD, how.flags))
+	case o.errno != 0:
+		return engine.Answer{Errno: o.errno}, resultOf(o.errno)
 	}
-	if err := unix.Fstat(file.ParentFD, &dir); err != nil {
-		return -1
+	return engine.Answer{File: &engine.File{FD: o.fd}, CloseOnExec: how.flags&unix.O_CLOEXEC != 0}, schema.ResultPassed
+}
+
+// predict is the Result of a call that is let run.
+func predict(permitted bool) string {
+	if permitted {
+		return schema.ResultPassed
 	}
-	return int(dir.Uid)
+	return schema.ResultPermissionDenied
+}
+
+// resultOf is KubeArmor's Result for an error: the C library's words, which Go
+// has in lower case.
+func resultOf(e unix.Errno) string {
+	text := e.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 func (s *Supervisor) reportOpen(c *engine.Call, p *process.Process, a *policy.Access, v policy.Verdict, result string, flags uint64, file *paths.Result) {
@@ -109,6 +146,18 @@ func (s *Supervisor) reportOpen(c *engine.Call, p *process.Process, a *policy.Ac
 		r.OID = int32(file.OwnerUID)
 	}
 	s.report(r, v, result)
+}
+
+// ownerOf is the owner of a file, or of the directory that a new one is made in.
+func ownerOf(file *paths.Result) int {
+	var dir unix.Stat_t
+	if file.Exists {
+		return file.OwnerUID
+	}
+	if err := unix.Fstat(file.ParentFD, &dir); err != nil {
+		return -1
+	}
+	return int(dir.Uid)
 }
 
 // mayOpen predicts whether the file's permission bits let the caller open it: a

@@ -93,24 +93,34 @@ func operation(class syscalls.Class) policy.Operation {
 }
 
 // unknown answers a call that could not be understood: the caller cannot be
-// looked at, or its memory not be read. The kernel will fail a call with a bad
-// address or a path that leads nowhere by itself, and a caller that is gone
-// needs nothing. Anything else is let through only where no rule could have
-// denied it.
+// looked at, its memory not be read, or its path leads nowhere. A caller that is
+// gone needs nothing. The kernel would fail most such calls by itself, but where
+// a rule could deny they are failed here, with the kernel's own error: the
+// address may be mapped, or the path lead somewhere, by the time that the kernel
+// looks.
 func (s *Supervisor) unknown(c *engine.Call, p *process.Process, err error) engine.Answer {
-	for _, e := range []error{process.ErrGone, unix.EFAULT, unix.ESRCH, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EBADF, unix.EXDEV, unix.EINVAL} {
+	for _, e := range []unix.Errno{unix.EFAULT, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EBADF, unix.EXDEV, unix.EINVAL} {
 		if errors.Is(err, e) {
-			return engine.Answer{}
+			return s.fails(c, e)
 		}
 	}
-	if !c.StillHeld() {
+	unreadable := errors.Is(err, process.ErrUnreadable)
+	switch {
+	case errors.Is(err, process.ErrGone), errors.Is(err, unix.ESRCH), !c.StillHeld():
 		return engine.Answer{}
+	case errors.Is(err, unix.EACCES) && !unreadable:
+		return s.fails(c, unix.EACCES)
 	}
 	program := exe(p)
-	denied := s.Rules().CanDeny(operation(c.Spec.Class)) && c.Spec.Class != syscalls.State
-	s.warnOnce(program, "a call of the workload could not be examined", "call", c.Spec.Name, "program", program, "denied", denied, "error", err)
-	if denied {
-		return engine.Answer{Errno: unix.EACCES}
+	a := s.fails(c, unix.EACCES)
+	s.warnOnce(program, "a call of the workload could not be examined", "call", c.Spec.Name, "program", program, "denied", a.Errno != 0, "error", err)
+	return a
+}
+
+// fails answers a call that cannot succeed.
+func (s *Supervisor) fails(c *engine.Call, e unix.Errno) engine.Answer {
+	if c.Spec.Class != syscalls.State && s.Rules().CanDeny(operation(c.Spec.Class)) {
+		return engine.Answer{Errno: e}
 	}
 	return engine.Answer{}
 }
@@ -142,7 +152,12 @@ func (s *Supervisor) resolve(c *engine.Call, p *process.Process, flags paths.Fla
 	if c.Spec.Dirfd != syscalls.None {
 		dirfd = int(int32(c.Args[c.Spec.Dirfd]))
 	}
-	return s.Paths.Resolve(p, c.TID, dirfd, path, flags)
+	if c.Spec.Class != syscalls.File || !s.Rules().CanDeny(policy.File) {
+		return s.Paths.Resolve(p, c.TID, dirfd, path, flags)
+	}
+	// The tracer will open the file itself, and so must not find what the caller
+	// could not have reached.
+	return s.Paths.ResolveAs(p, c.TID, dirfd, path, flags)
 }
 
 // source is the program of p for the rules. Where a rule could deny, an unknown

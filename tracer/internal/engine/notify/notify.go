@@ -25,13 +25,16 @@ const (
 	ioctlRecv     = 0xc0502100
 	ioctlSend     = 0xc0182101
 	ioctlIDValid  = 0x40082102
+	ioctlAddFD    = 0x40182103
 	ioctlSetFlags = 0x40082104
 
 	flagContinue   = 1 // let the call run
+	flagAddFDSend  = 2 // Linux 5.14: install the descriptor and return it, in one step
 	flagSyncWakeUp = 1 // Linux 6.6: wake the other side on this CPU, it is about to be waited for
 )
 
-// notification is struct seccomp_notif, response struct seccomp_notif_resp.
+// notification is struct seccomp_notif, response struct seccomp_notif_resp,
+// addition struct seccomp_notif_addfd.
 type (
 	notification struct {
 		id    uint64
@@ -47,6 +50,13 @@ type (
 		val   int64
 		errno int32
 		flags uint32
+	}
+	addition struct {
+		id         uint64
+		flags      uint32
+		srcFD      uint32
+		newFD      uint32
+		newFDFlags uint32
 	}
 )
 
@@ -183,15 +193,13 @@ func (s *service) serve() (retired bool, err error) {
 		if !more || err != nil {
 			return false, err
 		}
-		r := response{id: n.id, flags: flagContinue}
+		var a engine.Answer
 		if call.Spec = s.index.Lookup(int(n.nr)); call.Spec != nil && n.pid != 0 {
 			call.TID, call.Args = int(n.pid), n.args
-			if a := s.handler.Handle(&call); a.Errno != 0 {
-				r.flags, r.errno = 0, -int32(a.Errno)
-			}
+			a = s.handler.Handle(&call)
 		}
 		// ENOENT: the caller was interrupted or has died, and needs no answer.
-		if err := ioctlPointer(fd, ioctlSend, unsafe.Pointer(&r)); err != nil && err != unix.ENOENT {
+		if err := respond(fd, n.id, a); err != nil && err != unix.ENOENT {
 			return false, fmt.Errorf("notify: answering a call: %w", err)
 		}
 		if s.idle.Load() > 0 {
@@ -199,6 +207,45 @@ func (s *service) serve() (retired bool, err error) {
 		}
 		s.idle.Add(1)
 	}
+}
+
+// respond answers the call id.
+func respond(fd int, id uint64, a engine.Answer) error {
+	r := response{id: id}
+	switch {
+	case a.File != nil:
+		defer unix.Close(a.File.FD)
+		value, sent, err := install(fd, id, a)
+		if sent || err == unix.ENOENT {
+			return nil
+		}
+		if r.val = int64(value); err != nil {
+			r.val, r.errno = 0, -int32(err.(unix.Errno)) //nolint:errorlint,forcetypeassert // ioctl returns nothing else
+		}
+	case a.Errno != 0:
+		r.errno = -int32(a.Errno)
+	default:
+		r.flags = flagContinue
+	}
+	return ioctlPointer(fd, ioctlSend, unsafe.Pointer(&r))
+}
+
+// install gives the caller of the call id a descriptor, and says which; sent
+// says that the caller has been answered as well. Kernels before 5.14 cannot do
+// both at once: a signal between the two steps leaves the caller a descriptor
+// that it does not know of, and makes it call again.
+func install(fd int, id uint64, a engine.Answer) (value int, sent bool, err error) {
+	add := addition{id: id, flags: flagAddFDSend, srcFD: uint32(a.File.FD)}
+	if a.CloseOnExec {
+		add.newFDFlags = unix.O_CLOEXEC
+	}
+	value, err = ioctlValue(fd, ioctlAddFD, unsafe.Pointer(&add))
+	if err == unix.EINVAL {
+		add.flags = 0
+		value, err = ioctlValue(fd, ioctlAddFD, unsafe.Pointer(&add))
+		return value, false, err
+	}
+	return value, err == nil, err
 }
 
 // receive waits for the next call. It reports false when none can come any more.
@@ -241,8 +288,15 @@ func ioctl(fd int, request, value uintptr) error {
 }
 
 func ioctlPointer(fd int, request uintptr, p unsafe.Pointer) error {
-	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(p)); e != 0 {
-		return e
+	_, err := ioctlValue(fd, request, p)
+	return err
+}
+
+// ioctlValue returns the request's result, or a unix.Errno.
+func ioctlValue(fd int, request uintptr, p unsafe.Pointer) (int, error) {
+	value, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(p))
+	if e != 0 {
+		return 0, e
 	}
-	return nil
+	return int(value), nil
 }

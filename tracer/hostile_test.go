@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func blockPolicy(t *testing.T, path string) string {
+	t.Helper()
+	return policyDir(t, fmt.Sprintf("apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata: {name: secret}\nspec: {file: {matchPaths: [{path: %s}]}, action: Block}\n", path))
+}
+
+// A thread that changes the path between the check and the use must never get
+// the denied file.
+func TestRacingThreadNeverGetsTheDeniedFile(t *testing.T) {
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		skip(t, err)
+	}
+	dir := t.TempDir()
+	race := filepath.Join(dir, "race")
+	if out, err := exec.Command(cc, "-O2", "-pthread", "-o", race, "testdata/race.c").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	public, secret := filepath.Join(dir, "public"), filepath.Join(dir, "secret")
+	for _, name := range []string{public, secret} {
+		if err := os.WriteFile(name, []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const tries = "20000"
+	plain := outcomeOf(t, exec.Command(race, public, secret, tries))
+	if strings.HasPrefix(plain.stdout, "0 ") {
+		t.Fatalf("the attack does not work without the tracer: %+v", plain)
+	}
+	got := outcomeOf(t, tracer(t, "run", "--policies", blockPolicy(t, secret), "--", race, public, secret, tries))
+	if got.code != 0 || got.stdout != "0 1\n" {
+		t.Errorf("%+v, want no win and some opens", got)
+	}
+}
+
+// Files that the tracer opens in the workload's place are those that the
+// workload would have opened, with its rights, mask and flags.
+func TestOpensAreAsTheWorkloadsOwn(t *testing.T) {
+	const python = "/usr/bin/python3"
+	if _, err := os.Stat(python); err != nil {
+		skip(t, err)
+	}
+	policies := blockPolicy(t, "/no/such/file")
+	var outcomes [2]outcome
+	for i, run := range []func(argv ...string) *exec.Cmd{
+		func(argv ...string) *exec.Cmd { return exec.Command(argv[0], argv[1:]...) },
+		func(argv ...string) *exec.Cmd {
+			return tracer(t, append([]string{"run", "--policies", policies, "--"}, argv...)...)
+		},
+	} {
+		script, err := filepath.Abs("testdata/opens.py")
+		if err != nil {
+			t.Fatal(err)
+		}
+		outcomes[i] = outcomeOf(t, run(python, script, opensDir(t)))
+	}
+	plain, traced := strings.Split(outcomes[0].stdout, "\n"), strings.Split(outcomes[1].stdout, "\n")
+	if outcomes[0].code != 0 || outcomes[1].code != 0 || len(plain) != len(traced) || len(plain) < 300 {
+		t.Fatalf("exit %d and %d, %d and %d lines\n%s%s", outcomes[0].code, outcomes[1].code, len(plain), len(traced), outcomes[0].stderr, outcomes[1].stderr)
+	}
+	for i := range plain {
+		if withoutNoFollow(plain[i]) != withoutNoFollow(traced[i]) {
+			t.Errorf("traced %q, without %q", traced[i], plain[i])
+		}
+	}
+}
+
+// withoutNoFollow leaves O_NOFOLLOW (0x20000 on amd64, 0x8000 on arm64) out of
+// the flags that F_GETFL tells: it has done its work by then, and a file that is
+// opened by its descriptor cannot have it.
+func withoutNoFollow(line string) string {
+	fields := strings.Fields(line)
+	for i, f := range fields {
+		if n, err := strconv.ParseUint(f, 0, 64); err == nil && strings.HasPrefix(f, "0x") {
+			fields[i] = strconv.FormatUint(n&^unix.O_NOFOLLOW, 16)
+		}
+	}
+	return strings.Join(fields, " ")
+}
+
+// opensDir makes the files of testdata/opens.py.
+func opensDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for p := dir; p != "/tmp" && p != "/"; p = filepath.Dir(p) {
+		must(os.Chmod(p, 0o777)) // another user is to get here
+	}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	must(os.Mkdir(at("dir"), 0o755))
+	must(os.Mkdir(at("closed"), 0o700))
+	for name, mode := range map[string]os.FileMode{"file": 0o644, "owned": 0o640, "private": 0o600, "dir/file": 0o644, "closed/file": 0o644} {
+		must(os.WriteFile(at(name), []byte("content"), mode))
+	}
+	if os.Getuid() == 0 {
+		must(os.Chown(at("owned"), 1000, 12345))
+	}
+	must(os.Symlink("file", at("link")))
+	must(os.Symlink("target-of-dangling", at("dangling")))
+	must(os.Symlink("loop", at("loop")))
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: at("sock")})
+	must(err)
+	t.Cleanup(func() { l.Close() })
+	return dir
+}
+
+// Of the tracer's own directory in procfs the workload sees what the kernel
+// would show it, also where the tracer opens files in its place.
+func TestTracerCannotBeLookedInto(t *testing.T) {
+	policies := blockPolicy(t, "/no/such/file")
+	script := `t=$PPID
+for f in mem environ maps auxv fd/0 root/etc/hostname cwd/go.mod exe task/$t/mem; do cat /proc/$t/$f >/dev/null 2>&1 && echo "read $f"; done
+for n in /proc/$t/task/*; do n=${n##*/}; cat /proc/$n/maps >/dev/null 2>&1 && echo "read maps of $n"; (exec 3<>/proc/$n/mem) 2>/dev/null && echo "opened mem of $n"; done
+cat /proc/$t/stat /proc/$t/cmdline >/dev/null && echo public; ls /proc/self/fd >/dev/null && cat /proc/self/environ /proc/$$/maps > /dev/null && echo own`
+	for _, args := range [][]string{{"run", "--policies", policies, "--"}, {"run", "--"}} {
+		cmd := tracer(t, append(args, "/bin/sh", "-c", script)...)
+		if os.Getuid() == 0 {
+			// CAP_PERFMON (38) alone lets recent kernels tell memory maps; containers do not have it.
+			cmd.Path, cmd.Args = "/usr/bin/setpriv", append([]string{"setpriv", "--bounding-set=-cap_38,-sys_admin", cmd.Path}, cmd.Args[1:]...)
+		}
+		if got := outcomeOf(t, cmd); got.stdout != "public\nown\n" {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+/* race FROM SECRET TRIES: opens FROM again and again while a second thread keeps
+ * overwriting the path with SECRET's. Prints how often it got SECRET's file. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static volatile char path[256];
+static const char *from, *secret;
+static volatile int stop;
+
+static void set(const char *to)
+{
+	for (size_t i = 0; i <= strlen(to); i++)
+		path[i] = to[i];
+}
+
+static void *flip(void *unused)
+{
+	while (!stop) {
+		set(secret);
+		set(from);
+	}
+	return unused;
+}
+
+int main(int argc, char **argv)
+{
+	struct stat want, got;
+	int wins = 0, opens = 0;
+	pthread_t thread;
+
+	if (argc != 4)
+		return 2;
+	from = argv[1];
+	secret = argv[2];
+	if (stat(secret, &want))
+		return 1;
+	set(from);
+	pthread_create(&thread, NULL, flip, NULL);
+	for (int tries = atoi(argv[3]); tries > 0; tries--) {
+		int fd = open((const char *)path, O_RDONLY);
+		if (fd < 0)
+			continue;
+		opens++;
+		fstat(fd, &got);
+		wins += got.st_ino == want.st_ino && got.st_dev == want.st_dev;
+		close(fd);
+	}
+	stop = 1;
+	pthread_join(thread, NULL);
+	printf("%d %d\n", wins, opens > 0);
+	return 0;
+}
