@@ -36,7 +36,7 @@ deps-arm64: deps
 	@.ci/deps --arch arm64 $(DEBS_ARM64)
 
 test: build $(GOTESTSUM)/gotestsum
-	CGO_ENABLED=1 $(GOTESTSUM)/gotestsum --format pkgname -- -race $(TESTFLAGS) ./...
+	CGO_ENABLED=1 $(GOTESTSUM)/gotestsum --format pkgname -- -race -count=1 $(TESTFLAGS) ./...
 
 # golangci-lint carries gofumpt, go vet and staticcheck at versions that fit
 # together; .golangci.yml turns them on.
@@ -49,8 +49,13 @@ fmt: $(GOLANGCI_LINT)/golangci-lint
 demo: build
 	examples/demo/demo.sh $(BIN)
 
+# FLOOR_SRC: sources of the cheapest possible supervisors (programs work, notify
+# and ptrace), which the tracer is measured beside.
+FLOOR_SRC ?= ../shared/limit
 bench: build
 	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
+	$(MAKE) -C $(FLOOR_SRC) BIN=$(CURDIR)/build/floor
+	$(GO) run ./test/bench -bin $(BIN) -floor build/floor
 
 generate:
 	$(GO) generate ./...

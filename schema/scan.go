@@ -110,7 +110,7 @@ func (s *scanner) syntax(want string) error {
 
 // mismatch is the error for a value that is well-formed but not what is wanted.
 func (s *scanner) mismatch(want string) error {
-	have := ""
+	var have string
 	switch c := s.peek(); {
 	case c == '"':
 		have = "a string"

@@ -19,7 +19,7 @@ func blockPolicy(t *testing.T, path string) string {
 }
 
 // A thread that changes the path between the check and the use must never get
-// the denied file.
+// the denied file, whatever kind of file the path named at first.
 func TestRacingThreadNeverGetsTheDeniedFile(t *testing.T) {
 	cc, err := exec.LookPath("cc")
 	if err != nil {
@@ -30,20 +30,52 @@ func TestRacingThreadNeverGetsTheDeniedFile(t *testing.T) {
 	if out, err := exec.Command(cc, "-O2", "-pthread", "-o", race, "testdata/race.c").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	public, secret := filepath.Join(dir, "public"), filepath.Join(dir, "secret")
+	public, secret, fifo := filepath.Join(dir, "public"), filepath.Join(dir, "secret"), filepath.Join(dir, "fifo")
 	for _, name := range []string{public, secret} {
 		if err := os.WriteFile(name, []byte("x"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	const tries = "20000"
-	plain := outcomeOf(t, exec.Command(race, public, secret, tries))
-	if strings.HasPrefix(plain.stdout, "0 ") {
-		t.Fatalf("the attack does not work without the tracer: %+v", plain)
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	got := outcomeOf(t, tracer(t, "run", "--policies", blockPolicy(t, secret), "--", race, public, secret, tries))
-	if got.code != 0 || got.stdout != "0 1\n" {
-		t.Errorf("%+v, want no win and some opens", got)
+	writer, err := os.OpenFile(fifo, os.O_RDWR, 0) // so that readers need not wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	const tries = "5000"
+	for _, from := range []string{public, fifo, "/dev/null", "/dev/ptmx", "/proc/self/status", "/proc/self/maps", dir, filepath.Join(dir, "missing")} {
+		plain := outcomeOf(t, exec.Command(race, from, secret, tries))
+		if strings.HasPrefix(plain.stdout, "0 ") {
+			t.Fatalf("%s: the attack does not work without the tracer: %+v", from, plain)
+		}
+		got := outcomeOf(t, tracer(t, "run", "--policies", blockPolicy(t, secret), "--", race, from, secret, tries))
+		if got.code != 0 || !strings.HasPrefix(got.stdout, "0 ") {
+			t.Errorf("%s: %+v, want no win", from, got)
+		}
+	}
+}
+
+// Named pipes wait for their other side, and are left alone by callers that die
+// waiting.
+func TestNamedPipes(t *testing.T) {
+	const script = `mkfifo p; (sleep 0.1; echo one > p) & cat p; wait
+(sleep 0.1; cat p) & echo two > p; wait
+(exec 3<>p; echo three >&3; read x <&3; echo $x)
+timeout -s KILL 0.2 cat p; echo $?; timeout -s TERM 0.2 sh -c 'echo x > p'; echo $?
+(sleep 0.1; : > p) & cat p; wait; echo four`
+	policies := blockPolicy(t, "/no/such/file")
+	var outcomes [2]outcome
+	for i, cmd := range []*exec.Cmd{
+		exec.Command("/bin/sh", "-c", script),
+		tracer(t, "run", "--policies", policies, "--", "/bin/sh", "-c", script),
+	} {
+		cmd.Dir = t.TempDir()
+		outcomes[i] = outcomeOf(t, cmd)
+	}
+	if outcomes[0].stdout != outcomes[1].stdout || !strings.HasSuffix(outcomes[0].stdout, "four\n") {
+		t.Errorf("traced %+v\nwithout %+v", outcomes[1], outcomes[0])
 	}
 }
 

@@ -165,7 +165,7 @@ func newLogger(c config.Log, stderr io.Writer) (*slog.Logger, func(), error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("opening the log: %w", err)
 		}
-		out, closeOut = f, func() { f.Close() } //nolint:errcheck // nobody is left to tell
+		out, closeOut = f, func() { f.Close() }
 	}
 	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.Level})), closeOut, nil
 }
@@ -205,14 +205,14 @@ func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log
 		if err != nil {
 			return nil, fmt.Errorf("policies: %w", err)
 		}
-		for _, n := range rules.Notes() {
-			log.Warn("a part of a policy is not enforced", "policy", n.Policy, "section", n.Section, "why", n.Why)
-		}
 		return rules, nil
 	}
 	first, err := compile()
 	if err != nil {
 		return nil, 0, err
+	}
+	for _, n := range first.Notes() {
+		log.Warn("a part of a policy is not enforced", "policy", n.Policy, "section", n.Section, "why", n.Why)
 	}
 	var rules atomic.Pointer[policy.Rules]
 	rules.Store(first)
@@ -229,6 +229,7 @@ func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log
 			return
 		}
 		rules.Store(again)
+		log.Info("policies selected again: this container's identity is known now")
 	})
 	return &rules, classes(docs), nil
 }

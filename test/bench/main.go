@@ -9,19 +9,6 @@
 // supervisor that looks at nothing.
 package main
 
-import (
-	"flag"
-	"fmt"
-	"os"
-)
+import "os"
 
-func main() {
-	bin := flag.String("bin", "bin", "where tracer and sidekick are")
-	floor := flag.String("floor", "", "where work, notify and ptrace are")
-	rounds := flag.Int("rounds", 7, "runs of each command; medians are printed")
-	flag.Parse()
-	if err := measure(os.Stdout, *bin, *floor, *rounds); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -1,11 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,12 +31,31 @@ type runner struct {
 	env  []string
 }
 
+// patience bounds one command, which takes seconds.
+const patience = 2 * time.Minute
+
+func run(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	bin := flags.String("bin", "bin", "where tracer and sidekick are")
+	floor := flags.String("floor", "", "where work, notify and ptrace are")
+	rounds := flags.Int("rounds", 7, "runs of each command; medians are printed")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if err := measure(context.Background(), stdout, *bin, *floor, *rounds); err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
 // measure runs everything and writes the tables.
-func measure(w io.Writer, bin, floor string, rounds int) error {
+func measure(ctx context.Context, w io.Writer, bin, floor string, rounds int) error {
 	if floor == "" {
 		return errors.New("-floor is needed: the directory of work, notify and ptrace")
 	}
-	side, stop, err := startSidekick(bin)
+	side, stop, err := startSidekick(ctx, bin)
 	if err != nil {
 		return err
 	}
@@ -57,24 +77,24 @@ func measure(w io.Writer, bin, floor string, rounds int) error {
 		{name: "tracer, everything reported", argv: []string{tracer, "run", "--"}, env: url},
 		{name: "tracer, 200 rules, alerts only", argv: []string{tracer, "run", "--policies", policies, "--visibility", "none", "--"}, env: url},
 	}
-	if err := measureCalls(w, runners, filepath.Join(floor, "work"), rounds); err != nil {
+	if err := measureCalls(ctx, w, runners, filepath.Join(floor, "work"), rounds); err != nil {
 		return err
 	}
-	if err := measureStart(w, runners, rounds); err != nil {
+	if err := measureStart(ctx, w, runners, rounds); err != nil {
 		return err
 	}
-	return measureSizes(w, bin, floor, side)
+	return measureSizes(ctx, w, bin, floor, side)
 }
 
 // measureCalls times each kind of call under each runner, in turn, so that the
 // machine's drift meets all of them.
-func measureCalls(w io.Writer, runners []runner, work string, rounds int) error {
+func measureCalls(ctx context.Context, w io.Writer, runners []runner, work string, rounds int) error {
 	fmt.Fprintf(w, "| call | runner | µs per call | added | × floor |\n|---|---|---|---|---|\n")
 	for _, load := range workloads {
 		times := make([][]float64, len(runners))
 		for range rounds {
 			for i, r := range runners {
-				us, err := r.run(work, load.mode, strconv.Itoa(load.count))
+				us, err := r.run(ctx, work, load.mode, strconv.Itoa(load.count))
 				if err != nil {
 					return err
 				}
@@ -92,9 +112,11 @@ func measureCalls(w io.Writer, runners []runner, work string, rounds int) error 
 
 var perOp = regexp.MustCompile(`us_per_op=([0-9.]+)`)
 
-func (r runner) run(argv ...string) (float64, error) {
+func (r runner) run(ctx context.Context, argv ...string) (float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	full := append(slices.Clone(r.argv), argv...)
-	cmd := exec.Command(full[0], full[1:]...)
+	cmd := exec.CommandContext(ctx, full[0], full[1:]...)
 	cmd.Env = append(os.Environ(), r.env...)
 	out, err := cmd.Output()
 	if err != nil {
@@ -108,13 +130,13 @@ func (r runner) run(argv ...string) (float64, error) {
 }
 
 // measureStart times a program that does nothing.
-func measureStart(w io.Writer, runners []runner, rounds int) error {
+func measureStart(ctx context.Context, w io.Writer, runners []runner, rounds int) error {
 	fmt.Fprintf(w, "\n| start and end of /bin/true | ms |\n|---|---|\n")
 	times := make([][]float64, len(runners))
 	for range 5 * rounds {
 		for i, r := range runners {
 			full := append(slices.Clone(r.argv), "/bin/true")
-			cmd := exec.Command(full[0], full[1:]...)
+			cmd := exec.CommandContext(ctx, full[0], full[1:]...)
 			cmd.Env = append(os.Environ(), r.env...)
 			start := time.Now()
 			if err := cmd.Run(); err != nil {
@@ -129,7 +151,7 @@ func measureStart(w io.Writer, runners []runner, rounds int) error {
 	return nil
 }
 
-func measureSizes(w io.Writer, bin, floor string, side *sidekick) error {
+func measureSizes(ctx context.Context, w io.Writer, bin, floor string, side *sidekick) error {
 	fmt.Fprintf(w, "\n| | MB |\n|---|---|\n")
 	for _, name := range []string{"tracer", "sidekick"} {
 		info, err := os.Stat(filepath.Join(bin, name))
@@ -147,7 +169,7 @@ func measureSizes(w io.Writer, bin, floor string, side *sidekick) error {
 		{"tracer resident at most, 30,000 opens reported", []string{"SIDEKICK_URL=" + side.url}, []string{filepath.Join(floor, "work"), "open", "30000"}},
 		{"tracer resident at most, 30,000 opens, sidekick away", []string{"SIDEKICK_URL=http://127.0.0.1:9/"}, []string{filepath.Join(floor, "work"), "open", "30000"}},
 	} {
-		cmd := exec.Command(filepath.Join(bin, "tracer"), append([]string{"run", "--"}, c.argv...)...)
+		cmd := exec.CommandContext(ctx, filepath.Join(bin, "tracer"), append([]string{"run", "--"}, c.argv...)...)
 		cmd.Env = append(os.Environ(), c.env...)
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("%v: %w", cmd.Args, err)
@@ -182,8 +204,8 @@ type sidekick struct {
 	cmd *exec.Cmd
 }
 
-func startSidekick(bin string) (*sidekick, func(), error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func startSidekick(ctx context.Context, bin string) (*sidekick, func(), error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -199,7 +221,7 @@ func startSidekick(bin string) (*sidekick, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &sidekick{url: "http://" + address + "/", cmd: exec.Command(filepath.Join(bin, "sidekick"))}
+	s := &sidekick{url: "http://" + address + "/", cmd: exec.CommandContext(ctx, filepath.Join(bin, "sidekick"))}
 	s.cmd.Env = append(os.Environ(), "LISTENPORT="+port, "QUEUE_DIR="+dir)
 	stop := func() {
 		_ = s.cmd.Process.Kill() // nothing of it is kept
@@ -210,8 +232,9 @@ func startSidekick(bin string) (*sidekick, func(), error) {
 		return nil, nil, err
 	}
 	for range 500 {
-		if resp, err := http.Get(s.url + "healthz"); err == nil {
-			resp.Body.Close()
+		var d net.Dialer
+		if conn, err := d.DialContext(ctx, "tcp", address); err == nil {
+			conn.Close()
 			return s, stop, nil
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -181,10 +181,9 @@ func retryAfter(value string, now time.Time) time.Duration {
 // body reads a batch as NDJSON without copying it together first. The transport
 // may read on after the answer has come, so it must not share a buffer either.
 type body struct {
-	rest    []line
-	at      int // in the first of rest; its length is the newline
-	left    int64
-	newline bool
+	rest []line
+	at   int // in the first of rest; its length is the newline
+	left int64
 }
 
 func newBody(batch []line) *body {

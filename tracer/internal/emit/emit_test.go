@@ -89,7 +89,7 @@ func TestDownAtStart(t *testing.T) {
 	eventually(t, "a failed request", func() bool { return e.Stats().Requests > 1 })
 	s := newSidekick(t)
 	if l, err = net.Listen("tcp", address); err != nil {
-		t.Skip("the port was taken meanwhile: ", err)
+		t.Fatal("the port was taken meanwhile: ", err)
 	}
 	server := &http.Server{Handler: s} //nolint:gosec // a test server on loopback
 	go func() { _ = server.Serve(l) }()
@@ -159,7 +159,7 @@ func TestRetries(t *testing.T) {
 }
 
 func TestRefusedItems(t *testing.T) {
-	for name, answer := range map[string]func(w http.ResponseWriter, bad int, n int){
+	for name, answer := range map[string]func(w http.ResponseWriter, bad, n int){
 		"400 that names the item": func(w http.ResponseWriter, bad, _ int) {
 			w.WriteHeader(http.StatusBadRequest)
 			_ = json.NewEncoder(w).Encode(map[string]any{"error": "PID: no number", "item": bad, "field": "PID"})

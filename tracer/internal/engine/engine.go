@@ -34,6 +34,11 @@ type Answer struct {
 	// engine closes the tracer's copy.
 	File        *File
 	CloseOnExec bool // of the caller's descriptor
+
+	// Later finds the answer where that takes as long as others please. It runs
+	// in a goroutine of its own, must return soon after stillHeld says false,
+	// and must not give an answer with Later.
+	Later func(stillHeld func() bool) Answer
 }
 
 // File is a descriptor of the tracer's.

@@ -22,7 +22,7 @@ const (
 // evaluate runs the program in x/net/bpf's VM. The VM loads big-endian words
 // and the kernel's seccomp loads native ones, so the data is laid out as
 // big-endian 32-bit words in the kernel's word order.
-func evaluate(t *testing.T, prog []unix.SockFilter, arch uint32, nr uint32, args [6]uint64) uint32 {
+func evaluate(t *testing.T, prog []unix.SockFilter, arch, nr uint32, args [6]uint64) uint32 {
 	t.Helper()
 	insns := make([]bpf.Instruction, len(prog))
 	for i, p := range prog {

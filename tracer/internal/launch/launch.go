@@ -154,7 +154,7 @@ func (c *Child) awaitFilter() error {
 	case step == C.SIDEARMOR_PRIVS:
 		return fmt.Errorf("launch: setting no_new_privs: %w", errno)
 	}
-	return fmt.Errorf("launch: the workload's process ended before its filter stood (step %d, %v)", step, errno)
+	return fmt.Errorf("launch: the workload's process ended before its filter stood (step %d: %w)", step, errno)
 }
 
 // Release lets the child execute its program and waits until it does. It

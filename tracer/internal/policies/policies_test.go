@@ -124,7 +124,7 @@ func TestLoadUnreadable(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if err := unix.Mkfifo(filepath.Join(dir, "pipe.yaml"), 0o600); err != nil {
-		t.Skip("no FIFO can be made here: ", err)
+		t.Fatal(err)
 	}
 	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "pipe.yaml: not a regular file") {
 		t.Errorf("error %v", err)

@@ -60,6 +60,12 @@ func (p *Process) TTY() (string, error) {
 	return ttyName(st.tty), err
 }
 
+// CurrentTTY is TTY, read anew.
+func (p *Process) CurrentTTY() (string, error) {
+	st, err := p.table.readStat(p.pid)
+	return ttyName(st.tty), err
+}
+
 // PPID is the pid of the parent, 0 when it is outside of the tracer's pid namespace.
 func (p *Process) PPID() (int, error) {
 	parent, err := p.Parent()

@@ -19,7 +19,6 @@ const updatedTime = "2006-01-02T15:04:05.000000Z"
 // stays empty: a report with gaps is better than none.
 func (s *Supervisor) record(p *process.Process, c *engine.Call) *schema.Record {
 	now := s.Now().UTC()
-	ppid, _ := p.PPID()
 	uid, _ := p.UID(c.TID)
 	cwd, _ := p.Cwd(c.TID)
 	tty, _ := p.TTY()
@@ -29,7 +28,6 @@ func (s *Supervisor) record(p *process.Process, c *engine.Call) *schema.Record {
 		Timestamp:   now.Unix(),
 		UpdatedTime: now.Format(updatedTime),
 		PID:         int32(p.PID()),
-		PPID:        int32(ppid),
 		UID:         int32(uid),
 		ProcessName: exe(p),
 		Cwd:         directory(cwd),
@@ -38,10 +36,10 @@ func (s *Supervisor) record(p *process.Process, c *engine.Call) *schema.Record {
 	}
 	// There is no host above this container that could be looked at: its pids
 	// are the only ones.
-	r.HostPID, r.HostPPID = r.PID, r.PPID
-	if parent, err := p.Parent(); err == nil {
-		r.ParentProcessName = exe(parent)
+	if parent, err := p.Parent(); err == nil && parent != nil {
+		r.PPID, r.ParentProcessName = int32(parent.PID()), exe(parent)
 	}
+	r.HostPID, r.HostPPID = r.PID, r.PPID
 	return r
 }
 

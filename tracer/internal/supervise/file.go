@@ -76,15 +76,9 @@ func (s *Supervisor) tryOpen(c *engine.Call, p *process.Process, how openHow) (a
 	if !file.Exists && !create {
 		return s.fails(c, unix.ENOENT), false
 	}
-	a := policy.Access{
-		Operation: policy.File, Path: file.Path, HasTTY: hasTTY(p), Create: !file.Exists,
-		Write: how.flags&unix.O_ACCMODE != unix.O_RDONLY || how.flags&unix.O_TRUNC != 0 || !file.Exists,
-	}
-	if a.Source, err = s.source(c, p); err != nil {
+	a, err := s.fileAccess(c, p, &file, how)
+	if err != nil {
 		return s.unknown(c, p, err), false
-	}
-	if uid, err := p.UID(c.TID); err == nil {
-		a.Owner = ownerOf(&file) == uid
 	}
 	v := s.Rules().Decide(&a)
 	visible := v.Alert || s.Visible&syscalls.File != 0
@@ -109,16 +103,38 @@ func (s *Supervisor) tryOpen(c *engine.Call, p *process.Process, how openHow) (a
 	return answer, false
 }
 
+// fileAccess is an open as the rules see it.
+func (s *Supervisor) fileAccess(c *engine.Call, p *process.Process, file *paths.Result, how openHow) (policy.Access, error) {
+	a := policy.Access{
+		Operation: policy.File, Path: file.Path, HasTTY: hasTTY(p), Create: !file.Exists,
+		Write: how.flags&unix.O_ACCMODE != unix.O_RDONLY || how.flags&unix.O_TRUNC != 0 || !file.Exists,
+	}
+	if uid, err := p.UID(c.TID); err == nil {
+		a.Owner = ownerOf(file) == uid
+	}
+	var err error
+	a.Source, err = s.source(c, p)
+	return a, err
+}
+
 // pinned answers an open that is allowed while others could be denied.
 func (s *Supervisor) pinned(c *engine.Call, p *process.Process, file *paths.Result, how openHow) (engine.Answer, string) {
 	o := openFor(c, p, file, how)
-	switch {
-	case o.asCaller:
-		return engine.Answer{}, predict(mayOpen(c, p, file.FD, how.flags))
-	case o.errno != 0:
-		return engine.Answer{Errno: o.errno}, resultOf(o.errno)
+	if o.later != nil {
+		later := func(stillHeld func() bool) engine.Answer { return o.later(stillHeld).answer(how) }
+		return engine.Answer{Later: later}, predict(mayOpen(c, p, file.FD, how.flags))
 	}
-	return engine.Answer{File: &engine.File{FD: o.fd}, CloseOnExec: how.flags&unix.O_CLOEXEC != 0}, schema.ResultPassed
+	if o.errno != 0 {
+		return o.answer(how), resultOf(o.errno)
+	}
+	return o.answer(how), schema.ResultPassed
+}
+
+func (o opened) answer(how openHow) engine.Answer {
+	if o.errno != 0 {
+		return engine.Answer{Errno: o.errno}
+	}
+	return engine.Answer{File: &engine.File{FD: o.fd}, CloseOnExec: how.flags&unix.O_CLOEXEC != 0}
 }
 
 // predict is the Result of a call that is let run.

@@ -17,9 +17,8 @@ import (
 type opened struct {
 	fd    int
 	errno unix.Errno
-	// asCaller says that the tracer cannot make this open as the caller would:
-	// the kernel is to carry out the caller's own.
-	asCaller bool
+	// later finds the outcome of an open that waits for somebody else.
+	later func(stillHeld func() bool) opened
 }
 
 // openFor opens a file that the rules allow in the caller's place, with the
@@ -27,9 +26,8 @@ type opened struct {
 // kernel's own look at it another thread can change it; what the tracer has
 // resolved and checked, it opens itself.
 //
-// What depends on who opens is left to the caller: terminals, which may become
-// the caller's controlling one, and named pipes, whose opening waits for the
-// other side.
+// One thing differs from the caller's own open: a terminal does not become the
+// controlling one by being opened. (The ioctl TIOCSCTTY still makes it that.)
 func openFor(c *engine.Call, p *process.Process, file *paths.Result, how openHow) opened {
 	switch {
 	case !file.Exists:
@@ -40,39 +38,39 @@ func openFor(c *engine.Call, p *process.Process, file *paths.Result, how openHow
 		return opened{errno: unix.EISDIR}
 	case how.flags&unix.O_DIRECTORY != 0 && file.Type != unix.S_IFDIR:
 		return opened{errno: unix.ENOTDIR}
-	}
-	switch file.Type {
-	case unix.S_IFLNK: // O_NOFOLLOW
+	case file.Type == unix.S_IFLNK: // O_NOFOLLOW
 		return opened{errno: unix.ELOOP}
-	case unix.S_IFIFO:
-		if how.flags&(unix.O_NONBLOCK|unix.O_RDWR) == 0 {
-			return opened{asCaller: true}
-		}
-	case unix.S_IFCHR:
-		if isTerminal(file.FD) {
-			return opened{asCaller: true}
-		}
-	}
-	if tellsTracer(file) {
+	case tellsTracer(file):
 		return opened{errno: unix.EACCES}
+	case file.Type == unix.S_IFIFO && how.flags&(unix.O_NONBLOCK|unix.O_RDWR) == 0:
+		return openPipe(c, p, file, how)
+	case file.Type == unix.S_IFCHR && isOwnTerminal(file.FD):
+		return openTerminal(c, p, how)
 	}
-	o := reopen(c, p, file, how)
-	if o.errno == unix.EACCES && isOwnProc(p, file.Path) {
-		// The kernel always lets a process look at itself, and others only if it
-		// is dumpable.
-		return opened{asCaller: true}
+	o := reopen(c, p, file.FD, how)
+	if o.errno == unix.EACCES && isOwnProc(p, file.Path) && mayOpen(c, p, file.FD, how.flags) {
+		// A process may always look at itself; the tracer, which acts for it, only
+		// where it is dumpable or the tracer's own rights suffice.
+		if fd, err := unix.Open(descriptor(file.FD), reopenFlags(how), 0); err == nil {
+			return opened{fd: fd}
+		}
 	}
 	return o
 }
 
+func descriptor(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+func reopenFlags(how openHow) int {
+	return int(how.flags)&^(unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW) | unix.O_CLOEXEC | unix.O_NOCTTY
+}
+
 // reopen opens the very file that was resolved: its descriptor says which.
-func reopen(c *engine.Call, p *process.Process, file *paths.Result, how openHow) opened {
-	flags := int(how.flags)&^(unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW) | unix.O_CLOEXEC | unix.O_NOCTTY
+func reopen(c *engine.Call, p *process.Process, fd int, how openHow) opened {
 	mode := uint32(0)
 	if how.flags&unix.O_TMPFILE == unix.O_TMPFILE {
 		mode = how.mode &^ umask(c, p)
 	}
-	return openAs(c, p, unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(file.FD), flags, mode)
+	return openAs(c, p, unix.AT_FDCWD, descriptor(fd), reopenFlags(how), mode)
 }
 
 // create makes the file in the directory that was resolved. EEXIST says that
@@ -106,19 +104,24 @@ func umask(c *engine.Call, p *process.Process) uint32 {
 	return uint32(mask)
 }
 
-// isTerminal says whether a character device is a terminal, by its number
-// (Documentation/admin-guide/devices.txt).
-func isTerminal(fd int) bool {
+// isOwnTerminal says whether a device is /dev/tty, which stands for the
+// controlling terminal of whoever opens it.
+func isOwnTerminal(fd int) bool {
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return true
+	return unix.Fstat(fd, &st) == nil && st.Rdev == unix.Mkdev(5, 0)
+}
+
+// openTerminal opens the caller's controlling terminal by its own name.
+func openTerminal(c *engine.Call, p *process.Process, how openHow) opened {
+	tty, err := p.CurrentTTY() // it may have been acquired this moment
+	if err != nil || tty == "" {
+		return opened{errno: unix.ENXIO}
 	}
-	switch major := unix.Major(st.Rdev); major {
-	case 2, 3, 4, 5, 204, 229:
-		return true
-	default:
-		return major >= 136 && major <= 143 || major == 188 || major == 166
+	if n, ok := strings.CutPrefix(tty, "pts"); ok {
+		tty = "pts/" + n
 	}
+	how.flags &^= unix.O_CREAT
+	return openAs(c, p, unix.AT_FDCWD, "/dev/"+tty, reopenFlags(how), 0)
 }
 
 // tellsTracer says whether a file of the tracer's own directory in procfs tells

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,7 @@ type socket struct {
 func socketOf(c *engine.Call, p *process.Process) (socket, error) {
 	fd := int(int32(c.Args[c.Spec.FD]))
 	name, err := protocolName("/proc/" + strconv.Itoa(c.TID) + "/fd/" + strconv.Itoa(fd))
-	if err == unix.EACCES || err == unix.EPERM {
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
 		// A process of another user: package process may know a way.
 		var dup int
 		if dup, err = p.OpenFD(c.TID, fd); err != nil {
@@ -33,7 +34,7 @@ func socketOf(c *engine.Call, p *process.Process) (socket, error) {
 		defer unix.Close(dup)
 		name, err = protocolName("/proc/self/fd/" + strconv.Itoa(dup))
 	}
-	if err == unix.ENODATA || err == unix.EOPNOTSUPP {
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) {
 		return socket{}, nil
 	}
 	return socketNamed(name), err

@@ -4,6 +4,7 @@
 package supervise
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -74,7 +75,7 @@ func (s *Supervisor) stateChange(c *engine.Call, p *process.Process) {
 	// Once the uid has changed, or the process is not dumpable, the kernel may
 	// refuse its memory.
 	if err := p.KeepMemory(c.TID); err != nil && c.StillHeld() {
-		s.warnOnce(exe(p), "a process may become unreadable", "call", c.Spec.Name, "program", exe(p), "error", err)
+		s.Log.Log(context.Background(), s.level(exe(p)), "a process may become unreadable", "call", c.Spec.Name, "program", exe(p), "error", err)
 	}
 	if c.Spec.ID != syscalls.SetDumpable {
 		p.MarkCredentials()
@@ -113,7 +114,7 @@ func (s *Supervisor) unknown(c *engine.Call, p *process.Process, err error) engi
 	}
 	program := exe(p)
 	a := s.fails(c, unix.EACCES)
-	s.warnOnce(program, "a call of the workload could not be examined", "call", c.Spec.Name, "program", program, "denied", a.Errno != 0, "error", err)
+	s.Log.Log(context.Background(), s.level(program), "a call of the workload could not be examined", "call", c.Spec.Name, "program", program, "denied", a.Errno != 0, "error", err)
 	return a
 }
 
@@ -128,18 +129,16 @@ func (s *Supervisor) fails(c *engine.Call, e unix.Errno) engine.Answer {
 // maxWarned bounds the memory of warnings; what comes later is said at debug level.
 const maxWarned = 256
 
-func (s *Supervisor) warnOnce(program, msg string, args ...any) {
+// level is a warning the first time that a program is complained of, and debug
+// from then on: a workload must not fill the log.
+func (s *Supervisor) level(program string) slog.Level {
 	s.mu.Lock()
-	first := !s.warned[program] && len(s.warned) < maxWarned
-	if first {
-		s.warned[program] = true
+	defer s.mu.Unlock()
+	if s.warned[program] || len(s.warned) >= maxWarned {
+		return slog.LevelDebug
 	}
-	s.mu.Unlock()
-	if first {
-		s.Log.Warn(msg, args...)
-		return
-	}
-	s.Log.Debug(msg, args...)
+	s.warned[program] = true
+	return slog.LevelWarn
 }
 
 // resolve finds the file that the path argument of c names.

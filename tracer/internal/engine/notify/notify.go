@@ -67,6 +67,8 @@ const (
 	stuckAfter = 5 * time.Millisecond
 	// maxWorkers bounds the threads that stuck calls can occupy.
 	maxWorkers = 64
+	// maxWaiting bounds the calls that are answered later: a goroutine each.
+	maxWaiting = 4096
 )
 
 // Engine serves one listener.
@@ -110,6 +112,7 @@ func (e *Engine) Run(ctx context.Context, h engine.Handler) error {
 	s := &service{Engine: e, handler: h, wake: wake, cancel: cancel, rouse: make(chan struct{}, 1)}
 	s.start()
 	s.watch(ctx)
+	s.stopping.Store(true)
 	s.done.Wait()
 	cancel()
 	<-stopped
@@ -131,6 +134,8 @@ type service struct {
 	receiving sync.Mutex   // held by the one worker that waits for a call
 	idle      atomic.Int32 // workers that wait for receiving or for a call
 	workers   atomic.Int32
+	waiting   atomic.Int32 // calls that are answered later
+	stopping  atomic.Bool
 	busySince atomic.Int64  // when the newest call was received, UnixNano; 0 while a worker waits for one
 	dozing    atomic.Bool   // watch waits for rouse
 	rouse     chan struct{} // there are calls again; capacity 1
@@ -198,9 +203,13 @@ func (s *service) serve() (retired bool, err error) {
 			call.TID, call.Args = int(n.pid), n.args
 			a = s.handler.Handle(&call)
 		}
-		// ENOENT: the caller was interrupted or has died, and needs no answer.
-		if err := respond(fd, n.id, a); err != nil && err != unix.ENOENT {
-			return false, fmt.Errorf("notify: answering a call: %w", err)
+		if a.Later != nil {
+			a = s.answerLater(fd, n.id, a.Later)
+		}
+		if a.Later == nil {
+			if err := respond(fd, n.id, a); err != nil {
+				return false, err
+			}
 		}
 		if s.idle.Load() > 0 {
 			return true, nil
@@ -209,8 +218,33 @@ func (s *service) serve() (retired bool, err error) {
 	}
 }
 
-// respond answers the call id.
+// answerLater finds the answer of a call beside the others. Where too many wait
+// already, the call fails with EAGAIN.
+func (s *service) answerLater(fd int, id uint64, later func(func() bool) engine.Answer) engine.Answer {
+	if s.waiting.Add(1) > maxWaiting {
+		s.waiting.Add(-1)
+		return engine.Answer{Errno: unix.EAGAIN}
+	}
+	s.done.Go(func() {
+		defer s.waiting.Add(-1)
+		held := func() bool { return !s.stopping.Load() && ioctlPointer(fd, ioctlIDValid, unsafe.Pointer(&id)) == nil }
+		if err := respond(fd, id, later(held)); err != nil {
+			s.log.Error("a call stays without its answer", "error", err)
+		}
+	})
+	return engine.Answer{Later: later}
+}
+
+// respond answers the call id. A caller that was interrupted or has died needs
+// no answer.
 func respond(fd int, id uint64, a engine.Answer) error {
+	if err := send(fd, id, a); err != nil && err != unix.ENOENT {
+		return fmt.Errorf("notify: answering a call: %w", err)
+	}
+	return nil
+}
+
+func send(fd int, id uint64, a engine.Answer) error {
 	r := response{id: id}
 	switch {
 	case a.File != nil:

@@ -49,7 +49,7 @@ func supervise(t *testing.T, h handlerFunc, script string) (int, string) {
 		t.Fatal(err)
 	}
 	defer child.Listener.Close()
-	e := notify.New(child.Listener, syscalls.Table(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	e := notify.New(child.Listener, syscalls.Table(), slog.New(slog.DiscardHandler))
 	done := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
