@@ -1,22 +1,36 @@
 // Package webhook delivers events as JSON to any HTTP server: one request for
-// each event, its body the event as KubeArmor or Falco writes it. It does not
-// retry, and does not read what the server answers beyond the status.
+// each event, its body the event as KubeArmor or Falco writes it, signed if
+// asked. It does not retry, and does not read what the server answers beyond the
+// status.
 package webhook
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
+	"github.com/sidearmor/sidearmor/outputs/internal/tlsclient"
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/secret"
 )
+
+// The headers of a signed request.
+const (
+	timestampHeader = "X-SideArmor-Timestamp" // seconds since the epoch
+	signatureHeader = "X-SideArmor-Signature" // "sha256=" and the hexadecimal HMAC of timestamp, ".", body
+)
+
+// minSecret is what a signing secret must have at least, in bytes: below, it
+// could be found by trying.
+const minSecret = 16
 
 // Kind is the webhook output.
 func Kind() outputs.Kind {
@@ -25,11 +39,12 @@ func Kind() outputs.Kind {
 		Block:   "webhook",
 		Enabler: "address",
 		Logs:    true,
-		Settings: []outputs.Setting{
+		Settings: append([]outputs.Setting{
 			{Key: "address", Secret: true, Usage: "address to send events to; turns the output on"},
 			{Key: "method", Default: http.MethodPost, Usage: "POST or PUT"},
 			{Key: "customheaders", Secret: true, Map: true, Usage: "headers to add, name:value,name:value"},
-		},
+			{Key: "hmacsecret", Secret: true, Usage: "secret to sign requests with, at least 16 bytes"},
+		}, tlsclient.Settings()...),
 		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second},
 		New:    newOutput,
 	}
@@ -37,6 +52,7 @@ func Kind() outputs.Kind {
 
 type output struct {
 	client *httppost.Client
+	secret secret.String // zero: requests are not signed
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
@@ -48,44 +64,28 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if method != http.MethodPost && method != http.MethodPut {
 		return nil, fmt.Errorf("%s: %q is neither POST nor PUT", v.Name("method"), method)
 	}
-	headers, err := parseHeaders(v.String("customheaders"))
+	headers, err := httppost.ParseHeaders(v.Name("customheaders"), v.String("customheaders"))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", v.Name("customheaders"), err)
+		return nil, err
 	}
-	return &output{client: httppost.New(httppost.Options{
-		Service: "webhook",
-		URL:     secret.New(address),
-		Method:  method,
-		Header:  headers,
-	})}, nil
-}
-
-// parseHeaders reads name:value pairs, one a line where there are line ends,
-// else separated by commas. Unlike FalcoSidekick it takes values with a colon.
-// Values are credentials: errors count headers instead of showing them.
-func parseHeaders(s string) ([]httppost.Header, error) {
-	separator := ","
-	if strings.Contains(s, "\n") {
-		separator = "\n"
+	signing := v.String("hmacsecret")
+	if signing != "" && len(signing) < minSecret {
+		return nil, fmt.Errorf("%s: has %d bytes, use at least %d", v.Name("hmacsecret"), len(signing), minSecret)
 	}
-	var list []httppost.Header
-	for i, pair := range strings.Split(s, separator) {
-		if strings.TrimSpace(pair) == "" {
-			continue
-		}
-		name, value, ok := strings.Cut(pair, ":")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("header %d is not name:value", i+1)
-		case !httpguts.ValidHeaderFieldName(name):
-			return nil, fmt.Errorf("header %d has a name that HTTP does not allow", i+1)
-		case !httpguts.ValidHeaderFieldValue(value):
-			return nil, fmt.Errorf("header %d has a value that HTTP does not allow", i+1)
-		}
-		list = append(list, httppost.Header{Name: name, Value: secret.New(value)})
+	config, err := tlsclient.Config(v)
+	if err != nil {
+		return nil, err
 	}
-	return list, nil
+	return &output{
+		client: httppost.New(httppost.Options{
+			Service: "webhook",
+			URL:     secret.New(address),
+			Method:  method,
+			Header:  headers,
+			TLS:     config,
+		}),
+		secret: secret.New(signing),
+	}, nil
 }
 
 // Deliver implements outputs.Output.
@@ -98,5 +98,21 @@ func (o *output) post(ctx context.Context, e *schema.Event) error {
 	if err != nil {
 		return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode event: %w", err)}
 	}
-	return o.client.Send(ctx, body)
+	return o.client.Send(ctx, body, o.sign(body)...)
+}
+
+// sign gives the headers of a signature. The time is in what is signed, so that
+// a receiver can refuse a request that somebody recorded and sends again.
+func (o *output) sign(body []byte) []httppost.Header {
+	if o.secret.IsZero() {
+		return nil
+	}
+	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(o.secret.Reveal()))
+	mac.Write([]byte(timestamp + "."))
+	mac.Write(body)
+	return []httppost.Header{
+		{Name: timestampHeader, Value: secret.New(timestamp)},
+		{Name: signatureHeader, Value: secret.New("sha256=" + hex.EncodeToString(mac.Sum(nil)))},
+	}
 }

@@ -89,7 +89,7 @@ func measure(ctx context.Context, w io.Writer, bin, floor string, rounds int) er
 // measureCalls times each kind of call under each runner, in turn, so that the
 // machine's drift meets all of them.
 func measureCalls(ctx context.Context, w io.Writer, runners []runner, work string, rounds int) error {
-	fmt.Fprintf(w, "| call | runner | µs per call | added | × floor |\n|---|---|---|---|---|\n")
+	fmt.Fprintf(w, "| call | runner | µs per call | added | × native | added ÷ floor's |\n|---|---|---|---|---|---|\n")
 	for _, load := range workloads {
 		times := make([][]float64, len(runners))
 		for range rounds {
@@ -104,10 +104,18 @@ func measureCalls(ctx context.Context, w io.Writer, runners []runner, work strin
 		native, base := median(times[0]), median(times[1])-median(times[0])
 		for i, r := range runners {
 			us := median(times[i])
-			fmt.Fprintf(w, "| %s | %s | %.1f (%.1f–%.1f) | %.1f | %.2f |\n", load.mode, r.name, us, slices.Min(times[i]), slices.Max(times[i]), us-native, (us-native)/base)
+			fmt.Fprintf(w, "| %s | %s | %.1f (%.1f–%.1f) | %.1f | %.2f | %s |\n", load.mode, r.name, us, slices.Min(times[i]), slices.Max(times[i]), us-native, us/native, ratio(us-native, base, native))
 		}
 	}
 	return nil
+}
+
+// ratio is added ÷ base, unless the base is lost in the noise of the native call.
+func ratio(added, base, native float64) string {
+	if base < native/10 {
+		return "–"
+	}
+	return strconv.FormatFloat(added/base, 'f', 1, 64)
 }
 
 var perOp = regexp.MustCompile(`us_per_op=([0-9.]+)`)

@@ -63,12 +63,14 @@ var rules = []rule{
 	{"outputs/catalog", []string{"outputs", "outputs/*"}, "the list of kinds"},
 	{"outputs/outputtest", []string{"outputs", "schema", "schema/secret"}, "tests any output, knows none"},
 	{
-		"outputs/slack outputs/discord outputs/cloudwatch outputs/webhook outputs/falcosidekick outputs/stdout",
+		"outputs/slack outputs/discord outputs/cloudwatch outputs/webhook outputs/falcosidekick outputs/stdout " +
+			"outputs/teams outputs/pagerduty outputs/alertmanager outputs/syslog outputs/kafka outputs/nats outputs/s3 " +
+			"outputs/loki outputs/elasticsearch outputs/otlp",
 		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
 		"an output knows no other output",
 	},
 	{
-		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary",
+		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary outputs/internal/tlsclient outputs/internal/awsconfig",
 		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
 		"what several outputs need",
 	},

@@ -6,11 +6,13 @@ package httppost
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
@@ -37,6 +39,14 @@ type Options struct {
 	URL     secret.String // checked by CheckURL
 	Method  string        // POST when empty
 	Header  []Header
+	TLS     *tls.Config // nil for Go's own
+	// Transient are statuses 4xx by which this service says nothing about the
+	// events: wrong credentials, a wrong path. They are kept until it is right.
+	Transient []int
+	// Refusal reads the beginning of a 2xx answer, for services that refuse with
+	// one, and gives what Deliver is to return: nil when it is no refusal. May be
+	// nil.
+	Refusal func(body []byte) error
 	// Explain reads a refusal: why, and how long to wait. The reason becomes
 	// part of the error text, so it must hold nothing that the service could
 	// have copied from the request. May be nil.
@@ -53,6 +63,7 @@ type Header struct {
 type Client struct {
 	options   Options
 	transport http.RoundTripper
+	limit     int64 // of what Refusal is given
 }
 
 // New makes a Client with connections of its own.
@@ -60,7 +71,11 @@ func New(o Options) *Client {
 	if o.Method == "" {
 		o.Method = http.MethodPost
 	}
-	return &Client{options: o, transport: NewTransport()}
+	transport := NewTransport()
+	if o.TLS != nil {
+		transport.TLSClientConfig = o.TLS.Clone()
+	}
+	return &Client{options: o, transport: transport, limit: maxReason}
 }
 
 // NewTransport makes a transport that uses the proxy of the environment, TLS
@@ -82,14 +97,15 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// Send sends one JSON body and returns nil only for a 2xx answer.
-func (c *Client) Send(ctx context.Context, body []byte) error {
+// Send sends one JSON body, with headers besides those of the options, and
+// returns nil only for a 2xx answer.
+func (c *Client) Send(ctx context.Context, body []byte, more ...Header) error {
 	return c.Do(func(client *http.Client) error {
 		req, err := http.NewRequestWithContext(ctx, c.options.Method, c.options.URL.Reveal(), bytes.NewReader(body))
 		if err != nil {
 			return err
 		}
-		for _, h := range c.options.Header {
+		for _, h := range slices.Concat(c.options.Header, more) {
 			if http.CanonicalHeaderKey(h.Name) == "Host" {
 				req.Host = h.Value.Reveal() // net/http ignores the header
 				continue
@@ -108,11 +124,22 @@ func (c *Client) Send(ctx context.Context, body []byte) error {
 	})
 }
 
+// Exchange is Send for a service that says in its 2xx answers what it has taken:
+// read is given at most limit bytes of it, and what it returns is returned.
+func (c *Client) Exchange(ctx context.Context, body []byte, limit int64, read func(answer []byte) error, more ...Header) error {
+	one := *c
+	one.options.Refusal, one.limit = read, limit
+	return one.Send(ctx, body, more...)
+}
+
 // Do runs call, which makes one request with the client that it is given, and
 // judges the answer that came. Once the service has answered, its answer alone
 // counts, not what call makes of it.
 func (c *Client) Do(call func(*http.Client) error) error {
 	rec := &recorder{base: c.transport}
+	if c.options.Refusal != nil {
+		rec.limit = c.limit
+	}
 	err := call(&http.Client{
 		Transport: rec,
 		Timeout:   backstop,
@@ -134,8 +161,14 @@ func (c *Client) Do(call func(*http.Client) error) error {
 
 func (c *Client) judge(rec *recorder) error {
 	class, ok := Judge(rec.status)
+	if ok && c.options.Refusal != nil {
+		return c.options.Refusal(rec.body)
+	}
 	if ok {
 		return nil
+	}
+	if slices.Contains(c.options.Transient, rec.status) {
+		class = outputs.Transient
 	}
 	text := fmt.Sprintf("%s answered %d %s", c.options.Service, rec.status, http.StatusText(rec.status))
 	wait := RetryAfter(rec.header, time.Now())
@@ -156,9 +189,10 @@ func (c *Client) judge(rec *recorder) error {
 // much of it can be read.
 type recorder struct {
 	base   http.RoundTripper
-	status int // 0 while there is no answer
+	limit  int64 // how much of a 2xx answer is kept, 0 for nothing
+	status int   // 0 while there is no answer
 	header http.Header
-	body   []byte // the beginning of a refusal
+	body   []byte // the beginning of a refusal, and of a 2xx answer if that counts
 }
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -179,6 +213,8 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	case resp.StatusCode >= 300:
 		// A body that breaks off still explains something.
 		r.body, _ = io.ReadAll(io.LimitReader(resp.Body, maxReason))
+	case r.limit > 0:
+		r.body, _ = io.ReadAll(io.LimitReader(resp.Body, r.limit))
 	}
 	resp.Body = &boundedBody{Reader: io.LimitReader(resp.Body, maxDrain), Closer: resp.Body}
 	return resp, nil

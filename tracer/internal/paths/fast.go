@@ -76,7 +76,7 @@ func (r *Resolver) fastMissing(q *request, start int, how unix.OpenHow) (res Res
 	// A name that is there after all is a symbolic link that leads nowhere, or was made this very moment.
 	var buf [1]byte
 	if err == nil && !r.own(fd, link) {
-		if err := q.lookup(func() error { _, err := unix.Readlinkat(fd, base, buf[:]); return err }); err == unix.ENOENT {
+		if err := q.lookup(false, func() error { _, err := unix.Readlinkat(fd, base, buf[:]); return err }); err == unix.ENOENT {
 			res, err = missing(fd, link, base)
 			return res, true, err
 		}
@@ -119,7 +119,7 @@ func isProc(fd int) bool {
 }
 
 func (q *request) openat2(dirfd int, path string, how *unix.OpenHow) (fd int, err error) {
-	err = q.lookup(func() (err error) {
+	err = q.lookup(false, func() (err error) {
 		fd, err = openat2(dirfd, path, how)
 		return err
 	})

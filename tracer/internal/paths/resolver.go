@@ -68,15 +68,16 @@ type request struct {
 	dirfd int
 	path  string
 	flags Flags
-	as    func(f func() error) error // looks names up with somebody's rights; nil with the tracer's
+	as    bool // look names up with the thread's rights, not the tracer's
 }
 
-// lookup runs f, which looks up a name, with the rights that the request asks for.
-func (q *request) lookup(f func() error) error {
-	if q.as == nil {
+// lookup runs f, which looks up a name, with the rights that the request asks for. link says that f follows a magic
+// link of procfs.
+func (q *request) lookup(link bool, f func() error) error {
+	if !q.as {
 		return f()
 	}
-	return q.as(f)
+	return q.p.ActAs(q.tid, link, f)
 }
 
 func (q *request) absolute() bool { return strings.HasPrefix(q.path, "/") }
@@ -97,8 +98,7 @@ func (r *Resolver) Resolve(p *process.Process, tid, dirfd int, path string, f Fl
 // ResolveAs is Resolve with the thread's own rights to directories: it finds nothing that the thread could not reach.
 // Who opens the file in the thread's place needs that; EACCES is then the kernel's answer to the workload.
 func (r *Resolver) ResolveAs(p *process.Process, tid, dirfd int, path string, f Flags) (Result, error) {
-	as := func(g func() error) error { return p.ActAs(tid, g) }
-	return r.answer(&request{p: p, tid: tid, dirfd: dirfd, path: path, flags: f, as: as})
+	return r.answer(&request{p: p, tid: tid, dirfd: dirfd, path: path, flags: f, as: true})
 }
 
 func (r *Resolver) answer(q *request) (Result, error) {

@@ -32,7 +32,7 @@ type walk struct {
 // have fewer rights than the workload's user.
 func (r *Resolver) slow(q *request) (Result, error) {
 	res, err := r.walkOnce(q)
-	if !errors.Is(err, unix.EACCES) || errors.Is(err, process.ErrUnreadable) || q.as != nil {
+	if !errors.Is(err, unix.EACCES) || errors.Is(err, process.ErrUnreadable) || q.as {
 		return res, err
 	}
 	refusedLink := errors.Is(err, errMagicLink)
@@ -290,7 +290,7 @@ func (w *walk) jump(comp string) error {
 	if err != nil || w.isOwn(w.cur, name) {
 		return fmt.Errorf("follow a link of the tracer's own: %w", unix.EACCES)
 	}
-	follow := w.q.open
+	follow := w.q.openLink
 	if strings.HasPrefix(name+"/", "/proc/"+strconv.Itoa(w.q.p.PID())+"/") {
 		follow = open // a process may always look at itself, whoever it runs as; others may not say so for it
 	}
@@ -315,7 +315,16 @@ func (w *walk) readlink(fd int) (string, error) {
 }
 
 func (q *request) open(dirfd int, name string, flags int) (fd int, err error) {
-	err = q.lookup(func() (err error) {
+	err = q.lookup(false, func() (err error) {
+		fd, err = open(dirfd, name, flags)
+		return err
+	})
+	return fd, err
+}
+
+// openLink is open for a magic link.
+func (q *request) openLink(dirfd int, name string, flags int) (fd int, err error) {
+	err = q.lookup(true, func() (err error) {
 		fd, err = open(dirfd, name, flags)
 		return err
 	})

@@ -8,29 +8,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// fileCaps are the capabilities that the kernel asks for when files are looked
+// up, opened or made (capabilities(7)). Opening what procfs tells of other
+// processes asks for more.
+const fileCaps = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_FOWNER |
+	1<<unix.CAP_FSETID | 1<<unix.CAP_LINUX_IMMUTABLE | 1<<unix.CAP_MKNOD | 1<<unix.CAP_SYS_ADMIN |
+	1<<unix.CAP_SYS_RESOURCE | 1<<unix.CAP_LEASE | 1<<unix.CAP_MAC_OVERRIDE
+
 // ActAs runs f on this OS thread with the rights of the thread tid to files: its
 // file system ids, its groups, and of the tracer's capabilities only those that
 // the thread has too. What f opens is what the workload could have opened. It
 // costs nothing where the rights are the tracer's own, which is the common case.
 //
+// anywhere says that f may reach into procfs, where all capabilities count; else
+// one that has nothing to do with files, such as the tracer's CAP_SYS_PTRACE, is
+// left where it is.
+//
 // f must not start goroutines nor change credentials. Without CAP_SETUID and
 // CAP_SETGID it fails for a thread of another user, with ErrUnreadable.
-func (p *Process) ActAs(tid int, f func() error) error {
+func (p *Process) ActAs(tid int, anywhere bool, f func() error) error {
 	c, err := p.Credentials(tid)
 	if err != nil {
 		return err
 	}
-	own, allowed := &p.table.own, c.CapEff
+	own, matter := &p.table.own, uint64(fileCaps)
+	if anywhere {
+		matter = ^uint64(0)
+	}
+	if own.CapEff&matter&^c.CapEff != 0 {
+		inner := f
+		f = func() error { return limited(c.CapEff, inner) }
+	}
+	if c.FSUID != own.FSUID || c.FSGID != own.FSGID || !slices.Equal(c.Groups, own.Groups) {
+		return p.table.impersonate(c.FSUID, c.FSGID, c.Groups, f)
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if c.FSUID != own.FSUID || c.FSGID != own.FSGID || !slices.Equal(c.Groups, own.Groups) {
-		inner := f
-		return p.table.impersonate(c.FSUID, c.FSGID, c.Groups, func() error { return limited(allowed, inner) })
-	}
-	if own.CapEff&^allowed == 0 {
-		return f()
-	}
-	return limited(allowed, f)
+	return f()
 }
 
 // limited runs f on this thread without the effective capabilities that are not

@@ -70,19 +70,25 @@ func reopen(c *engine.Call, p *process.Process, fd int, how openHow) opened {
 	if how.flags&unix.O_TMPFILE == unix.O_TMPFILE {
 		mode = how.mode &^ umask(c, p)
 	}
-	return openAs(c, p, unix.AT_FDCWD, descriptor(fd), reopenFlags(how), mode)
+	return openAs(c, p, onProc(fd), unix.AT_FDCWD, descriptor(fd), reopenFlags(how), mode)
+}
+
+// onProc says whether a file is on procfs, where the kernel asks who opens.
+func onProc(fd int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) != nil || st.Type == unix.PROC_SUPER_MAGIC
 }
 
 // create makes the file in the directory that was resolved. EEXIST says that
 // somebody else has made it meanwhile.
 func create(c *engine.Call, p *process.Process, file *paths.Result, how openHow) opened {
 	flags := int(how.flags) | unix.O_EXCL | unix.O_CLOEXEC | unix.O_NOCTTY
-	return openAs(c, p, file.ParentFD, file.Base, flags, how.mode&^umask(c, p))
+	return openAs(c, p, false, file.ParentFD, file.Base, flags, how.mode&^umask(c, p))
 }
 
-func openAs(c *engine.Call, p *process.Process, dirfd int, name string, flags int, mode uint32) opened {
+func openAs(c *engine.Call, p *process.Process, anywhere bool, dirfd int, name string, flags int, mode uint32) opened {
 	o := opened{fd: -1}
-	err := p.ActAs(c.TID, func() (err error) {
+	err := p.ActAs(c.TID, anywhere, func() (err error) {
 		o.fd, err = unix.Openat(dirfd, name, flags, mode)
 		return err
 	})
@@ -121,7 +127,7 @@ func openTerminal(c *engine.Call, p *process.Process, how openHow) opened {
 		tty = "pts/" + n
 	}
 	how.flags &^= unix.O_CREAT
-	return openAs(c, p, unix.AT_FDCWD, "/dev/"+tty, reopenFlags(how), 0)
+	return openAs(c, p, false, unix.AT_FDCWD, "/dev/"+tty, reopenFlags(how), 0)
 }
 
 // tellsTracer says whether a file of the tracer's own directory in procfs tells
