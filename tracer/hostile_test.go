@@ -60,6 +60,52 @@ func TestRacingThreadNeverGetsTheDeniedFile(t *testing.T) {
 	}
 }
 
+// A thread that changes the path of an exec may get the denied program started,
+// but not as far as its first open.
+func TestRacingThreadNeverGetsTheDeniedProgramToOpenAFile(t *testing.T) {
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		skip(t, err)
+	}
+	dir := t.TempDir()
+	build := func(name, source string) string {
+		t.Helper()
+		out := filepath.Join(dir, name)
+		cmd := exec.Command(cc, "-O2", "-pthread", "-x", "c", "-o", out, "-")
+		cmd.Stdin = strings.NewReader(source)
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		return out
+	}
+	source, err := os.ReadFile("testdata/execrace.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	marker := filepath.Join(dir, "marker")
+	race := build("race", string(source))
+	denied := build("denied", fmt.Sprintf("#include <fcntl.h>\nint main(void) { return open(\"%s\", O_WRONLY | O_CREAT, 0600) < 0; }\n", marker))
+	allowed := build("allowed", "int main(void) { return 0; }\n")
+	policies := policyDir(t, fmt.Sprintf("apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata: {name: program}\nspec: {process: {matchPaths: [{path: %s}]}, action: Block}\n", denied))
+	_, err = os.Stat(marker)
+	for attempt := 0; attempt < 20 && err != nil; attempt++ { // without the tracer; the threads must happen to run at once
+		outcomeOf(t, exec.Command(race, allowed, denied, "200"))
+		_, err = os.Stat(marker)
+	}
+	if err != nil {
+		t.Fatal("the attack does not work without the tracer")
+	}
+	if err := os.Remove(marker); err != nil {
+		t.Fatal(err)
+	}
+	if got := outcomeOf(t, tracer(t, "run", "--policies", policies, "--", race, allowed, denied, "300")); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	if _, err := os.Stat(marker); err == nil {
+		t.Error("the denied program ran as far as its first open")
+	}
+}
+
 // Named pipes wait for their other side, and are left alone by callers that die
 // waiting.
 func TestNamedPipes(t *testing.T) {

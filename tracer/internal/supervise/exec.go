@@ -58,7 +58,7 @@ func (s *Supervisor) exec(c *engine.Call, p *process.Process) engine.Answer {
 	if len(argv) > 1 {
 		a.Args = argv[1:]
 	}
-	v := s.decideExec(c, p, file.FD, &a)
+	v, names := s.decideExec(c, p, file.FD, &a)
 	if !c.StillHeld() {
 		return engine.Answer{}
 	}
@@ -67,6 +67,9 @@ func (s *Supervisor) exec(c *engine.Call, p *process.Process) engine.Answer {
 		return engine.Answer{Errno: unix.EACCES}
 	}
 	s.reportExec(c, p, &a, v, predict(mayAccess(c, p, file.FD, unix.X_OK)), atFlags)
+	if s.Rules().CanDeny(policy.Process) {
+		s.approved.add(p.PID(), approval{tid: c.TID, old: a.Source, access: a, names: names})
+	}
 	p.MarkExec(c.TID)
 	return engine.Answer{}
 }
@@ -84,19 +87,21 @@ func execFlags(atFlags uint64) (f paths.Flags) {
 // decideExec asks the rules about the program, and about the interpreters that
 // the kernel will run in its place, as the kernel's own hook is called for each.
 // A program is a file as well: a file rule that denies reading it denies
-// executing it. a.Path becomes the file that the verdict is about.
-func (s *Supervisor) decideExec(c *engine.Call, p *process.Process, fd int, a *policy.Access) policy.Verdict {
+// executing it. a.Path becomes the file that the verdict is about; names are all
+// that were asked about.
+func (s *Supervisor) decideExec(c *engine.Call, p *process.Process, fd int, a *policy.Access) (v policy.Verdict, names []string) {
 	rules := s.Rules()
 	wantsProcess, wantsFile, _ := rules.Wants()
-	v := rules.Decide(a)
+	v = rules.Decide(a)
 	if wantsFile && !v.Deny {
 		open := policy.Access{Operation: policy.File, Path: a.Path, Source: a.Source, Owner: a.Owner, HasTTY: a.HasTTY}
 		if fv := rules.Decide(&open); fv.Deny {
-			return fv
+			return fv, nil
 		}
 	}
+	names = append(names, a.Path)
 	if !wantsProcess || v.Deny {
-		return v
+		return v, names
 	}
 	for range maxScripts {
 		name := interpreter(fd)
@@ -111,16 +116,17 @@ func (s *Supervisor) decideExec(c *engine.Call, p *process.Process, fd int, a *p
 		if !next.Exists {
 			break
 		}
+		names = append(names, next.Path)
 		with := *a
 		with.Path = next.Path
 		if iv := rules.Decide(&with); iv.Deny || iv.Alert && !v.Alert {
 			if v, a.Path = iv, with.Path; v.Deny {
-				return v
+				return v, names
 			}
 		}
 		fd = next.FD
 	}
-	return v
+	return v, names
 }
 
 // interpreter reads which program a script asks for in its first line; "" when

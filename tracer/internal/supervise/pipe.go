@@ -90,7 +90,7 @@ func hasWriter(fd int) bool {
 	defer unix.Close(sink[0])
 	defer unix.Close(sink[1])
 	n, err := unix.Tee(fd, sink[1], 1, unix.SPLICE_F_NONBLOCK)
-	return n > 0 || err == unix.EAGAIN //nolint:errorlint // a system call's own
+	return n > 0 || err == unix.EAGAIN
 }
 
 // blocking takes back O_NONBLOCK, which the caller did not ask for.

@@ -36,6 +36,8 @@ type Options struct {
 type Supervisor struct {
 	Options
 
+	approved approvals
+
 	mu     sync.Mutex
 	warned map[string]bool // programs whose calls could not be understood, said once each
 }
@@ -48,6 +50,9 @@ func (s *Supervisor) Handle(c *engine.Call) engine.Answer {
 	p, err := s.Processes.Get(c.TID)
 	if err != nil {
 		return s.unknown(c, nil, err)
+	}
+	if !s.vet(c, p) {
+		return engine.Answer{Errno: unix.EACCES}
 	}
 	switch c.Spec.Class {
 	case syscalls.Process:
@@ -71,6 +76,8 @@ func (s *Supervisor) stateChange(c *engine.Call, p *process.Process) {
 	case syscalls.Chroot:
 		p.MarkRoot()
 		return
+	case syscalls.SetTidAddress, syscalls.SchedGetaffinity:
+		return // a program starts; what there was to do about it has been done
 	}
 	// Once the uid has changed, or the process is not dumpable, the kernel may
 	// refuse its memory.

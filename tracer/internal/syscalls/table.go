@@ -35,14 +35,16 @@ const (
 	Setfsgid
 	Setgroups
 	SetDumpable
+	SetTidAddress
+	SchedGetaffinity
 )
 
 // Class groups calls by what the user asks for.
 type Class uint8
 
 // The classes. Process, File and Network are the user's choice; State calls
-// change facts that are cached about a process and are held while any other
-// class is.
+// change facts that are cached about a process, or tell that it has begun to run
+// a program, and are held while any other class is.
 const (
 	Process Class = 1 << iota
 	File
@@ -94,6 +96,8 @@ func Table() []Spec {
 	connect.FD, connect.Addr = 0, 1
 	dumpable := n(SetDumpable, "prctl", 157, 167, State)
 	dumpable.When = &Match{Arg: 0, Value: unix.PR_SET_DUMPABLE}
+	affinity := n(SchedGetaffinity, "sched_getaffinity", 204, 123, State)
+	affinity.When = &Match{Arg: 0, Value: 0}
 	return []Spec{
 		exec(n(Execve, "execve", 59, 221, Process), None, 0, 1, None),
 		exec(n(Execveat, "execveat", 322, 281, Process), 0, 1, 2, 4),
@@ -115,6 +119,10 @@ func Table() []Spec {
 		n(Setfsgid, "setfsgid", 123, 152, State),
 		n(Setgroups, "setgroups", 116, 159, State),
 		dumpable,
+		// Programs make one of these as they start, and hardly ever again: C
+		// libraries the first, the Go runtime the second.
+		n(SetTidAddress, "set_tid_address", 218, 96, State),
+		affinity,
 	}
 }
 
