@@ -1,0 +1,139 @@
+package supervise
+
+import (
+	"encoding/binary"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
+)
+
+func family(f uint16, rest ...byte) []byte {
+	return append(binary.NativeEndian.AppendUint16(nil, f), rest...)
+}
+
+func inet6(ip string, port byte) []byte {
+	b := append([]byte{0, port, 0, 0, 0, 0}, net.ParseIP(ip).To16()...)
+	return family(unix.AF_INET6, append(b, 0, 0, 0, 0)...)
+}
+
+func TestConnectResource(t *testing.T) {
+	c := &engine.Call{Spec: &syscalls.Table()[syscalls.Connect], Args: [6]uint64{7}}
+	for _, test := range []struct {
+		name, protocol string
+		raw            []byte
+		resource, data string
+	}{
+		{"tcp", "TCP", family(unix.AF_INET, 1, 187, 203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 0, 0), "remoteip=203.0.113.9 port=443 protocol=TCP", "kprobe=tcp_connect domain=AF_INET"},
+		{"udp", "UDP", family(unix.AF_INET, 0, 53, 10, 0, 0, 10), "sa_family=AF_INET sin_port=53 sin_addr=10.0.0.10", "syscall=SYS_CONNECT fd=7"},
+		{"tcp6", "TCP", inet6("2001:db8::1", 80), "remoteip=2001:db8::1 port=80 protocol=TCP", "kprobe=tcp_connect domain=AF_INET6"},
+		{"v4 in v6", "TCP", inet6("::ffff:192.0.2.1", 80), "remoteip=192.0.2.1 port=80 protocol=TCP", "kprobe=tcp_connect domain=AF_INET6"},
+		{"unix", "", family(unix.AF_UNIX, []byte("/run/x.sock\x00junk")...), "sa_family=AF_UNIX sun_path=/run/x.sock", "syscall=SYS_CONNECT fd=7"},
+		{"unix without its NUL", "", family(unix.AF_UNIX, []byte("/run/x")...), "sa_family=AF_UNIX sun_path=/run/x", "syscall=SYS_CONNECT fd=7"},
+		{"abstract", "", family(unix.AF_UNIX, []byte("\x00a\x00b")...), "sa_family=AF_UNIX sun_path=@a@b", "syscall=SYS_CONNECT fd=7"},
+		{"unnamed", "", family(unix.AF_UNIX), "sa_family=AF_UNIX sun_path=", "syscall=SYS_CONNECT fd=7"},
+		{"netlink", "", family(unix.AF_NETLINK, 0, 0), "sa_family=AF_NETLINK", "syscall=SYS_CONNECT fd=7"},
+		{"unheard of", "", family(99), "sa_family=99", "syscall=SYS_CONNECT fd=7"},
+	} {
+		a := decodeSockaddr(test.raw)
+		resource, data := a.describe(c, test.protocol)
+		if a.family == "" || resource != test.resource || data != test.data {
+			t.Errorf("%s: %q %q, want %q %q", test.name, resource, data, test.resource, test.data)
+		}
+	}
+}
+
+func TestAddressesThatTellNothing(t *testing.T) {
+	for _, raw := range [][]byte{nil, {2}, family(unix.AF_UNSPEC, 1, 2, 3), family(unix.AF_INET, 0, 53, 10), family(unix.AF_INET6, 0, 53, 10)} {
+		if a := decodeSockaddr(raw); a.family != "" {
+			t.Errorf("%v: %+v", raw, a)
+		}
+	}
+}
+
+func FuzzDecodeSockaddr(f *testing.F) {
+	f.Add(family(unix.AF_INET, 1, 187, 203, 0, 113, 9))
+	f.Add(inet6("::1", 1))
+	f.Add(family(unix.AF_UNIX, []byte("\x00a")...))
+	c := &engine.Call{Spec: &syscalls.Table()[syscalls.Connect]}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		resource, data := decodeSockaddr(raw).describe(c, "TCP")
+		if resource == "" || data == "" || strings.ContainsRune(resource, 0) {
+			t.Errorf("%v: %q %q", raw, resource, data)
+		}
+	})
+}
+
+func TestSocketNamesAreTheKernels(t *testing.T) {
+	for _, test := range []struct {
+		family, kind, protocol int
+		want                   socket
+	}{
+		{unix.AF_INET, unix.SOCK_STREAM, 0, socket{"TCP", "SOCK_STREAM"}},
+		{unix.AF_INET6, unix.SOCK_STREAM, 0, socket{"TCP", "SOCK_STREAM"}},
+		{unix.AF_INET, unix.SOCK_DGRAM, 0, socket{"UDP", "SOCK_DGRAM"}},
+		{unix.AF_INET6, unix.SOCK_DGRAM, 0, socket{"UDP", "SOCK_DGRAM"}},
+		{unix.AF_UNIX, unix.SOCK_STREAM, 0, socket{"", "SOCK_STREAM"}},
+		{unix.AF_UNIX, unix.SOCK_DGRAM, 0, socket{"", "SOCK_DGRAM"}},
+		{unix.AF_NETLINK, unix.SOCK_RAW, 0, socket{"", "SOCK_RAW"}},
+	} {
+		fd, err := unix.Socket(test.family, test.kind|unix.SOCK_CLOEXEC, test.protocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, err := protocolName(descriptor(fd))
+		if got := socketNamed(name); got != test.want || err != nil {
+			t.Errorf("family %d, type %d: %q is %+v (%v), want %+v", test.family, test.kind, name, got, err, test.want)
+		}
+		unix.Close(fd)
+	}
+	if name, err := protocolName("/proc/self/exe"); err == nil {
+		t.Errorf("a file is a socket of %q", name)
+	}
+	if got := socketNamed("SOMETHING-NEW"); got != (socket{}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestInterpreter(t *testing.T) {
+	dir := t.TempDir()
+	for content, want := range map[string]string{
+		"#!/bin/sh\n":                            "/bin/sh",
+		"#!/usr/bin/env python3\n":               "/usr/bin/env",
+		"#!  \t/bin/sh -e\n":                     "/bin/sh",
+		"#!/bin/sh":                              "/bin/sh",
+		"#!\n/bin/sh\n":                          "",
+		"#!   \n":                                "",
+		"# !/bin/sh\n":                           "",
+		"\x7fELF":                                "",
+		"":                                       "",
+		"#!/" + strings.Repeat("x", 1000) + "\n": "/" + strings.Repeat("x", shebangBytes-3),
+	} {
+		name := filepath.Join(dir, "script")
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := interpreter(fd); got != want {
+			t.Errorf("%.30q: %.30q, want %.30q", content, got, want)
+		}
+		unix.Close(fd)
+	}
+}
+
+func TestResultText(t *testing.T) {
+	for e, want := range map[unix.Errno]string{unix.EACCES: "Permission denied", unix.EPERM: "Operation not permitted", unix.EISDIR: "Is a directory"} {
+		if got := resultOf(e); got != want {
+			t.Errorf("%v: %q", e, got)
+		}
+	}
+}
