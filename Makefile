@@ -10,6 +10,8 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 DEBS       := gcc libc6-dev pkg-config libseccomp-dev curl python3 procps runc busybox-static
+# Servers that outputs are tested with.
+DEBS_TEST  := prometheus-alertmanager rsyslog rsyslog-gnutls
 DEBS_ARM64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libseccomp-dev:arm64
 
 # Tools are kept by version: a new version is a new path, so it is built once.
@@ -17,7 +19,7 @@ TOOLS         := $(CURDIR)/bin/tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-v2.15.0
 GOTESTSUM     := $(TOOLS)/gotestsum-v1.13.0
 
-.PHONY: all build build-arm64 deps deps-arm64 test lint fmt demo bench generate images clean
+.PHONY: all build build-arm64 deps deps-test deps-arm64 test lint fmt demo bench generate images clean
 all: build
 
 build: deps
@@ -32,16 +34,19 @@ build-arm64: deps-arm64
 deps:
 	@.ci/deps $(DEBS)
 
+deps-test: deps
+	@.ci/deps $(DEBS_TEST)
+
 deps-arm64: deps
 	@.ci/deps --arch arm64 $(DEBS_ARM64)
 
-test: build $(GOTESTSUM)/gotestsum
+test: deps-test build $(GOTESTSUM)/gotestsum
 	CGO_ENABLED=1 $(GOTESTSUM)/gotestsum --format pkgname -- -race -count=1 $(TESTFLAGS) ./...
 
 # golangci-lint carries gofumpt, go vet and staticcheck at versions that fit
 # together; .golangci.yml turns them on.
 lint: deps $(GOLANGCI_LINT)/golangci-lint
-	$(GOLANGCI_LINT)/golangci-lint run ./...
+	$(GOLANGCI_LINT)/golangci-lint run --allow-parallel-runners ./...
 
 fmt: $(GOLANGCI_LINT)/golangci-lint
 	$(GOLANGCI_LINT)/golangci-lint fmt
