@@ -166,7 +166,7 @@ func TestSignalsAreForwarded(t *testing.T) {
 		cmd := exec.Command(os.Args[0], "-test.run", "^TestSignalsAreForwarded$", "-test.v")
 		cmd.Env = append(os.Environ(), "LAUNCH_TEST_FORWARD=1")
 		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "got TERM got USR1 got HUP got WINCH got 40 done") {
+		if err != nil || !strings.Contains(string(out), "got TERM got USR1 got ALRM got WINCH got 40 done") {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		return
@@ -181,9 +181,9 @@ func TestSignalsAreForwarded(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	target := exec.CommandContext(ctx, "/bin/sh", "-c", `for s in TERM USR1 HUP WINCH 40; do trap "echo got $s" $s; done; trap "echo done; exit" USR2; echo ready; while :; do sleep 0.02; done`)
+	target := exec.CommandContext(ctx, "/bin/sh", "-c", `for s in TERM USR1 ALRM WINCH 40; do trap "echo got $s" $s; done; trap "echo done; exit" USR2; echo ready; while :; do sleep 0.02; done`)
 	target.Stdout = w
-	if err := target.Start(); err != nil {
+	if err := errors.Join(target.Start(), w.Close()); err != nil { // closed: its death ends the reading
 		t.Fatal(err)
 	}
 	stopped := make(chan error, 1)
@@ -200,7 +200,7 @@ func TestSignalsAreForwarded(t *testing.T) {
 	expect("ready")
 	// A sender that is no descendant: another shell, whose parent is ours; so
 	// detach it by a double fork.
-	for _, s := range []struct{ send, want string }{{"TERM", "got TERM"}, {"USR1", "got USR1"}, {"HUP", "got HUP"}, {"WINCH", "got WINCH"}, {"40", "got 40"}, {"USR2", "done"}} {
+	for _, s := range []struct{ send, want string }{{"TERM", "got TERM"}, {"USR1", "got USR1"}, {"ALRM", "got ALRM"}, {"WINCH", "got WINCH"}, {"40", "got 40"}, {"USR2", "done"}} {
 		if err := exec.Command("/bin/sh", "-c", fmt.Sprintf("(sleep 0.05; kill -%s %d) &", s.send, os.Getpid())).Run(); err != nil {
 			t.Fatal(err)
 		}
