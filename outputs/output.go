@@ -5,12 +5,14 @@ package outputs
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-// Output delivers events to one service.
+// Output delivers events to one service. One that keeps connections which have
+// goroutines is an io.Closer too; it is closed after the last Deliver.
 type Output interface {
 	// Deliver hands over a batch, oldest event first, and returns nil only when
 	// the service has taken all of it. It is called by one goroutine at a time,
@@ -18,6 +20,13 @@ type Output interface {
 	// error, if it is an *Error, says whether and when to try again; any other
 	// error counts as transient. No error text may contain a secret.
 	Deliver(ctx context.Context, batch []schema.Event) error
+}
+
+// Previewer is an Output that can show as text what it would send for an event. It
+// makes no request, and the text holds no secret. An error is one of the user's
+// template, which Deliver shows in the message instead.
+type Previewer interface {
+	Preview(e *schema.Event) (string, error)
 }
 
 // Class says what became of a delivery that failed.
@@ -89,4 +98,13 @@ type Setting struct {
 type Values interface {
 	String(key string) string // the value or its default, secrets included
 	Name(key string) string
+}
+
+// Bool reads a setting that is true or false, as strconv.ParseBool understands it.
+func Bool(v Values, key string) (bool, error) {
+	b, err := strconv.ParseBool(v.String(key))
+	if err != nil {
+		return false, fmt.Errorf("%s: %q is neither true nor false", v.Name(key), v.String(key))
+	}
+	return b, nil
 }

@@ -9,9 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -60,6 +57,15 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return 0
 	}
 
+	if c.name == "check" {
+		if err := check(in, c.events, stdout, stderr); err != nil {
+			for _, problem := range problems(err) {
+				fmt.Fprintln(stderr, "sidekick:", problem)
+			}
+			return 1
+		}
+		return 0
+	}
 	level := new(slog.LevelVar)
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
 	if err := serve(ctx, in, environ, log, level); err != nil {
@@ -81,6 +87,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	if cfg.Debug {
 		level.Set(slog.LevelDebug)
 	}
+	defer func() { err = errors.Join(err, closeOutputs(cfg.Outputs)) }()
 	for _, w := range cfg.Warnings {
 		log.Warn("setting has no effect", "reason", w)
 	}
@@ -89,7 +96,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	if err != nil {
 		return err
 	}
-	q, err := queue.Open(ctx, queue.Options{Dir: dir, Log: log})
+	q, err := queue.Open(ctx, queue.Options{Dir: dir, Bytes: cfg.Queue.MaxBytes, SyncAlways: cfg.Queue.SyncAlways, Log: log})
 	if err != nil {
 		return err
 	}
@@ -105,14 +112,16 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 		Targets: targets, DeadLetters: q, Metrics: metrics, Log: log, StopTimeout: deliveriesTimeout,
 	})
 
-	address := net.JoinHostPort(cfg.ListenAddress, strconv.Itoa(cfg.ListenPort))
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	authorized, err := authorization(cfg.Listen.Tokens, log)
 	if err != nil {
-		return fmt.Errorf("listen on LISTENADDRESS and LISTENPORT: %w", err)
+		return err
 	}
-	server := ingest.Server(ingest.New(ingest.Options{
-		Store: q, CustomFields: cfg.CustomFields, Metrics: metrics, Log: log,
+	front, err := openFront(ctx, cfg.Listen, ingest.New(ingest.Options{
+		Store: q, CustomFields: cfg.CustomFields, Authorized: authorized, Metrics: metrics, Log: log,
 	}), log)
+	if err != nil {
+		return err
+	}
 
 	// These outlive ctx: each is stopped when its turn comes.
 	life := context.WithoutCancel(ctx)
@@ -120,30 +129,8 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	defer stopQueue()
 	stopDispatch := start(life, dispatcher.Run)
 	defer stopDispatch()
-	announce(log, cfg, listener.Addr(), dir)
-	return serveHTTP(ctx, server, listener, log)
-}
-
-// serveHTTP takes requests until ctx ends and finishes those under way.
-func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
-	serving := make(chan error, 1)
-	go func() { serving <- server.Serve(listener) }()
-	select {
-	case err := <-serving:
-		return fmt.Errorf("serve HTTP: %w", err)
-	case <-ctx.Done():
-	}
-	log.Info("stopping")
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestsTimeout)
-	defer cancel()
-	if err := server.Shutdown(bounded); err != nil {
-		log.Warn("requests were cut off", "error", err)
-		_ = server.Close()
-	}
-	if err := <-serving; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve HTTP: %w", err)
-	}
-	return nil
+	announce(log, cfg, front, dir)
+	return front.serve(ctx)
 }
 
 // start runs f; stop ends it and waits for it.
@@ -157,24 +144,22 @@ func start(ctx context.Context, f func(context.Context)) (stop func()) {
 	}
 }
 
-func announce(log *slog.Logger, cfg config.Config, address net.Addr, dir string) {
+func announce(log *slog.Logger, cfg config.Config, f *front, dir string) {
 	names := make([]string, 0, len(cfg.Outputs))
 	for _, o := range cfg.Outputs {
-		names = append(names, o.Kind.Name)
+		names = append(names, o.Name)
 	}
 	if len(names) == 0 {
 		log.Warn("no output is configured, events are only stored")
 	}
-	if cfg.ListenDefault {
-		log.Info("LISTENADDRESS is not set, only this machine or task is served")
-	}
-	log.Info("listening", "address", address.String(), "outputs", strings.Join(names, ","), "queue_dir", dir, "version", version)
+	f.explain(cfg.Listen)
+	log.Info("listening", append(f.addresses(), "outputs", strings.Join(names, ","), "queue_dir", dir, "version", version)...)
 }
 
 // queueDir gives the directory of the queue and says where it is when nobody did.
 func queueDir(cfg config.Config, environ []string, log *slog.Logger) (string, error) {
-	if cfg.QueueDir != "" {
-		return cfg.QueueDir, nil
+	if cfg.Queue.Dir != "" {
+		return cfg.Queue.Dir, nil
 	}
 	dir, lasting, err := queue.DefaultDir(lookup(environ))
 	if err != nil {
@@ -203,9 +188,7 @@ func targets(ctx context.Context, q *queue.Queue, configured []config.Output) ([
 	list := make([]dispatch.Target, 0, len(configured))
 	keep := map[queue.Stream][]string{}
 	for _, o := range configured {
-		t := dispatch.Target{
-			Name: o.Kind.Name, Output: o.Output, Limits: o.Kind.Limits, MinimumPriority: o.MinimumPriority,
-		}
+		t := target(o)
 		alerts, err := q.Reader(ctx, t.Name, queue.Alerts)
 		if err != nil {
 			return nil, err
@@ -236,28 +219,4 @@ func problems(err error) []error {
 		return joined.Unwrap()
 	}
 	return []error{err}
-}
-
-// healthcheck asks a running sidekick on this machine whether it is alive.
-func healthcheck(ctx context.Context, in config.Input) error {
-	address, err := config.ProbeAddress(in)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/healthz", nil)
-	if err != nil {
-		return fmt.Errorf("check health: %w", err)
-	}
-	// Without a proxy: the address may be none that NO_PROXY knows as local.
-	resp, err := (&http.Transport{}).RoundTrip(req)
-	if err != nil {
-		return fmt.Errorf("check health: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("check health: %s answers %s", address, resp.Status)
-	}
-	return nil
 }

@@ -107,6 +107,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	}
 	emitter, err := emit.New(emit.Options{
 		URL: c.SidekickURL.Reveal(), URLGiven: c.SidekickURL.Given(), Format: emit.Format(c.Format),
+		Token: c.Token, TokenFile: c.TokenFile, CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
 		BufferBytes: c.BufferBytes, Origin: who.Origin, Logger: log,
 	})
 	if err != nil {
@@ -200,6 +201,7 @@ func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log
 			}
 		}
 	}
+	awaitIdentity(docs, who, log)
 	compile := func() (*policy.Rules, error) {
 		rules, err := policy.Compile(docs, who.Target(), policy.Posture(c.Posture))
 		if err != nil {
@@ -232,6 +234,26 @@ func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log
 		log.Info("policies selected again: this container's identity is known now")
 	})
 	return &rules, classes(docs), nil
+}
+
+// identityWait bounds how long the start waits to learn whom the policies select.
+const identityWait = 2 * time.Second
+
+// awaitIdentity waits where a policy does not select this container as it is
+// known now, and the ECS metadata, which answer within milliseconds as a rule,
+// may say otherwise: the workload is not to run without its policies.
+func awaitIdentity(docs []spolicy.Document, who *identity.Identity, log *slog.Logger) {
+	for _, d := range docs {
+		if d.Selects(who.Target()) {
+			continue
+		}
+		select {
+		case <-who.Settled():
+		case <-time.After(identityWait):
+			log.Warn("the container's identity is not known yet: policies that select it by that do not apply until it is")
+		}
+		return
+	}
 }
 
 // visibility is the classes that are logged: none where nobody would take logs.

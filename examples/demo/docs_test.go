@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -30,11 +31,8 @@ func document(t *testing.T, name string) string {
 	return string(body)
 }
 
-// table gives the rows of all tables of a document whose first cell matches, by
-// that cell, without backquotes. Of several with the same the last counts.
-func table(t *testing.T, text, first string) map[string][]string {
-	t.Helper()
-	rows, match := map[string][]string{}, regexp.MustCompile(`^(?:`+first+`)$`)
+// rows gives the rows of all tables of a document, without backquotes.
+func rows(text string) (all [][]string) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if !strings.HasPrefix(line, "|") {
@@ -44,11 +42,22 @@ func table(t *testing.T, text, first string) map[string][]string {
 		for i := range cells {
 			cells[i] = strings.TrimSpace(strings.ReplaceAll(cells[i], "`", ""))
 		}
+		all = append(all, cells)
+	}
+	return all
+}
+
+// table gives the rows of all tables of a document whose first cell matches, by
+// that cell. Of several with the same the last counts.
+func table(t *testing.T, text, first string) map[string][]string {
+	t.Helper()
+	found, match := map[string][]string{}, regexp.MustCompile(`^(?:`+first+`)$`)
+	for _, cells := range rows(text) {
 		if match.MatchString(cells[0]) {
-			rows[cells[0]] = cells
+			found[cells[0]] = cells
 		}
 	}
-	return rows
+	return found
 }
 
 // sameKeys reports what is in one table and not in the other.
@@ -87,37 +96,96 @@ func TestTracerFlagsAreDocumented(t *testing.T) {
 	}
 }
 
+// documentedSettings gives each variable in the tables of outputs.md and of the
+// pages below it with its default and what is said of it. A row may have several
+// variables, with a default each.
+func documentedSettings(t *testing.T) map[string][2]string {
+	t.Helper()
+	pages, err := filepath.Glob("../../docs/outputs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`^[A-Z]+(_[A-Z0-9]+)+$`)
+	settings := map[string][2]string{}
+	for _, page := range append(pages, "../../docs/outputs.md") {
+		for _, row := range rows(document(t, strings.TrimPrefix(page, "../../docs/"))) {
+			names, defaults := strings.Split(row[0], ", "), []string{row[1]}
+			if len(names) > 1 {
+				defaults = strings.Split(row[1], ", ")
+			}
+			for i, n := range names {
+				if !name.MatchString(n) {
+					continue
+				}
+				if _, twice := settings[n]; twice || len(names) != len(defaults) {
+					t.Errorf("%s: %s is documented twice, or not each variable of its row has a default", page, n)
+					continue
+				}
+				settings[n] = [2]string{defaults[i], row[2]}
+			}
+		}
+	}
+	return settings
+}
+
 func TestOutputSettingsAreDocumented(t *testing.T) {
 	settings := map[string]outputs.Setting{}
 	for _, kind := range catalog.Kinds() {
 		for _, s := range kind.Settings {
-			block := kind.Block
-			if s.Block != "" {
-				block = s.Block
-			}
-			settings[variable(block, s.Key)] = s
+			settings[variable(cmp.Or(s.Block, kind.Block), s.Key)] = s
 		}
 		settings[variable(kind.Block, "minimumpriority")] = outputs.Setting{}
-		logs := outputs.Setting{Default: "false"}
-		if kind.Logs {
-			logs.Default = "true"
-		}
-		settings[variable(kind.Block, "logs")] = logs
+		settings[variable(kind.Block, "logs")] = outputs.Setting{Default: strconv.FormatBool(kind.Logs)}
 	}
-	documented := table(t, document(t, "outputs.md"), "[A-Z]+_[A-Z_]+")
-	sameKeys(t, "outputs.md", documented, settings)
+	documented := documentedSettings(t)
+	sameKeys(t, "docs/outputs", documented, settings)
 	for name, s := range settings {
-		row := documented[name]
-		if row == nil {
+		said, ok := documented[name]
+		if !ok {
 			continue
 		}
-		if want := cmp.Or(s.Default, "-"); row[1] != want {
-			t.Errorf("outputs.md says that the default of %s is %q, it is %q", name, row[1], s.Default)
+		if want := cmp.Or(s.Default, "-"); said[0] != want {
+			t.Errorf("docs/outputs says that the default of %s is %q, it is %q", name, said[0], s.Default)
 		}
-		if s.Secret != strings.HasPrefix(row[2], "secret") {
-			t.Errorf("outputs.md says of %s %q; secret: %v", name, row[2], s.Secret)
+		if s.Secret != strings.HasPrefix(said[1], "secret") {
+			t.Errorf("docs/outputs says of %s %q; secret: %v", name, said[1], s.Secret)
 		}
 	}
+}
+
+func TestOutputsAreDocumented(t *testing.T) {
+	kinds := map[string]outputs.Kind{}
+	for _, k := range catalog.Kinds() {
+		kinds[k.Name] = k
+	}
+	listed := map[string][]string{}
+	for name, row := range table(t, document(t, "outputs.md"), "[a-z0-9]+") {
+		if len(row) == 5 {
+			listed[name] = row
+		}
+	}
+	sameKeys(t, "outputs.md", listed, kinds)
+	linked, link := map[string]bool{}, regexp.MustCompile(`\]\(outputs/(.*)\)`)
+	for name, row := range listed {
+		k := kinds[name]
+		logs := map[bool]string{true: "yes", false: "no"}[k.Logs]
+		got := []string{strings.ReplaceAll(row[2], ",", ""), row[3], strings.ReplaceAll(row[4], " ", "")}
+		if want := []string{strconv.Itoa(k.Limits.BatchEvents), logs, k.Limits.Timeout.String()}; !slices.Equal(got, want) {
+			t.Errorf("outputs.md says of %s %q, want %q", name, got, want)
+		}
+		if m := link.FindStringSubmatch(row[1]); m != nil {
+			linked[m[1]] = true
+		}
+	}
+	pages, err := os.ReadDir("../../docs/outputs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exist := map[string]bool{}
+	for _, p := range pages {
+		exist[p.Name()] = true
+	}
+	sameKeys(t, "the list in outputs.md", linked, exist)
 }
 
 func variable(block, key string) string {

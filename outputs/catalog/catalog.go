@@ -4,10 +4,21 @@ package catalog
 
 import (
 	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/outputs/alertmanager"
 	"github.com/sidearmor/sidearmor/outputs/cloudwatch"
 	"github.com/sidearmor/sidearmor/outputs/discord"
+	"github.com/sidearmor/sidearmor/outputs/elasticsearch"
+	"github.com/sidearmor/sidearmor/outputs/falcosidekick"
+	"github.com/sidearmor/sidearmor/outputs/kafka"
+	"github.com/sidearmor/sidearmor/outputs/loki"
+	"github.com/sidearmor/sidearmor/outputs/nats"
+	"github.com/sidearmor/sidearmor/outputs/otlp"
+	"github.com/sidearmor/sidearmor/outputs/pagerduty"
+	"github.com/sidearmor/sidearmor/outputs/s3"
 	"github.com/sidearmor/sidearmor/outputs/slack"
 	"github.com/sidearmor/sidearmor/outputs/stdout"
+	"github.com/sidearmor/sidearmor/outputs/syslog"
+	"github.com/sidearmor/sidearmor/outputs/teams"
 	"github.com/sidearmor/sidearmor/outputs/webhook"
 )
 
@@ -16,8 +27,19 @@ func Kinds() []outputs.Kind {
 	return []outputs.Kind{
 		slack.Kind(),
 		discord.Kind(),
+		teams.Kind(),
+		pagerduty.Kind(),
+		alertmanager.Kind(),
 		cloudwatch.Kind(),
 		webhook.Kind(),
+		falcosidekick.Kind(),
+		syslog.Kind(),
+		kafka.Kind(),
+		nats.Kind(),
+		s3.Kind(),
+		loki.Kind(),
+		elasticsearch.Kind(),
+		otlp.Kind(),
 		stdout.Kind(stdout.Format{Name: "slack", Usage: "the Slack message that would be sent", Render: slack.Preview}),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sidearmor/sidearmor/outputs/internal/clip"
 	"github.com/sidearmor/sidearmor/schema"
 )
 
@@ -27,7 +28,7 @@ type entry struct {
 
 func (e *entry) size() int { return len(e.message) + eventOverhead }
 
-// entriesOf encodes a batch, in the order of time that the API demands: events
+// entriesOf encodes a batch (CloudWatch Logs finds fields only in what is JSON), in the order of time that the API demands: events
 // of equal time stay in their order. refused are the events that cannot be
 // encoded.
 func entriesOf(batch []schema.Event) (entries []entry, refused []int) {
@@ -38,7 +39,7 @@ func entriesOf(batch []schema.Event) (entries []entry, refused []int) {
 			refused = append(refused, i)
 			continue
 		}
-		entries = append(entries, entry{index: i, message: string(shrink(body, maxMessage)), millis: millis(&batch[i])})
+		entries = append(entries, entry{index: i, message: string(clip.JSON(body, maxMessage)), millis: millis(&batch[i])})
 	}
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.millis, b.millis) })
 	return entries, refused

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 
 	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/outputs/internal/awsconfig"
 	"github.com/sidearmor/sidearmor/schema"
 )
 
@@ -29,15 +30,10 @@ func Kind() outputs.Kind {
 		Block:   "aws.cloudwatchlogs",
 		Enabler: "loggroup",
 		Logs:    true,
-		Settings: []outputs.Setting{
+		Settings: append([]outputs.Setting{
 			{Key: "loggroup", Usage: "name of the log group; turns the output on"},
 			{Key: "logstream", Usage: "name of the log stream; sidearmor-<host name> when empty, so that each task has its own"},
-			{Block: "aws", Key: "region", Usage: "region; by default what AWS_DEFAULT_REGION or the AWS configuration file say"},
-			{Block: "aws", Key: "accesskeyid", Usage: "access key id; by default the credentials of the task, the pod or the AWS configuration"},
-			{Block: "aws", Key: "secretaccesskey", Secret: true, Usage: "secret access key that belongs to the id"},
-			{Block: "aws", Key: "rolearn", Usage: "role to assume"},
-			{Block: "aws", Key: "externalid", Usage: "external id to assume the role with"},
-		},
+		}, awsconfig.Settings()...),
 		Limits: outputs.Limits{
 			BatchEvents: 1000,
 			BatchBytes:  maxRequestBytes - 1000*eventOverhead,
@@ -76,11 +72,11 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if !streamName.MatchString(stream) {
 		return nil, fmt.Errorf("%s: %q is not a name of a log stream", v.Name("logstream"), stream)
 	}
-	client, err := newClient(v)
+	cfg, err := awsconfig.Load(v)
 	if err != nil {
 		return nil, err
 	}
-	return &output{client: client, group: group, stream: stream}, nil
+	return &output{client: cloudwatchlogs.NewFromConfig(cfg), group: group, stream: stream}, nil
 }
 
 // Deliver implements outputs.Output. A batch becomes as many requests as the
@@ -100,7 +96,7 @@ func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
 			for _, later := range requests[i:] {
 				refused = append(refused, indexes(later)...)
 			}
-			return failure(err, refused)
+			return awsconfig.Failure("CloudWatch Logs", err, refused)
 		}
 		if len(rejected.indexes) > 0 {
 			refused, cause = append(refused, rejected.indexes...), rejected.reason

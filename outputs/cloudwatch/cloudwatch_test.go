@@ -2,13 +2,10 @@ package cloudwatch_test
 
 import (
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -259,15 +256,7 @@ func TestSettings(t *testing.T) {
 		"external id": {outputtest.Settings{"externalid": "x"}, "AWS_EXTERNALID"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			all := settings(t, "http://127.0.0.1:1")
-			for key, value := range tt.change {
-				all[key] = value
-			}
-			_, err := k.New(outputtest.Values(t, k, all))
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want an error that names %s", err, tt.want)
-			}
-			outputtest.NoSecret(t, err)
+			outputtest.Refused(t, k, settings(t, "http://127.0.0.1:1").With(tt.change), tt.want)
 		})
 	}
 }
@@ -337,11 +326,7 @@ func TestRole(t *testing.T) {
 func TestCABundle(t *testing.T) {
 	srv := httptest.NewTLSServer(newStub(t))
 	defer srv.Close()
-	file := filepath.Join(t.TempDir(), "ca.pem")
-	block := &pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}
-	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := outputtest.CertificateFile(t, srv)
 	all := settings(t, srv.URL)
 	t.Setenv("AWS_CA_BUNDLE", file)
 	o := outputtest.New(t, cloudwatch.Kind(), all)

@@ -1,19 +1,9 @@
 package cloudwatch
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
-	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
-	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
-
-	"github.com/sidearmor/sidearmor/outputs"
-	"github.com/sidearmor/sidearmor/outputs/internal/clip"
-	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
 )
 
 // rejection names the events of a request that the service took note of and
@@ -50,88 +40,4 @@ func index(i *int32, absent int) int {
 		return absent
 	}
 	return max(int(*i), 0)
-}
-
-// failure makes an *outputs.Error of an error of the SDK, without its text,
-// which holds addresses and, for a wrong signature, the session token.
-func failure(err error, failed []int) error {
-	class, wait := classify(err)
-	return &outputs.Error{Class: class, RetryAfter: wait, Failed: failed, Err: describe(err)}
-}
-
-func classify(err error) (outputs.Class, time.Duration) {
-	class, wait := outputs.Transient, time.Duration(0)
-	status := 0
-	if re, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && re.Response != nil {
-		status = re.HTTPStatusCode()
-		wait = httppost.RetryAfter(re.Response.Header, time.Now())
-	}
-	if status != 0 {
-		if c, ok := httppost.Judge(status); !ok {
-			class = c
-		}
-	}
-	if ae, ok := errors.AsType[smithy.APIError](err); ok {
-		class = classOf(ae.ErrorCode(), class)
-	}
-	// Credentials that are refused today are put right without a restart.
-	if (status == http.StatusUnauthorized || status == http.StatusForbidden) && class == outputs.Permanent {
-		class = outputs.Transient
-	}
-	if class == outputs.Permanent {
-		wait = 0
-	}
-	return class, wait
-}
-
-// classOf knows the codes that say more than their status, which is 400 for
-// nearly all of them.
-func classOf(code string, byStatus outputs.Class) outputs.Class {
-	switch {
-	case strings.HasPrefix(code, "Throttl"), strings.HasPrefix(code, "TooManyRequests"),
-		code == "RequestLimitExceeded", code == "SlowDown":
-		return outputs.RateLimited
-	}
-	switch code {
-	case "ResourceNotFoundException", // made, but not to be seen yet
-		"OperationAbortedException", // another task makes it at this moment
-		"LimitExceededException",
-		"ServiceUnavailableException", "ServiceUnavailable", "InternalFailure", "InternalServerError",
-		"AccessDeniedException", "AccessDenied", "UnrecognizedClientException", "InvalidClientTokenId",
-		"ExpiredTokenException", "ExpiredToken", "InvalidSignatureException", "SignatureDoesNotMatch",
-		"RequestExpired", "MissingAuthenticationTokenException", "IncompleteSignature", "NotAuthorized", "OptInRequired":
-		return outputs.Transient
-	case "InvalidParameterException", "ValidationException", "SerializationException":
-		return outputs.Permanent
-	}
-	return byStatus
-}
-
-func describe(err error) error {
-	operation := "use CloudWatch Logs"
-	if oe, ok := errors.AsType[*smithy.OperationError](err); ok {
-		operation = oe.Service() + " " + oe.Operation()
-	}
-	ae, ok := errors.AsType[smithy.APIError](err)
-	if !ok {
-		return fmt.Errorf("%s: %w", operation, httppost.Redact(cause(err)))
-	}
-	// The first line says what is wrong; the ones after it repeat the request.
-	message, _, _ := strings.Cut(ae.ErrorMessage(), "\n")
-	text := clip.Line(ae.ErrorCode(), 80, nil) + ": " + clip.Line(message, 300, nil)
-	return fmt.Errorf("%s: %w", operation, httppost.Redact(errors.New(text)))
-}
-
-// cause leaves out what the SDK puts around an error. A status without an
-// error of the API comes from something in between: the status is all that can
-// be relied on.
-func cause(err error) error {
-	if re, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && re.Response != nil && re.HTTPStatusCode() != 0 {
-		code := re.HTTPStatusCode()
-		return fmt.Errorf("answered %d %s", code, http.StatusText(code))
-	}
-	if oe, ok := errors.AsType[*smithy.OperationError](err); ok {
-		return oe.Err
-	}
-	return err
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/clip"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
+	"github.com/sidearmor/sidearmor/outputs/internal/tlsclient"
+	"github.com/sidearmor/sidearmor/outputs/internal/wording"
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/secret"
 )
@@ -25,20 +27,22 @@ func Kind() outputs.Kind {
 		Block:   "discord",
 		Enabler: "webhookurl",
 		Logs:    false,
-		Settings: []outputs.Setting{
+		Settings: append([]outputs.Setting{
 			{Key: "webhookurl", Secret: true, Usage: "address of the Discord webhook; turns the output on"},
 			// FalcoSidekick's default is its own picture, which must not stand
 			// beside messages of this program.
 			{Key: "icon", Usage: "address of a picture to show instead of the webhook's own"},
-		},
+			{Key: "kubearmorformat", Usage: "Go template over a KubeArmor alert or log, instead of the policy's message: .Outcome .Headline .Policy .Namespace .Pod and so on"},
+		}, tlsclient.Settings()...),
 		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second},
 		New:    newOutput,
 	}
 }
 
 type output struct {
-	icon   string
-	client *httppost.Client
+	icon    string
+	wording *wording.Template // of KubeArmor events; nil when there is none
+	client  *httppost.Client
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
@@ -50,9 +54,22 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: not an http or https address", name)
 	}
+	config, err := tlsclient.Config(v)
+	if err != nil {
+		return nil, err
+	}
+	var words *wording.Template
+	if text := v.String("kubearmorformat"); text != "" {
+		if words, err = wording.Parse(text); err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Name("kubearmorformat"), err)
+		}
+	}
 	return &output{
-		icon:   v.String("icon"),
-		client: httppost.New(httppost.Options{Service: "discord", URL: secret.New(address), Explain: explain}),
+		icon:    v.String("icon"),
+		wording: words,
+		client: httppost.New(httppost.Options{
+			Service: "discord", URL: secret.New(address), TLS: config, Explain: explain,
+		}),
 	}, nil
 }
 

@@ -159,10 +159,5 @@ func TestRateLimit(t *testing.T) {
 }
 
 func TestRefusedSettings(t *testing.T) {
-	k := discord.Kind()
-	_, err := k.New(outputtest.Values(t, k, outputtest.Settings{"webhookurl": "discord:" + outputtest.Canary}))
-	if err == nil || !strings.Contains(err.Error(), "DISCORD_WEBHOOKURL") {
-		t.Errorf("got %v", err)
-	}
-	outputtest.NoSecret(t, err)
+	outputtest.Refused(t, discord.Kind(), outputtest.Settings{"webhookurl": "discord:" + outputtest.Canary}, "DISCORD_WEBHOOKURL")
 }

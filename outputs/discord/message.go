@@ -1,8 +1,6 @@
 package discord
 
 import (
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -22,6 +20,7 @@ const (
 	maxFooter      = 2048
 	maxFields      = 25
 	maxTotal       = 6000 // title, description, names, values and footer together
+	maxWording     = 1400 // of a template; all facts fit beside it
 )
 
 // message is the body of a webhook call, with the keys in FalcoSidekick's order.
@@ -61,7 +60,7 @@ func (o *output) message(e *schema.Event) message {
 	if e.Falco != nil {
 		content = falcoEmbed(e.Falco)
 	} else {
-		content = kubearmorEmbed(e)
+		content = o.kubearmorEmbed(e)
 	}
 	return message{
 		AvatarURL:       o.icon,
@@ -89,7 +88,7 @@ func falcoEmbed(f *schema.FalcoEvent) embed {
 	}
 	b.reserve(last)
 	for _, key := range slices.Sorted(maps.Keys(f.OutputFields)) {
-		b.field(clip.Line(key, maxName, markdown), block(text(f.OutputFields[key])))
+		b.field(clip.Line(key, maxName, markdown), block(summary.Scalar(f.OutputFields[key])))
 	}
 	b.release(last)
 	for _, l := range last {
@@ -102,11 +101,17 @@ func falcoEmbed(f *schema.FalcoEvent) embed {
 // what the policy says of it, who did it to what and where, and below in small
 // print what else is known. Its bounds add up to less than maxTotal, so that no
 // fact is ever left out for a long message.
-func kubearmorEmbed(e *schema.Event) embed {
+func (o *output) kubearmorEmbed(e *schema.Event) embed {
 	s := summary.Of(e)
 	b := builder{embed: embed{Color: outcomeColor(s.Outcome), Fields: []field{}}}
 	b.title(clip.Line(s.Outcome.Icon()+" "+s.Outcome.String()+": "+s.Headline, maxTitle, markdown))
-	if s.Message != s.Headline {
+	words, err := o.worded(e)
+	switch {
+	case err != nil:
+		b.describe(clip.Line("kubearmorformat: "+err.Error(), maxWording, markdown))
+	case words != "":
+		b.describe(words)
+	case s.Message != s.Headline:
 		b.describe(clip.Line(s.Message, 800, markdown))
 	}
 	b.foot(smallPrint(&s))
@@ -126,6 +131,15 @@ func kubearmorEmbed(e *schema.Event) embed {
 	return b.embed
 }
 
+// worded gives what the user's template says of e, "" for nothing.
+func (o *output) worded(e *schema.Event) (string, error) {
+	if o.wording == nil {
+		return "", nil
+	}
+	text, err := o.wording.Execute(e, func(text string) string { return clip.Lines(text, 500, markdown) })
+	return clip.Lines(text, maxWording, nil), err
+}
+
 // smallPrint goes to the footer, in which Discord knows no markup.
 func smallPrint(s *summary.Summary) string {
 	parts := []string{s.When}
@@ -133,19 +147,6 @@ func smallPrint(s *summary.Summary) string {
 		parts = append(parts, f.Name+": "+clip.Line(f.Value, 150, nil))
 	}
 	return strings.Join(parts, " · ")
-}
-
-// text is an output field as text; "" for what is left out.
-func text(value any) string {
-	switch v := value.(type) {
-	case string:
-		return v
-	case json.Number:
-		return v.String()
-	case bool, float64, int, int64:
-		return fmt.Sprint(v)
-	}
-	return ""
 }
 
 // falcoColor is FalcoSidekick's colour for a priority, as the number that

@@ -25,15 +25,15 @@ func (s Spec) statuses(t *testing.T) {
 		if code < 300 && code != http.StatusSwitchingProtocols {
 			r.reset(t, s.success(code))
 		}
-		err := deliver(t.Context(), t, o, []schema.Event{BlockedExec()})
+		err := Deliver(t.Context(), t, o, []schema.Event{BlockedExec()})
 		want, fails := s.class(code)
 		switch {
 		case !fails && err != nil:
 			t.Errorf("%d: %v", code, err)
 		case fails && err == nil:
 			t.Errorf("%d: no error", code)
-		case fails && class(err) != want:
-			t.Errorf("%d: %v, want %v (%v)", code, class(err), want, err)
+		case fails && Class(err) != want:
+			t.Errorf("%d: %v, want %v (%v)", code, Class(err), want, err)
 		}
 	}
 }
@@ -96,7 +96,7 @@ func (s Spec) retryAfter(t *testing.T) {
 				}
 				status(tt.status)(w, r)
 			})
-			err := deliver(t.Context(), t, o, []schema.Event{BlockedExec()})
+			err := Deliver(t.Context(), t, o, []schema.Event{BlockedExec()})
 			oe, ok := errors.AsType[*outputs.Error](err)
 			if !ok || oe.Class != tt.class || oe.RetryAfter < tt.min || oe.RetryAfter > tt.max {
 				t.Errorf("got %#v, want %v after %v to %v", oe, tt.class, tt.min, tt.max)
@@ -112,7 +112,7 @@ func (s Spec) redirect(t *testing.T) {
 	o := New(t, s.Kind, s.Settings(t, r.URL))
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		r.reset(t, status(code))
-		err := deliver(t.Context(), t, o, []schema.Event{BlockedExec()})
+		err := Deliver(t.Context(), t, o, []schema.Event{BlockedExec()})
 		if err == nil || r.requests() != 1 {
 			t.Errorf("%d: %d requests, error %v; want one and an error", code, r.requests(), err)
 		}
@@ -134,7 +134,7 @@ func (s Spec) faults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.reset(t, answer)
-			wantTransient(t, deliver(t.Context(), t, o, []schema.Event{BlockedExec()}))
+			wantTransient(t, Deliver(t.Context(), t, o, []schema.Event{BlockedExec()}))
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
@@ -153,12 +153,12 @@ func (s Spec) faults(t *testing.T) {
 
 func (s Spec) sendTo(t *testing.T, base string) error {
 	o := New(t, s.Kind, s.Settings(t, base))
-	return deliver(t.Context(), t, o, []schema.Event{BlockedExec()})
+	return Deliver(t.Context(), t, o, []schema.Event{BlockedExec()})
 }
 
 func wantTransient(t testing.TB, err error) {
 	t.Helper()
-	if err == nil || class(err) != outputs.Transient {
+	if err == nil || Class(err) != outputs.Transient {
 		t.Errorf("got %v, want a transient error", err)
 	}
 }
@@ -205,7 +205,7 @@ func (s Spec) hang(t *testing.T) {
 				<-arrived
 				cancel()
 			}()
-			wantTransient(t, deliver(ctx, t, o, []schema.Event{BlockedExec()}))
+			wantTransient(t, Deliver(ctx, t, o, []schema.Event{BlockedExec()}))
 		})
 	}
 }
@@ -216,7 +216,7 @@ func (s Spec) cancelled(t *testing.T) {
 	o := New(t, s.Kind, s.Settings(t, r.URL))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := deliver(ctx, t, o, []schema.Event{BlockedExec()})
+	err := Deliver(ctx, t, o, []schema.Event{BlockedExec()})
 	wantTransient(t, err)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v does not say that it was cancelled", err)
@@ -241,6 +241,6 @@ func (s Spec) endless(t *testing.T) {
 				}
 			}
 		})
-		_ = deliver(t.Context(), t, o, []schema.Event{BlockedExec()})
+		_ = Deliver(t.Context(), t, o, []schema.Event{BlockedExec()})
 	}
 }

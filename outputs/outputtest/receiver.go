@@ -22,11 +22,16 @@ type receiver struct {
 }
 
 func newReceiver(t testing.TB, s Spec) *receiver {
+	r := unstarted(t, s)
+	r.Start()
+	t.Cleanup(r.Close)
+	return r
+}
+
+func unstarted(t testing.TB, s Spec) *receiver {
 	r := &receiver{spec: s, t: t}
 	r.Server = httptest.NewUnstartedServer(r)
 	r.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	r.Start()
-	t.Cleanup(r.Close)
 	return r
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,9 +55,11 @@ func Run(t *testing.T, s Spec) {
 	t.Run("hang", s.hang)
 	t.Run("cancelled", s.cancelled)
 	t.Run("endless answer", s.endless)
+	t.Run("certificates", s.certificates)
 	t.Run("events", s.events)
 	t.Run("concurrency", s.concurrency)
-	t.Run("leaks", func(t *testing.T) { leaks(t, before) })
+	// The subtest itself is one more.
+	t.Run("leaks", func(t *testing.T) { Leaks(t, before+1) })
 }
 
 // Declaration checks what a Kind says of itself.
@@ -75,6 +78,10 @@ func Declaration(t *testing.T, k outputs.Kind) {
 		switch {
 		case setting.Key == "" || setting.Key != strings.ToLower(setting.Key) || strings.ContainsAny(setting.Key, "._ "):
 			t.Errorf("setting %q: keys are lower-case words", setting.Key)
+		case setting.Block == "" && slices.Contains([]string{"name", "minimumpriority", "filter", "logs"}, setting.Key):
+			t.Errorf("setting %q is one that every output has", setting.Key)
+		case setting.Key[0] >= '0' && setting.Key[0] <= '9':
+			t.Errorf("setting %q begins like the number of another output of the kind", setting.Key)
 		case seen[setting.Key]:
 			t.Errorf("setting %q is declared twice", setting.Key)
 		case setting.Usage == "":
@@ -99,9 +106,9 @@ func NoSecret(t testing.TB, v any) {
 	}
 }
 
-// deliver calls Deliver and fails the test when it hangs, leaks the secret or
+// Deliver calls it and fails the test when it hangs, leaks the secret or
 // gives an *Error that breaks its contract.
-func deliver(ctx context.Context, t testing.TB, o outputs.Output, batch []schema.Event) error {
+func Deliver(ctx context.Context, t testing.TB, o outputs.Output, batch []schema.Event) error {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- o.Deliver(ctx, batch) }()
@@ -141,9 +148,9 @@ func unwrap(err error) error {
 	return nil
 }
 
-// class is the class of a failed delivery; any error that is no *Error counts
+// Class is the class of a failed delivery; any error that is no *Error counts
 // as transient.
-func class(err error) outputs.Class {
+func Class(err error) outputs.Class {
 	if oe, ok := errors.AsType[*outputs.Error](err); ok {
 		return oe.Class
 	}
@@ -160,7 +167,7 @@ func (s Spec) events(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			r.reset(t, nil)
 			twin := findCase(c.Name)
-			if err := deliver(t.Context(), t, o, []schema.Event{c.Event}); err != nil {
+			if err := Deliver(t.Context(), t, o, []schema.Event{c.Event}); err != nil {
 				t.Fatalf("the service took it, Deliver says: %v", err)
 			}
 			if r.requests() == 0 {
@@ -173,18 +180,18 @@ func (s Spec) events(t *testing.T) {
 	}
 	t.Run("no events", func(t *testing.T) {
 		r.reset(t, nil)
-		if err := deliver(t.Context(), t, o, nil); err != nil || r.requests() != 0 {
+		if err := Deliver(t.Context(), t, o, nil); err != nil || r.requests() != 0 {
 			t.Errorf("%d requests, error %v", r.requests(), err)
 		}
 	})
 	t.Run("several events", func(t *testing.T) {
 		r.reset(t, nil)
 		batch := []schema.Event{Log(), BlockedExec(), AuditedConnect()}
-		if err := deliver(t.Context(), t, o, batch); err != nil {
+		if err := Deliver(t.Context(), t, o, batch); err != nil {
 			t.Error(err)
 		}
 		r.reset(t, status(http.StatusBadRequest))
-		if err := deliver(t.Context(), t, o, batch); err == nil || class(err) != outputs.Permanent {
+		if err := Deliver(t.Context(), t, o, batch); err == nil || Class(err) != outputs.Permanent {
 			t.Errorf("all refused: got %v", err)
 		}
 	})
@@ -220,11 +227,12 @@ func (s Spec) concurrency(t *testing.T) {
 	wg.Wait()
 }
 
-// leaks waits for what ends by itself once its server is gone.
-func leaks(t *testing.T, before int) {
+// Leaks waits for what ends by itself once its server is gone, until there are no
+// more goroutines than before.
+func Leaks(t testing.TB, before int) {
+	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		// The subtest itself is one more.
-		if runtime.NumGoroutine() <= before+1 {
+		if runtime.NumGoroutine() <= before {
 			return
 		}
 	}

@@ -2,6 +2,7 @@ package outputtest
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -10,6 +11,14 @@ import (
 
 // Settings are the settings of an output by key.
 type Settings map[string]string
+
+// With gives the settings of s, but for those that more has.
+func (s Settings) With(more Settings) Settings {
+	all := Settings{}
+	maps.Copy(all, s)
+	maps.Copy(all, more)
+	return all
+}
 
 // Values gives settings to k.New as the sidekick would, with the defaults that
 // k declares. An output that asks for a setting which it does not declare fails
@@ -70,4 +79,15 @@ func New(t testing.TB, k outputs.Kind, given Settings) outputs.Output {
 		t.Fatalf("make output %s: %v", k.Name, err)
 	}
 	return o
+}
+
+// Refused fails the test when an output can be made with the given settings, when
+// the error does not contain want, and when it shows the canary.
+func Refused(t testing.TB, k outputs.Kind, given Settings, want string) {
+	t.Helper()
+	_, err := k.New(Values(t, k, given))
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want an error with %s", err, want)
+	}
+	NoSecret(t, err)
 }

@@ -167,15 +167,23 @@ func parseTemplate(text string) (*template.Template, error) {
 // escaped; what the template itself says is not, so that it can mention and
 // link. Where an event makes the template fail, the message says so.
 func (s *style) execute(f *schema.FalcoEvent) string {
+	text, err := s.falcoWorded(f)
+	if err != nil {
+		return line("messageformat: "+err.Error(), maxFalcoValue)
+	}
+	return text
+}
+
+func (s *style) falcoWorded(f *schema.FalcoEvent) (string, error) {
 	if s.template == nil {
-		return ""
+		return "", nil
 	}
 	var b bytes.Buffer
 	if err := s.template.Execute(&b, escaped(f)); err != nil {
-		return line("messageformat: "+err.Error(), maxFalcoValue)
+		return "", err
 	}
 	text := strings.ReplaceAll(b.String(), "<no value>", "&lt;no value&gt;")
-	return clip.Lines(text, maxFalcoText, nil)
+	return clip.Lines(text, maxFalcoText, nil), nil
 }
 
 // escaped is a copy of f whose texts are escaped.

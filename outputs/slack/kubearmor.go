@@ -19,6 +19,7 @@ import (
 const (
 	maxHeader  = 150
 	maxMessage = 1500
+	maxWording = 2900 // of a template
 	maxFields  = 10
 	maxValue   = 600
 	maxDetail  = 150
@@ -32,18 +33,33 @@ const (
 func (s *style) message(e *schema.Event) *slack.WebhookMessage {
 	sum := summary.Of(e)
 	title := sum.Outcome.Icon() + " " + sum.Outcome.String() + ": " + sum.Headline
-	header := slack.NewHeaderBlock(plain(title, maxHeader))
+	blocks := []slack.Block{slack.NewHeaderBlock(plain(title, maxHeader))}
+	text := fallback(title, &sum)
+	if above, err := s.worded(e); err != nil {
+		blocks = append([]slack.Block{slack.NewSectionBlock(plain("kubearmorformat: "+err.Error(), maxMessage), nil, nil)}, blocks...)
+	} else if above != "" {
+		blocks, text = append([]slack.Block{slack.NewSectionBlock(markdown(above), nil, nil)}, blocks...), above
+	}
 	return &slack.WebhookMessage{
 		Username: s.username,
 		IconURL:  s.icon,
 		Channel:  s.channel,
-		Text:     fallback(title, &sum),
-		Blocks:   &slack.Blocks{BlockSet: []slack.Block{header}},
+		Text:     text,
+		Blocks:   &slack.Blocks{BlockSet: blocks},
 		Attachments: []slack.Attachment{{
 			Color:  color(sum.Outcome),
 			Blocks: slack.Blocks{BlockSet: s.body(&sum)},
 		}},
 	}
+}
+
+// worded gives what the user's template says of e, "" for nothing.
+func (s *style) worded(e *schema.Event) (string, error) {
+	if s.wording == nil {
+		return "", nil
+	}
+	text, err := s.wording.Execute(e, func(text string) string { return lines(text, maxValue) })
+	return clip.Lines(text, maxWording, nil), err
 }
 
 func (s *style) body(sum *summary.Summary) []slack.Block {

@@ -13,6 +13,21 @@ import (
 // default settings. It is made from the message itself, not beside it.
 func Preview(e *schema.Event) ([]byte, error) {
 	s := style{username: defaultUsername, footer: defaultFooter, format: formatAll}
+	return []byte(s.preview(e)), nil
+}
+
+// Preview implements outputs.Previewer.
+func (o *output) Preview(e *schema.Event) (string, error) {
+	var err error
+	if e.Falco != nil {
+		_, err = o.falcoWorded(e.Falco)
+	} else {
+		_, err = o.worded(e)
+	}
+	return o.preview(e), err
+}
+
+func (s *style) preview(e *schema.Event) string {
 	var lines []string
 	if e.Falco != nil {
 		lines = previewFalco(s.falcoMessage(e.Falco))
@@ -28,7 +43,7 @@ func Preview(e *schema.Event) ([]byte, error) {
 	for _, l := range lines {
 		b.WriteString("\n  │ " + unescape.Replace(l))
 	}
-	return []byte(b.String()), nil
+	return b.String()
 }
 
 var unescape = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
@@ -41,7 +56,7 @@ func previewBlocks(blocks []slack.Block) []string {
 			lines = append(lines, b.Text.Text)
 		case *slack.SectionBlock:
 			if b.Text != nil {
-				lines = append(lines, b.Text.Text)
+				lines = append(lines, strings.Split(b.Text.Text, "\n")...)
 			}
 			for _, f := range b.Fields {
 				name, value, _ := strings.Cut(f.Text, "\n")
@@ -62,6 +77,9 @@ func previewBlocks(blocks []slack.Block) []string {
 
 func previewFalco(m falcoMessage) []string {
 	var lines []string
+	if m.Text != "" {
+		lines = strings.Split(m.Text, "\n")
+	}
 	for _, a := range m.Attachments {
 		lines = append(lines, strings.Split(a.Text, "\n")...)
 		for _, f := range a.Fields {

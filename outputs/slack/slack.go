@@ -17,6 +17,8 @@ import (
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
+	"github.com/sidearmor/sidearmor/outputs/internal/tlsclient"
+	"github.com/sidearmor/sidearmor/outputs/internal/wording"
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/secret"
 )
@@ -36,7 +38,7 @@ func Kind() outputs.Kind {
 		Block:   "slack",
 		Enabler: "webhookurl",
 		Logs:    false,
-		Settings: []outputs.Setting{
+		Settings: append([]outputs.Setting{
 			{Key: "webhookurl", Secret: true, Usage: "address of the Slack incoming webhook; turns the output on"},
 			{Key: "channel", Usage: "channel to post to instead of the webhook's own (old webhooks only)"},
 			{Key: "footer", Default: defaultFooter, Usage: "text below each message"},
@@ -44,7 +46,8 @@ func Kind() outputs.Kind {
 			{Key: "username", Default: defaultUsername, Usage: "name to post under"},
 			{Key: "outputformat", Default: formatAll, Usage: "what a message has: all, text or fields"},
 			{Key: "messageformat", Usage: "Go template over a Falco event, shown above its message: .Output .Priority .Rule .Time .Source .Tags .Hostname .UUID, index .OutputFields \"key\""},
-		},
+			{Key: "kubearmorformat", Usage: "Go template over a KubeArmor alert or log, shown above its message: .Outcome .Headline .Policy .Namespace .Pod and so on"},
+		}, tlsclient.Settings()...),
 		// One message for each event: Slack takes about one a second, and a
 		// reader one at a time.
 		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second},
@@ -63,7 +66,8 @@ const (
 type style struct {
 	channel, footer, icon, username string
 	format                          string
-	template                        *template.Template // nil when there is none
+	template                        *template.Template // of Falco events; nil when there is none
+	wording                         *wording.Template  // of KubeArmor events; nil when there is none
 }
 
 type output struct {
@@ -95,11 +99,22 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 		}
 		s.template = t
 	}
+	config, err := tlsclient.Config(v)
+	if err != nil {
+		return nil, err
+	}
+	if text := v.String("kubearmorformat"); text != "" {
+		t, err := wording.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Name("kubearmorformat"), err)
+		}
+		s.wording = t
+	}
 	url := secret.New(v.String("webhookurl"))
 	return &output{
 		style:  s,
 		url:    url,
-		client: httppost.New(httppost.Options{Service: "slack", URL: url, Explain: explain}),
+		client: httppost.New(httppost.Options{Service: "slack", URL: url, TLS: config, Explain: explain}),
 	}, nil
 }
 

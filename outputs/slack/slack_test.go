@@ -47,10 +47,7 @@ func send(t *testing.T, e schema.Event, settings outputtest.Settings) []byte {
 		body, _ = io.ReadAll(r.Body)
 	}))
 	defer srv.Close()
-	all := outputtest.Settings{"webhookurl": srv.URL + "/services/x"}
-	for k, v := range settings {
-		all[k] = v
-	}
+	all := outputtest.Settings{"webhookurl": srv.URL + "/services/x"}.With(settings)
 	o := outputtest.New(t, slack.Kind(), all)
 	if err := o.Deliver(t.Context(), []schema.Event{e}); err != nil {
 		t.Fatal(err)
@@ -148,12 +145,7 @@ func TestRefusedSettings(t *testing.T) {
 		{"template field", outputtest.Settings{"webhookurl": good, "messageformat": "{{.Nothing}}"}, "SLACK_MESSAGEFORMAT"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			k := slack.Kind()
-			_, err := k.New(outputtest.Values(t, k, tt.settings))
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want an error that names %s", err, tt.want)
-			}
-			outputtest.NoSecret(t, err)
+			outputtest.Refused(t, slack.Kind(), tt.settings, tt.want)
 		})
 	}
 }

@@ -1,12 +1,19 @@
 package webhook_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sidearmor/sidearmor/outputs/outputtest"
 	"github.com/sidearmor/sidearmor/outputs/webhook"
@@ -20,6 +27,7 @@ func TestConformance(t *testing.T) {
 			return outputtest.Settings{
 				"address":       base + "/in/" + outputtest.Canary,
 				"customheaders": "Authorization: Bearer " + outputtest.Canary + ",X-Token:" + outputtest.Canary,
+				"hmacsecret":    outputtest.Canary,
 			}
 		},
 		Check: func(t testing.TB, r *http.Request, body []byte) {
@@ -30,8 +38,47 @@ func TestConformance(t *testing.T) {
 			if !json.Valid(body) {
 				t.Errorf("not JSON: %.300s", body)
 			}
+			if err := verify(r, body, outputtest.Canary); err != nil {
+				t.Error(err)
+			}
 		},
 	})
+}
+
+// verify is what docs/outputs/webhook.md tells receivers to do.
+func verify(r *http.Request, body []byte, secret string) error {
+	timestamp := r.Header.Get("X-SideArmor-Timestamp")
+	seconds, err := strconv.ParseInt(timestamp, 10, 64)
+	if err != nil || time.Since(time.Unix(seconds, 0)).Abs() > 5*time.Minute {
+		return fmt.Errorf("timestamp %q", timestamp)
+	}
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(timestamp + "."))
+	mac.Write(body)
+	want := "sha256=" + hex.EncodeToString(mac.Sum(nil))
+	if !hmac.Equal([]byte(want), []byte(r.Header.Get("X-SideArmor-Signature"))) {
+		return errors.New("wrong signature")
+	}
+	return nil
+}
+
+func TestSignature(t *testing.T) {
+	const secret = "0123456789abcdef"
+	req, body := received(t, outputtest.BlockedExec(), outputtest.Settings{"hmacsecret": secret})
+	if err := verify(req, body, secret); err != nil {
+		t.Error(err)
+	}
+	if verify(req, append(body, ' '), secret) == nil || verify(req, body, secret+"x") == nil {
+		t.Error("another body or another secret has the same signature")
+	}
+	req.Header.Set("X-SideArmor-Timestamp", strconv.FormatInt(time.Now().Unix()-1, 10))
+	if verify(req, body, secret) == nil {
+		t.Error("the time is not signed")
+	}
+	req, _ = received(t, outputtest.BlockedExec(), nil)
+	if req.Header.Get("X-SideArmor-Signature") != "" || req.Header.Get("X-SideArmor-Timestamp") != "" {
+		t.Error("signed without a secret")
+	}
 }
 
 // received is what arrives for an event.
@@ -44,11 +91,7 @@ func received(t *testing.T, e schema.Event, settings outputtest.Settings) (*http
 		body, _ = io.ReadAll(r.Body)
 	}))
 	defer srv.Close()
-	all := outputtest.Settings{"address": srv.URL + "/in"}
-	for k, v := range settings {
-		all[k] = v
-	}
-	o := outputtest.New(t, webhook.Kind(), all)
+	o := outputtest.New(t, webhook.Kind(), outputtest.Settings{"address": srv.URL + "/in"}.With(settings))
 	if err := o.Deliver(t.Context(), []schema.Event{e}); err != nil {
 		t.Fatal(err)
 	}
@@ -103,15 +146,12 @@ func TestRefusedSettings(t *testing.T) {
 		"method":       {outputtest.Settings{"address": good, "method": "GET"}, "WEBHOOK_METHOD"},
 		"no colon":     {outputtest.Settings{"address": good, "customheaders": "A:1," + outputtest.Canary}, "WEBHOOK_CUSTOMHEADERS: header 2"},
 		"header name":  {outputtest.Settings{"address": good, "customheaders": "a b:" + outputtest.Canary}, "WEBHOOK_CUSTOMHEADERS: header 1"},
+		"short secret": {outputtest.Settings{"address": good, "hmacsecret": "S3cr3t"}, "WEBHOOK_HMACSECRET: has 6 bytes"},
+		"mutual":       {outputtest.Settings{"address": good, "mutualtls": "true"}, "WEBHOOK_MUTUALTLS"},
 		"header value": {outputtest.Settings{"address": good, "customheaders": "a:\x00" + outputtest.Canary}, "WEBHOOK_CUSTOMHEADERS: header 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := webhook.Kind()
-			_, err := k.New(outputtest.Values(t, k, tt.settings))
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want an error that names %s", err, tt.want)
-			}
-			outputtest.NoSecret(t, err)
+			outputtest.Refused(t, webhook.Kind(), tt.settings, tt.want)
 		})
 	}
 }

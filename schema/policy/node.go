@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -219,40 +220,19 @@ func unknownKey(key, what string, f fields) string {
 }
 
 // closest gives the word that is most likely meant by a misspelt one, or "".
+// Words that are much longer than any key mean none.
 func closest(word string, known []string) string {
 	best, bestDistance := "", 3
 	for _, k := range known {
 		if strings.EqualFold(word, k) {
 			return k
 		}
-		if d := distance(word, k); d < bestDistance && d < len(k)/2 {
+		if len(word) > 40 {
+			continue
+		}
+		if d := levenshtein.ComputeDistance(word, k); d < bestDistance && d < len(k)/2 {
 			best, bestDistance = k, d
 		}
 	}
 	return best
-}
-
-// distance is the number of insertions, deletions and replacements of a byte
-// that lead from a to b. Words that are much longer than any key are far away.
-func distance(a, b string) int {
-	if len(a) > 40 {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -51,9 +51,12 @@ var rules = []rule{
 	{"tracer/internal/policies", []string{"schema/policy"}, "where documents come from"},
 
 	{"sidekick", []string{"sidekick/internal/*", "outputs", "outputs/catalog", "schema", "schema/*"}, "wiring; single outputs come by the catalog"},
+	{"sidekick/internal/access", []string{"schema/secret"}, "who may come in; not what they bring"},
 	{"sidekick/internal/ingest", []string{"schema", "schema/*"}, "takes events and hands them to what it is given"},
+	{"sidekick/internal/filter", []string{"schema"}, "decides on one event"},
+	{"sidekick/internal/config", []string{"schema", "schema/*", "outputs", "sidekick/internal/filter"}, "what is configured is checked, filters too"},
 	{
-		"sidekick/internal/config sidekick/internal/queue sidekick/internal/dispatch sidekick/internal/policies " +
+		"sidekick/internal/queue sidekick/internal/dispatch sidekick/internal/policies " +
 			"sidekick/internal/grpcapi sidekick/internal/ui",
 		[]string{"schema", "schema/*", "outputs"},
 		"the parts of the sidekick meet in sidekick/run.go only",
@@ -70,7 +73,7 @@ var rules = []rule{
 		"an output knows no other output",
 	},
 	{
-		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary outputs/internal/tlsclient outputs/internal/awsconfig",
+		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary outputs/internal/wording outputs/internal/tlsclient outputs/internal/awsconfig",
 		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
 		"what several outputs need",
 	},

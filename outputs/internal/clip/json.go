@@ -11,19 +11,24 @@ const leastString = 32
 // JSON cuts a JSON text to at most limit bytes and keeps it JSON: its long
 // strings are cut, the longest first, keys as well; the rest stays as it is, byte
 // for byte. A text that is long without long strings becomes {"truncated": the
-// beginning of it}. limit is at least 64.
+// beginning of it}. limit is at least 40.
 func JSON(body []byte, limit int) []byte {
 	if len(body) <= limit {
 		return body
 	}
 	for longest := limit / 2; longest >= leastString; longest /= 2 {
-		if short, ok := shorten(body, longest); ok && len(short) <= limit {
-			return short
+		// What is cut once is cut further, so that only the first round is long.
+		short, ok := shorten(body, longest)
+		if !ok {
+			break
+		}
+		if body = short; len(body) <= limit {
+			return body
 		}
 	}
 	const head, tail = `{"truncated":`, `}`
 	for keep := limit - len(head) - len(tail); ; keep = keep * 2 / 3 {
-		text, err := json.Marshal(Bytes(string(body), keep))
+		text, err := json.Marshal(Bytes(string(body[:min(len(body), keep)])+Ellipsis, keep))
 		if err == nil && len(head)+len(text)+len(tail) <= limit {
 			return append(append([]byte(head), text...), tail...)
 		}
@@ -35,11 +40,13 @@ func JSON(body []byte, limit int) []byte {
 func shorten(body []byte, longest int) (short []byte, ok bool) {
 	var out bytes.Buffer
 	for i := 0; i < len(body); {
-		if body[i] != '"' {
-			out.WriteByte(body[i])
-			i++
-			continue
+		quote := bytes.IndexByte(body[i:], '"')
+		if quote < 0 {
+			out.Write(body[i:])
+			break
 		}
+		out.Write(body[i : i+quote])
+		i += quote
 		end := stringEnd(body, i)
 		literal := body[i:end]
 		i = end

@@ -1,6 +1,7 @@
 package httppost
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -36,4 +37,9 @@ func ParseHeaders(name, s string) ([]Header, error) {
 		list = append(list, Header{Name: key, Value: secret.New(value)})
 	}
 	return list, nil
+}
+
+// Basic is the header of basic authentication.
+func Basic(user, password string) Header {
+	return Header{Name: "Authorization", Value: secret.New("Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password)))}
 }

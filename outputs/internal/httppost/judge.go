@@ -18,6 +18,15 @@ import (
 // silence an output for a day.
 const maxWait = time.Hour
 
+// Misconfigured are the statuses 4xx by which a service that stores events complains
+// of credentials or an address: waiting for whoever puts it right loses nothing.
+func Misconfigured() []int {
+	return []int{
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+		http.StatusProxyAuthRequired,
+	}
+}
+
 // Judge says what a status means: ok for 2xx, else the class of the failure.
 //
 // A redirect is not followed, and counts as Transient: it says that the

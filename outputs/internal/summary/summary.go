@@ -5,6 +5,7 @@
 package summary
 
 import (
+	"encoding/json"
 	"fmt"
 	"path"
 	"strings"
@@ -87,6 +88,30 @@ func Of(e *schema.Event) Summary {
 		return Summary{Outcome: System, Headline: e.Falco.Output, When: when(e)}
 	}
 	return Summary{Outcome: System, Headline: "empty event", When: when(e)}
+}
+
+// Record gives what alerts and logs have in common; an empty one for a Falco
+// event. It is the event's own: it must not be changed.
+func Record(e *schema.Event) *schema.Record {
+	switch {
+	case e.Alert != nil:
+		return &e.Alert.Record
+	case e.Log != nil:
+		return &e.Log.Record
+	}
+	return &schema.Record{}
+}
+
+// Scalar is an output field of a Falco event as text; "" for lists and objects, which
+// FalcoSidekick's chat outputs leave out too.
+func Scalar(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case json.Number, bool, float64, int, int64:
+		return fmt.Sprint(v)
+	}
+	return ""
 }
 
 func ofAlert(e *schema.Event) Summary {

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
-	"strconv"
 
 	"github.com/sidearmor/sidearmor/outputs"
 )
@@ -29,11 +28,11 @@ func Settings() []outputs.Setting {
 // Config gives what the settings ask for; nil when that is what Go does anyway.
 // It reads the files, so that a wrong one is known at once.
 func Config(v outputs.Values) (*tls.Config, error) {
-	check, err := boolean(v, "checkcert")
+	check, err := outputs.Bool(v, "checkcert")
 	if err != nil {
 		return nil, err
 	}
-	mutual, err := boolean(v, "mutualtls")
+	mutual, err := outputs.Bool(v, "mutualtls")
 	if err != nil {
 		return nil, err
 	}
@@ -66,14 +65,6 @@ func Config(v outputs.Values) (*tls.Config, error) {
 		return &pair, nil
 	}
 	return c, nil
-}
-
-func boolean(v outputs.Values, key string) (bool, error) {
-	b, err := strconv.ParseBool(v.String(key))
-	if err != nil {
-		return false, fmt.Errorf("%s: %q is neither true nor false", v.Name(key), v.String(key))
-	}
-	return b, nil
 }
 
 func authorities(file string) (*x509.CertPool, error) {

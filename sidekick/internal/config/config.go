@@ -5,13 +5,12 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/filter"
 )
 
 const (
@@ -21,22 +20,23 @@ const (
 
 // Config is what the sidekick runs with.
 type Config struct {
-	ListenAddress string // an IP address
-	ListenDefault bool   // nobody gave an address, so it is the loopback one
-	ListenPort    int    // 0 for any free one
-	Debug         bool
-	CustomFields  map[string]string // go into every event
-	QueueDir      string            // "" to choose one
-	Outputs       []Output          // those that are turned on, in the order of the kinds
-	Warnings      []string          // what was given and has no effect; no values
+	Listen       Listen
+	Debug        bool
+	CustomFields map[string]string // go into every event
+	Queue        Queue
+	Outputs      []Output  // those that are turned on, in the order of the kinds
+	Warnings     []string  // what was given and has no effect; no values
+	Settings     []Setting // what is in effect, to be shown
 }
 
 // Output is one output that is turned on.
 type Output struct {
+	Name            string // metric label, log name and position in the queue: slack, slack-oncall
 	Kind            outputs.Kind
 	Output          outputs.Output
 	MinimumPriority schema.Priority
-	Logs            bool // whether it gets KubeArmor logs
+	Filter          *filter.Filter // nil when there is none
+	Logs            bool           // whether it gets KubeArmor logs
 }
 
 // Input is where settings come from. A variable wins over the file, the file over
@@ -54,69 +54,24 @@ func Load(in Input) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	c := Config{QueueDir: l.get(setting{path: "queue.dir"}).text}
-	c.ListenAddress, c.ListenDefault = l.address()
-	c.ListenPort = l.port()
+	c := Config{Queue: l.queue()}
+	c.Listen = l.listen()
 	c.Debug = l.boolean("debug", false)
 	c.CustomFields = l.customFields()
 	for _, k := range in.Kinds {
-		if o := l.output(k); o != nil {
-			c.Outputs = append(c.Outputs, *o)
+		for _, instance := range l.instancesOf(k) {
+			if o := l.output(instance); o != nil {
+				c.Outputs = append(c.Outputs, *o)
+			}
 		}
 	}
+	l.uniqueNames(c.Outputs)
 	l.unknownVariables()
-	c.Warnings = l.warnings()
+	c.Warnings, c.Settings = l.warnings(), l.effective
 	if len(l.problems) > 0 {
 		return Config{}, errors.Join(l.problems...)
 	}
 	return c, nil
-}
-
-// ProbeAddress gives the host and port at which a sidekick with these settings is
-// reached from its own machine. It looks at no other setting.
-func ProbeAddress(in Input) (string, error) {
-	l, err := newLoader(in)
-	if err != nil {
-		return "", err
-	}
-	l.problems = nil // what is wrong elsewhere is the server's to say
-	address, _ := l.address()
-	port := l.port()
-	if len(l.problems) > 0 {
-		return "", errors.Join(l.problems...)
-	}
-	ip := netip.MustParseAddr(address)
-	switch {
-	case ip.IsUnspecified() && ip.Is6():
-		address = "::1"
-	case ip.IsUnspecified():
-		address = defaultAddress
-	}
-	return net.JoinHostPort(address, strconv.Itoa(port)), nil
-}
-
-func (l *loader) address() (address string, byDefault bool) {
-	v := l.get(setting{path: "listenaddress"})
-	if v.text == "" {
-		return defaultAddress, true
-	}
-	if _, err := netip.ParseAddr(v.text); err != nil {
-		l.problem("%s: %q is not an IP address", v.name, v.text)
-		return defaultAddress, false
-	}
-	return v.text, false
-}
-
-func (l *loader) port() int {
-	v := l.get(setting{path: "listenport"})
-	if v.text == "" {
-		return defaultPort
-	}
-	port, err := strconv.ParseUint(v.text, 10, 16)
-	if err != nil {
-		l.problem("%s: %q is not a port, use 0 (any free one) to 65535", v.name, v.text)
-	}
-	return int(port)
 }
 
 func (l *loader) boolean(path string, byDefault bool) bool {

@@ -73,7 +73,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.ListenAddress != "127.0.0.1" || !c.ListenDefault || c.ListenPort != 2801 || c.Debug || len(c.Outputs) != 0 || len(c.Warnings) != 0 {
+	if c.Listen.Address != "127.0.0.1" || !c.Listen.Default || c.Listen.Port != 2801 || c.Debug || len(c.Outputs) != 0 || len(c.Warnings) != 0 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -101,7 +101,7 @@ stdout:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.ListenAddress != "::1" || c.ListenDefault || c.ListenPort != 2900 || !c.Debug {
+	if c.Listen.Address != "::1" || c.Listen.Default || c.Listen.Port != 2900 || !c.Debug {
 		t.Errorf("%+v", c)
 	}
 	if len(c.Outputs) != 3 {
@@ -125,7 +125,7 @@ stdout:
 
 func TestEmptyMeansUnset(t *testing.T) {
 	c, err := load(t, "", "SLACK_WEBHOOKURL=", "LISTENPORT=", "SLACK_USERNMAE=", "CUSTOMFIELDS=", "STDOUT_ENABLED=false")
-	if err != nil || len(c.Outputs) != 0 || c.ListenPort != 2801 || len(c.Warnings) != 0 {
+	if err != nil || len(c.Outputs) != 0 || c.Listen.Port != 2801 || len(c.Warnings) != 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
@@ -259,22 +259,6 @@ func TestWarnings(t *testing.T) {
 func TestMissingFile(t *testing.T) {
 	if _, err := Load(Input{File: "/nowhere.yaml"}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)
-	}
-}
-
-func TestProbeAddress(t *testing.T) {
-	for want, env := range map[string][]string{
-		"127.0.0.1:2801": nil,
-		"127.0.0.1:1":    {"LISTENADDRESS=0.0.0.0", "LISTENPORT=1"},
-		"[::1]:2801":     {"LISTENADDRESS=::"},
-		"10.1.2.3:2801":  {"LISTENADDRESS=10.1.2.3", "SLACK_NONSENSE=1"},
-	} {
-		if got, err := ProbeAddress(Input{Environ: env, Kinds: kinds()}); err != nil || got != want {
-			t.Errorf("%v: %q, %v", env, got, err)
-		}
-	}
-	if _, err := ProbeAddress(Input{Environ: []string{"LISTENPORT=x"}}); err == nil {
-		t.Error("a bad port was taken")
 	}
 }
 

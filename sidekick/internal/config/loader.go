@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sidearmor/sidearmor/outputs"
@@ -16,6 +18,9 @@ type setting struct {
 	path   string // "slack.webhookurl"; the variable is SLACK_WEBHOOKURL
 	secret bool
 	isMap  bool
+	isList bool
+
+	byDefault string // to be shown; whoever reads the setting applies it
 }
 
 // value is what was given for a setting.
@@ -33,13 +38,16 @@ type loader struct {
 	kinds []outputs.Kind
 	known map[string]setting // by path
 
+	numbers   map[string][]int // of a kind's block, the outputs that there are
+	effective []Setting        // what was looked up
+
 	problems []error
 	off      []string // sentences about settings of outputs that are off
 	foreign  []string // names of FalcoSidekick's settings that are not here
 }
 
 func newLoader(in Input) (*loader, error) {
-	l := &loader{env: map[string]string{}, file: in.File, kinds: in.Kinds, known: map[string]setting{}}
+	l := &loader{env: map[string]string{}, file: in.File, kinds: in.Kinds, known: map[string]setting{}, numbers: map[string][]int{}}
 	for _, entry := range in.Environ {
 		if name, text, _ := strings.Cut(entry, "="); text != "" {
 			l.env[name] = text
@@ -47,23 +55,15 @@ func newLoader(in Input) (*loader, error) {
 			delete(l.env, name)
 		}
 	}
-	for _, s := range []setting{
-		{path: "listenaddress"},
-		{path: "listenport"},
+	for _, s := range slices.Concat(listenSettings(), queueSettings(), []setting{
 		{path: "debug"},
 		{path: "customfields", isMap: true},
-		{path: "queue.dir"},
-	} {
+	}) {
 		l.known[s.path] = s
 	}
 	for _, k := range in.Kinds {
-		for _, s := range k.Settings {
-			at := settingOf(k, s)
-			l.known[at.path] = at
-		}
-		for _, s := range commonSettings(k) {
-			l.known[s.path] = s
-		}
+		l.addInstance(k, 1)
+		l.addVariables(k)
 	}
 	if err := l.readYAML(); err != nil {
 		return nil, err
@@ -76,12 +76,17 @@ func settingOf(k outputs.Kind, s outputs.Setting) setting {
 	if s.Block != "" {
 		block = s.Block
 	}
-	return setting{path: block + "." + s.Key, secret: s.Secret, isMap: s.Map}
+	return setting{path: block + "." + s.Key, secret: s.Secret, isMap: s.Map, byDefault: s.Default}
 }
 
 // commonSettings are those that every kind has and none declares.
 func commonSettings(k outputs.Kind) []setting {
-	return []setting{{path: k.Block + ".minimumpriority"}, {path: k.Block + ".logs"}}
+	return []setting{
+		{path: k.Block + ".name"},
+		{path: k.Block + ".minimumpriority"},
+		{path: k.Block + ".filter"},
+		{path: k.Block + ".logs", byDefault: strconv.FormatBool(k.Logs)},
+	}
 }
 
 func variable(path string) string {
@@ -90,6 +95,12 @@ func variable(path string) string {
 
 // get looks a setting up. What is wrong with it is noted.
 func (l *loader) get(s setting) value {
+	v := l.lookup(s)
+	l.note(s, v)
+	return v
+}
+
+func (l *loader) lookup(s setting) value {
 	name := variable(s.path)
 	text, file := l.env[name], ""
 	if s.secret {
@@ -117,13 +128,21 @@ func (l *loader) get(s setting) value {
 	return value{name: name}
 }
 
-// secretFile reads a secret as systems mount it: with a line end that is not part
-// of it.
+// secretFile reads a secret, and notes what is wrong with it.
 func (l *loader) secretFile(name, path string) string {
-	f, err := os.Open(path)
+	text, err := readSecret(path)
 	if err != nil {
 		l.problem("%s: %w", name, err)
-		return ""
+	}
+	return text
+}
+
+// readSecret reads a secret as systems mount it: with a line end that is not part
+// of it.
+func readSecret(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
 	}
 	defer f.Close()
 	buf := make([]byte, maxSecretBytes+1)
@@ -138,12 +157,11 @@ func (l *loader) secretFile(name, path string) string {
 	text := strings.TrimRight(string(buf[:n]), "\r\n")
 	switch {
 	case n == len(buf):
-		l.problem("%s: %s has more than %d bytes", name, path, maxSecretBytes)
-		return ""
+		return "", fmt.Errorf("%s has more than %d bytes", path, maxSecretBytes)
 	case text == "":
-		l.problem("%s: %s is empty or not readable", name, path)
+		return "", fmt.Errorf("%s is empty or not readable", path)
 	}
-	return text
+	return text, nil
 }
 
 func (l *loader) warnings() []string {

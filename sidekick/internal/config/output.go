@@ -7,6 +7,7 @@ import (
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/secret"
+	"github.com/sidearmor/sidearmor/sidekick/internal/filter"
 )
 
 // output makes an output; nil when it is off or something is wrong with it.
@@ -27,13 +28,20 @@ func (l *loader) output(k outputs.Kind) *Output {
 		values.defaults[s.Key] = s.Default
 		values.given[s.Key] = given{text: secret.New(v.text), name: v.name}
 	}
-	o := &Output{Kind: k, Logs: l.boolean(k.Block+".logs", k.Logs)}
+	o := &Output{Name: l.name(k), Kind: k, Logs: l.boolean(k.Block+".logs", k.Logs)}
 	if v := l.get(setting{path: k.Block + ".minimumpriority"}); v.text != "" {
 		p, err := schema.ParsePriority(v.text)
 		if err != nil {
 			l.problem("%s: %w", v.name, err)
 		}
 		o.MinimumPriority = p
+	}
+	if v := l.get(setting{path: k.Block + ".filter"}); v.text != "" {
+		f, err := filter.Compile(v.text)
+		if err != nil {
+			l.problem("%s: %w", v.name, err)
+		}
+		o.Filter = f
 	}
 	if len(l.problems) > before {
 		return nil

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // unknownVariables refuses variables that look like ours and are none: a
@@ -26,15 +28,20 @@ func (l *loader) unknownVariables() {
 	}
 }
 
-// isOurs says whether a variable has a prefix that belongs to a kind of output or
-// to the queue. AWS_ alone does not: those are the SDK's.
+// isOurs says whether a variable has a prefix that belongs to a kind of output, to
+// the queue or to listening. AWS_ alone does not: those are the SDK's.
 func (l *loader) isOurs(name string) bool {
 	for _, k := range l.kinds {
 		if strings.HasPrefix(name, variable(k.Block)+"_") {
 			return true
 		}
 	}
-	return strings.HasPrefix(name, "QUEUE_")
+	for _, prefix := range []string{"QUEUE_", "AUTH_TOKEN", "TLSSERVER_", "LISTENS"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *loader) variables() []string {
@@ -77,7 +84,7 @@ func isServiceLink(name, text string) bool {
 func suggest(name string, known []string) string {
 	best, least := "", 1+len(name)/4
 	for _, k := range known {
-		if d := distance(name, k); d <= least && (best == "" || d < least) {
+		if d := levenshtein.ComputeDistance(name, k); d <= least && (best == "" || d < least) {
 			best, least = k, d
 		}
 	}
@@ -85,25 +92,4 @@ func suggest(name string, known []string) string {
 		return ""
 	}
 	return ", did you mean " + best + "?"
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -14,7 +14,7 @@ func upstreamBlocks() []string {
 		"kafkarest", "kubeless", "logstash", "loki", "mattermost", "mqtt", "mutualtlsclient", "n8n", "nats", "nodered",
 		"openfaas", "openobserve", "opsgenie", "otlp", "pagerduty", "policyreport", "prometheus", "quickwit", "rabbitmq",
 		"redis", "rocketchat", "smtp", "splunk", "spyderbat", "stan", "statsd", "sumologic", "syslog", "talon", "teams",
-		"tekton", "telegram", "timescaledb", "tlsclient", "tlsserver", "wavefront", "webex", "webui", "yandex",
+		"tekton", "telegram", "timescaledb", "tlsclient", "wavefront", "webex", "webui", "yandex",
 		"zincsearch", "zoho",
 	}
 }

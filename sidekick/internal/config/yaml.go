@@ -75,10 +75,13 @@ func (l *loader) entry(path string, key, content *yaml.Node) {
 			s, known = setting{path: path}, true
 		}
 	}
+	k, isKind := l.kindAt(path)
 	switch {
 	case known:
 		l.scalar(s, key, content)
-	case l.isBlock(path):
+	case isKind && content.Kind == yaml.SequenceNode:
+		l.list(k, key, content)
+	case l.isBlock(path) && !l.isNumbered(path):
 		l.walk(path, content)
 	case isUpstreamKey(path):
 		if !isEmpty(content, maxDepth) {
@@ -98,6 +101,8 @@ func (l *loader) scalar(s setting, key, content *yaml.Node) {
 	case s.isMap && content.Kind == yaml.MappingNode:
 		v.isMap = true
 		v.text = l.lines(s.path, content)
+	case s.isList && content.Kind == yaml.SequenceNode:
+		v.text = l.commas(s.path, content)
 	default:
 		l.problem("%s: %s must be a single value", l.at(key), s.path)
 		return
@@ -117,6 +122,19 @@ func (l *loader) lines(path string, n *yaml.Node) string {
 		fmt.Fprintf(&b, "%s:%s\n", key.Value, content.Value)
 	}
 	return b.String()
+}
+
+// commas writes a list as a variable would have it.
+func (l *loader) commas(path string, n *yaml.Node) string {
+	items := make([]string, 0, len(n.Content))
+	for _, item := range n.Content {
+		if item = resolve(item); item.Kind != yaml.ScalarNode {
+			l.problem("%s: %s must be a list of single values", l.at(item), path)
+			continue
+		}
+		items = append(items, item.Value)
+	}
+	return strings.Join(items, ",")
 }
 
 // isBlock says whether settings are below path.

@@ -32,6 +32,7 @@ type Target struct {
 	Output          outputs.Output
 	Limits          outputs.Limits
 	MinimumPriority schema.Priority // events below it are passed over
+	Filter          Filter          // what else is passed over; nil for nothing
 	Alerts          Reader          // KubeArmor alerts and Falco events
 	Logs            Reader          // KubeArmor logs; nil if it gets none
 }

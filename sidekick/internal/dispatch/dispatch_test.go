@@ -342,6 +342,53 @@ func TestMinimumPriority(t *testing.T) {
 	})
 }
 
+// matching is a filter by ID.
+type matching func(id string) (bool, error)
+
+func (m matching) Match(e *schema.Event) (bool, error) { return m(e.ID) }
+
+// What the filter cannot decide on is delivered, counted and logged once.
+func TestFilter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{}
+		test := schema.Event{ID: "test", Kind: schema.KindFalco, Falco: &schema.FalcoEvent{Rule: "Test rule"}}
+		m := newMemory(alert("yes1", "5"), alert("no1", "5"), alert("unsure1", "5"), test, alert("low", "1"), alert("unsure2", "5"), alert("no2", "5"))
+		target := single("slack", s, m, newMemory(logEvent("no3"), logEvent("unsure3")))
+		target.MinimumPriority = schema.PriorityError
+		target.Filter = matching(func(id string) (bool, error) {
+			if strings.HasPrefix(id, "unsure") {
+				return false, errors.New("no such key: Flags")
+			}
+			if id == "low" {
+				t.Error("an event below the minimum priority was put to the filter")
+			}
+			return strings.HasPrefix(id, "yes"), nil
+		})
+		var text strings.Builder
+		reg := prometheus.NewRegistry()
+		d := New(Options{
+			Targets: []Target{target}, DeadLetters: &letters{}, Metrics: reg, StopTimeout: 5 * time.Second,
+			Log: slog.New(slog.NewTextHandler(&text, nil)),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { d.Run(ctx); close(done) }()
+		time.Sleep(time.Minute)
+		cancel()
+		<-done
+		if got := flat(s.got()); got != "yes1 unsure1 test unsure2" {
+			t.Errorf("calls %s", got)
+		}
+		if m.done() != 7 || !metric(reg, `sidearmor_filtered_events_total{destination="slack"} 5`) ||
+			!metric(reg, `sidearmor_filter_errors_total{destination="slack"} 2`) {
+			t.Errorf("acknowledged up to %d, or wrong counts", m.done())
+		}
+		if n := strings.Count(text.String(), "no such key"); n != 1 {
+			t.Errorf("%d lines of log:\n%s", n, &text)
+		}
+	})
+}
+
 func TestAlertsBeforeLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{reply: func(_ int, ids []string) error {

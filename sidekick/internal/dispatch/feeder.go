@@ -20,12 +20,9 @@ const (
 	minBatchDelay = 5 * time.Millisecond
 )
 
-// testRule is the rule of FalcoSidekick's test event, which passes every filter.
-const testRule = "Test rule"
-
 // batch is what is delivered, retried and acknowledged as one.
 type batch struct {
-	events []schema.Event // those that passed the filter; may be none
+	events []schema.Event // those that passed the gate; may be none
 	ack    func(context.Context) error
 	bytes  int
 }
@@ -36,7 +33,7 @@ type feeder struct {
 	reader Reader
 	out    chan *batch
 	log    *slog.Logger
-	passed func() // counts an event that the filter held back
+	gate   *gate
 
 	held *item // read, but too large for the batch that was being made
 }
@@ -83,8 +80,7 @@ func (f *feeder) next(ctx context.Context) (*batch, error) {
 			return nil, err
 		}
 		switch {
-		case !f.wants(&it.event):
-			f.passed()
+		case !f.gate.passes(&it.event):
 		case len(b.events) > 0 && b.bytes+it.size > maxBytes:
 			f.held = it
 			return b, nil
@@ -112,11 +108,4 @@ func (f *feeder) read(ctx context.Context) (*item, error) {
 		return nil, err
 	}
 	return &item{event: event, size: size, ack: ack}, nil
-}
-
-func (f *feeder) wants(e *schema.Event) bool {
-	if e.Falco != nil && e.Falco.Rule == testRule {
-		return true
-	}
-	return e.Priority() >= f.target.MinimumPriority
 }

@@ -42,11 +42,12 @@ type lane struct {
 func (w *worker) run(ctx, finish context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	g := &gate{target: &w.target, heldBack: w.metrics.filtered, undecided: w.metrics.undecided, log: w.log}
 	feed := func(r Reader) chan *batch {
 		if r == nil {
 			return nil
 		}
-		f := &feeder{target: &w.target, reader: r, out: make(chan *batch), log: w.log, passed: w.metrics.filtered.Inc}
+		f := &feeder{target: &w.target, reader: r, out: make(chan *batch), log: w.log, gate: g}
 		wg.Go(func() { f.run(ctx) })
 		return f.out
 	}

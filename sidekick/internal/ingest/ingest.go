@@ -38,7 +38,8 @@ type Store interface {
 // Options are what the handler works with.
 type Options struct {
 	Store        Store
-	CustomFields map[string]string // go into every event
+	CustomFields map[string]string        // go into every event
+	Authorized   func(*http.Request) bool // whether it may post; nil when everybody may
 	Metrics      *prometheus.Registry
 	Log          *slog.Logger
 }
@@ -50,7 +51,10 @@ type handler struct {
 	log     *slog.Logger
 	debug   bool // log shows it; asked once, not for every event
 	inflate *inflaters
-	large   chan struct{} // one for each large body in memory
+
+	authorized func(*http.Request) bool // nil when everybody may post
+	strangers  tally
+	large      chan struct{} // one for each large body in memory
 }
 
 // New makes the handler of all paths and registers its metrics. Other than
@@ -58,17 +62,18 @@ type handler struct {
 // 400, it takes them on / alone, and answers 404 and 405.
 func New(opts Options) http.Handler {
 	h := &handler{
-		store:   opts.Store,
-		custom:  opts.CustomFields,
-		metrics: newMetrics(opts.Metrics),
-		log:     opts.Log,
-		debug:   opts.Log.Enabled(context.Background(), slog.LevelDebug),
-		inflate: newInflaters(),
-		large:   make(chan struct{}, maxLargeBodies),
+		store:      opts.Store,
+		custom:     opts.CustomFields,
+		metrics:    newMetrics(opts.Metrics),
+		log:        opts.Log,
+		debug:      opts.Log.Enabled(context.Background(), slog.LevelDebug),
+		inflate:    newInflaters(),
+		authorized: opts.Authorized,
+		large:      make(chan struct{}, maxLargeBodies),
 	}
 	r := mux.NewRouter()
-	r.HandleFunc("/", h.events).Methods(http.MethodPost)
-	r.HandleFunc("/test", h.test).Methods(http.MethodPost)
+	r.HandleFunc("/", h.guarded(h.events)).Methods(http.MethodPost)
+	r.HandleFunc("/test", h.guarded(h.test)).Methods(http.MethodPost)
 	r.HandleFunc("/ping", ping)
 	r.HandleFunc("/healthz", healthz)
 	r.HandleFunc("/readyz", h.readyz)

@@ -516,3 +516,26 @@ func FuzzSplit(f *testing.F) {
 		}
 	})
 }
+
+type degraded struct{ error }
+
+func (degraded) Degraded() bool { return true }
+
+func TestReadyButDegraded(t *testing.T) {
+	full, logs := errors.New("stream ALERTS is full"), degraded{errors.New("stream LOGS is full")}
+	for _, c := range []struct {
+		err    error
+		status int
+		want   string
+	}{
+		{logs, http.StatusOK, `{"reasons":["stream LOGS is full"],"status":"degraded"}`},
+		{errors.Join(full, logs), http.StatusServiceUnavailable, `{"reasons":["stream ALERTS is full","stream LOGS is full"],"status":"unavailable"}`},
+	} {
+		w := httptest.NewRecorder()
+		h := &handler{store: &store{ready: c.err}}
+		h.readyz(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		if w.Code != c.status || strings.TrimSpace(w.Body.String()) != c.want {
+			t.Errorf("%v: %d %s", c.err, w.Code, w.Body)
+		}
+	}
+}

@@ -35,21 +35,27 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, `{"status": "ok"}`)
 }
 
-// readyz says whether events can be stored.
+// readyz says whether events can be stored. With logs alone refused it is still
+// 200: to be taken out of service then would cost the alerts.
 func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 	err := h.store.Ready(r.Context())
 	if err == nil {
 		healthz(w, r)
 		return
 	}
-	reasons := []string{err.Error()}
+	all := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		reasons = nil
-		for _, e := range joined.Unwrap() {
-			reasons = append(reasons, e.Error())
+		all = joined.Unwrap()
+	}
+	status, word := http.StatusOK, "degraded"
+	reasons := make([]string, 0, len(all))
+	for _, e := range all {
+		reasons = append(reasons, e.Error())
+		if d, ok := e.(interface{ Degraded() bool }); !ok || !d.Degraded() {
+			status, word = http.StatusServiceUnavailable, "unavailable"
 		}
 	}
-	answer(w, http.StatusServiceUnavailable, map[string]any{"status": "unavailable", "reasons": reasons})
+	answer(w, status, map[string]any{"status": word, "reasons": reasons})
 }
 
 func wrongMethod(w http.ResponseWriter, _ *http.Request) {

@@ -59,10 +59,11 @@ func (e *PublishError) indexes() []int {
 }
 
 // Publish stores events, each in its stream and in the given order; when it
-// returns nil, a kill of this process loses none of them. With once, an event
-// whose ID was stored in the last two minutes is not stored again, which costs
-// memory per event: say it only of IDs that a sender can repeat. What could not
-// be stored is in a *PublishError; ctx ends the wait, not the storing.
+// returns nil, a kill of this process loses none of them. With once, all events
+// have IDs "<key>-<index>" of one batch, and those that are stored already are not
+// stored again: so it is known of the last 32,768 batches, or of the newest 100,000
+// events of each stream after a restart. What could not be stored is in a
+// *PublishError. ctx ends the wait for a turn, not the storing.
 func (q *Queue) Publish(ctx context.Context, events []schema.Event, once bool) error {
 	select {
 	case q.slots <- struct{}{}:
@@ -70,28 +71,51 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Event, once bool) e
 	case <-ctx.Done():
 		return fmt.Errorf("wait to store: %w", ctx.Err())
 	}
-	failed := map[int]error{}
-	for from := 0; from < len(events); from += chunk {
-		part := events[from:min(from+chunk, len(events))]
-		if err := q.publishChunk(ctx, part, from, once, failed); err != nil {
-			return err
+	p := &publication{q: q, events: events, failed: map[int]error{}}
+	if once && len(events) > 0 {
+		key, _ := batchOf(events[0].ID)
+		state, err := q.batches.begin(ctx, key)
+		if err != nil {
+			return fmt.Errorf("wait for the same batch: %w", err)
 		}
+		defer q.batches.end(state)
+		if state.unsure {
+			if err := q.makeSure(ctx, key, state); err != nil {
+				return err
+			}
+		}
+		p.batch = state
 	}
-	if len(failed) > 0 {
-		return &PublishError{Failed: failed}
+	for from := 0; from < len(events); from += chunk {
+		p.chunk(from, min(from+chunk, len(events)))
+	}
+	if len(p.failed) > 0 {
+		p.countRefused()
+		return &PublishError{Failed: p.failed}
 	}
 	return nil
 }
 
-func (q *Queue) publishChunk(ctx context.Context, events []schema.Event, from int, once bool, failed map[int]error) error {
-	futures := make([]jetstream.PubAckFuture, len(events))
-	for i := range events {
-		msg, err := q.message(&events[i], once)
-		if err == nil {
-			futures[i], err = q.js.PublishMsgAsync(msg)
+// publication is one call of Publish.
+type publication struct {
+	q      *Queue
+	events []schema.Event
+	batch  *batchState   // nil where nothing is to be recognised
+	failed map[int]error // by index
+}
+
+// chunk stores some of the events. It waits for the store whatever becomes of the
+// sender, since a batch that comes again must find out what is stored; the store
+// answers within ackTimeout, or counts as not answering.
+func (p *publication) chunk(from, to int) {
+	futures := make([]jetstream.PubAckFuture, to-from)
+	for i := from; i < to; i++ {
+		msg, err := p.message(&p.events[i])
+		if err == nil && msg != nil {
+			futures[i-from], err = p.q.js.PublishMsgAsync(msg)
 		}
 		if err != nil {
-			failed[from+i] = err
+			p.failed[i] = err
 		}
 	}
 	for i, f := range futures {
@@ -100,16 +124,52 @@ func (q *Queue) publishChunk(ctx context.Context, events []schema.Event, from in
 		}
 		select {
 		case <-f.Ok():
+			p.stored(&p.events[from+i])
 		case err := <-f.Err():
-			failed[from+i] = storeError(err)
-		case <-ctx.Done():
-			return fmt.Errorf("store events: %w", ctx.Err())
+			p.failed[from+i] = storeError(err)
+			var answer *jetstream.APIError
+			if p.batch != nil && !errors.As(err, &answer) {
+				p.batch.unsure = true
+			}
 		}
 	}
-	return nil
 }
 
-func (q *Queue) message(e *schema.Event, once bool) (*nats.Msg, error) {
+func (p *publication) countRefused() {
+	for i, err := range p.failed {
+		switch {
+		case !errors.Is(err, ErrFull):
+		case StreamOf(&p.events[i]) == Logs:
+			p.q.refusedLogs.Add(1)
+		default:
+			p.q.refusedAlerts.Add(1)
+		}
+	}
+}
+
+func (p *publication) stored(e *schema.Event) {
+	if p.batch != nil {
+		_, index := batchOf(e.ID)
+		p.q.batches.add(p.batch, index)
+	}
+}
+
+// message is nil for an event that is stored already.
+func (p *publication) message(e *schema.Event) (*nats.Msg, error) {
+	if p.batch == nil {
+		return p.q.message(e)
+	}
+	if _, index := batchOf(e.ID); p.batch.has(index) {
+		return nil, nil
+	}
+	msg, err := p.q.message(e)
+	if err == nil {
+		msg.Header = nats.Header{headerID: []string{e.ID}}
+	}
+	return msg, err
+}
+
+func (q *Queue) message(e *schema.Event) (*nats.Msg, error) {
 	if q.diskLow.Load() {
 		return nil, fmt.Errorf("disk of %s: %w", q.dir, ErrFull)
 	}
@@ -120,11 +180,7 @@ func (q *Queue) message(e *schema.Event, once bool) (*nats.Msg, error) {
 	if len(body) > MaxMessageBytes {
 		return nil, &TooLargeError{Bytes: len(body)}
 	}
-	msg := &nats.Msg{Subject: StreamOf(e).subject(), Data: body}
-	if once {
-		msg.Header = nats.Header{jetstream.MsgIDHeader: []string{e.ID}}
-	}
-	return msg, nil
+	return &nats.Msg{Subject: StreamOf(e).subject(), Data: body}, nil
 }
 
 // storeError turns the server's refusals into ours.
@@ -140,4 +196,5 @@ func storeError(err error) error {
 const (
 	errCodeStoreFailed           = 10077 // the stream's limits, as DiscardNew reports them
 	errCodeInsufficientResources = 10023
+	errCodeWrongLastMsgID        = 10070
 )

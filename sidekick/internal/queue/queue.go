@@ -38,14 +38,13 @@ const (
 	// with room for what re-encoding and custom fields add.
 	MaxMessageBytes = 2 << 20
 
-	// A sender repeats a batch that was not answered; what it repeats within
-	// this window is recognised.
+	// A sender repeats a batch that was not answered; delivered events stay for so
+	// long that what it repeats is recognised after a restart too.
 	duplicateWindow = 2 * time.Minute
 
-	defaultAlertBytes = 256 << 20
-	defaultLogBytes   = 128 << 20
-	deadLetterBytes   = 64 << 20
-	positionBytes     = 8 << 20
+	defaultBytes    = 384 << 20
+	deadLetterBytes = 64 << 20
+	positionBytes   = 8 << 20
 
 	// publishers times chunk is the most that waits in the server's memory:
 	// 2,048 messages, of its limit of 100,000 and 128 MiB.
@@ -58,8 +57,10 @@ const (
 // Options say where a queue is and how large it may grow.
 type Options struct {
 	Dir        string // owned by this process alone while the queue is open
-	AlertBytes int64  // at most so many bytes of alerts; 0 is 256 MiB
-	LogBytes   int64  // at most so many bytes of logs; 0 is 128 MiB
+	Bytes      int64  // at most so many bytes of events, two thirds of them for alerts; 0 is 384 MiB
+	AlertBytes int64  // instead of Bytes, for alerts; 0 is by Bytes
+	LogBytes   int64  // instead of Bytes, for logs; 0 is by Bytes
+	SyncAlways bool   // every event is on the disk before Publish returns; else the files are synced every ten seconds
 	Log        *slog.Logger
 }
 
@@ -68,12 +69,17 @@ type Queue struct {
 	dir    string
 	limits map[Stream]int64
 	log    *slog.Logger
+	sync   bool // of every event
 
 	lock  *os.File
 	srv   *server.Server
 	conn  *nats.Conn
 	js    jetstream.JetStream
 	slots chan struct{} // one per concurrent Publish
+
+	batches *batches
+
+	refusedAlerts, refusedLogs atomic.Int64 // because of a limit
 
 	diskLow atomic.Bool
 }
@@ -82,14 +88,17 @@ type Queue struct {
 // missing. It fails when the directory cannot be written or when another process
 // has it open.
 func Open(ctx context.Context, opts Options) (*Queue, error) {
+	bytes := orDefault(opts.Bytes, defaultBytes)
 	q := &Queue{
-		dir: opts.Dir,
-		log: opts.Log,
+		dir:  opts.Dir,
+		log:  opts.Log,
+		sync: opts.SyncAlways,
 		limits: map[Stream]int64{
-			Alerts: orDefault(opts.AlertBytes, defaultAlertBytes),
-			Logs:   orDefault(opts.LogBytes, defaultLogBytes),
+			Alerts: orDefault(opts.AlertBytes, bytes-bytes/3),
+			Logs:   orDefault(opts.LogBytes, bytes/3),
 		},
-		slots: make(chan struct{}, publishers),
+		slots:   make(chan struct{}, publishers),
+		batches: newBatches(),
 	}
 	var err error
 	if q.lock, err = lockDir(opts.Dir); err != nil {
@@ -103,7 +112,7 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 
 func (q *Queue) start(ctx context.Context) error {
 	var err error
-	if q.srv, err = startServer(q.storeDir(), q.log); err != nil {
+	if q.srv, err = startServer(storeConfig(q.storeDir(), q.sync), q.log); err != nil {
 		return err
 	}
 	q.conn, err = nats.Connect("", nats.InProcessServer(q.srv), nats.Name("queue"),
@@ -122,7 +131,7 @@ func (q *Queue) start(ctx context.Context) error {
 		return err
 	}
 	q.checkDisk()
-	return nil
+	return q.recall(ctx, q.batches.remember)
 }
 
 func (q *Queue) createStreams(ctx context.Context) error {
@@ -130,7 +139,7 @@ func (q *Queue) createStreams(ctx context.Context) error {
 		Storage:    jetstream.FileStorage,
 		Retention:  jetstream.LimitsPolicy,
 		Discard:    jetstream.DiscardNew, // full means refused, never forgotten
-		Duplicates: duplicateWindow,
+		Duplicates: duplicateWindow,      // of dead letters; for events see batches
 		NoAck:      false,
 	}
 	alerts, logs, dead, pos := base, base, base, base

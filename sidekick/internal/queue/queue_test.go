@@ -52,7 +52,7 @@ func child(dir string) error {
 		return err
 	}
 	for i := 0; ; i++ {
-		if err := q.Publish(ctx, []schema.Event{alert(fmt.Sprintf("a%d", i))}, true); err != nil {
+		if err := q.Publish(ctx, []schema.Event{alert(fmt.Sprintf("a-%d", i))}, true); err != nil {
 			return err
 		}
 		fmt.Println("s", i)
@@ -64,7 +64,7 @@ func child(dir string) error {
 			if err := ack(ctx); err != nil {
 				return err
 			}
-			fmt.Println("k", strings.TrimPrefix(e.ID, "a"))
+			fmt.Println("k", strings.TrimPrefix(e.ID, "a-"))
 		}
 	}
 }
@@ -91,7 +91,7 @@ func logEvent(id string, bytes int) schema.Event {
 func alerts(from, to int) []schema.Event {
 	var events []schema.Event
 	for i := from; i < to; i++ {
-		events = append(events, alert(fmt.Sprintf("a%d", i)))
+		events = append(events, alert(fmt.Sprintf("a-%d", i)))
 	}
 	return events
 }
@@ -161,7 +161,7 @@ func none(t *testing.T, q *Queue, r *Reader) {
 func ids(from, to int) []string {
 	var want []string
 	for i := from; i < to; i++ {
-		want = append(want, fmt.Sprintf("a%d", i))
+		want = append(want, fmt.Sprintf("a-%d", i))
 	}
 	return want
 }
@@ -240,7 +240,7 @@ func TestKilled(t *testing.T) {
 		// been before the child could say so, and two more may have been stored.
 		first := stored + 1
 		if left[0] != "marker" {
-			first, _ = strconv.Atoi(strings.TrimPrefix(left[0], "a"))
+			first, _ = strconv.Atoi(strings.TrimPrefix(left[0], "a-"))
 		}
 		if first <= acked || first > acked+3 {
 			t.Errorf("acknowledged up to a%d, next is %s", acked, left[0])
@@ -341,18 +341,18 @@ func TestFullLogsDoNotTouchAlerts(t *testing.T) {
 	if err := q.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "LOGS is full") {
 		t.Errorf("ready: %v", err)
 	}
-	mixed := []schema.Event{logEvent("l", 300<<10), alert("a0")}
+	mixed := []schema.Event{logEvent("l", 300<<10), alert("a-0")}
 	if err := q.Publish(t.Context(), mixed, false); !errors.As(err, &p) || len(p.Failed) != 1 || p.Failed[0] == nil {
 		t.Errorf("mixed: %v", err)
 	}
-	if got := take(t, reader(t, q, "slack", Alerts), 1, true); got[0] != "a0" {
+	if got := take(t, reader(t, q, "slack", Alerts), 1, true); got[0] != "a-0" {
 		t.Errorf("got %v", got)
 	}
 }
 
 func TestTooLarge(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir()})
-	err := q.Publish(t.Context(), []schema.Event{alert("a0"), logEvent("big", MaxMessageBytes)}, false)
+	err := q.Publish(t.Context(), []schema.Event{alert("a-0"), logEvent("big", MaxMessageBytes)}, false)
 	var p *PublishError
 	var large *TooLargeError
 	if !errors.As(err, &p) || len(p.Failed) != 1 || !errors.As(p.Failed[1], &large) || !large.Permanent() {
@@ -388,7 +388,7 @@ func TestUndecodableIsSetAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(t, q, alerts(0, 1))
-	if got := take(t, reader(t, q, "slack", Alerts), 1, true); got[0] != "a0" {
+	if got := take(t, reader(t, q, "slack", Alerts), 1, true); got[0] != "a-0" {
 		t.Errorf("got %v", got)
 	}
 	if msgs := state(t, q, deadLetters).Msgs; msgs != 1 {
@@ -399,7 +399,7 @@ func TestUndecodableIsSetAside(t *testing.T) {
 func TestDeadLetterIsKeptOnce(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir()})
 	for range 2 {
-		if err := q.DeadLetter(t.Context(), "slack", "no_service", time.Now(), alert("a1")); err != nil {
+		if err := q.DeadLetter(t.Context(), "slack", "no_service", time.Now(), alert("a-1")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -414,7 +414,7 @@ func TestDeadLetterIsKeptOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"output":"slack"`, `"reason":"no_service"`, `a1`} {
+	for _, want := range []string{`"output":"slack"`, `"reason":"no_service"`, `a-1`} {
 		if !strings.Contains(string(m.Data), want) {
 			t.Errorf("%s is not in %s", want, m.Data)
 		}
@@ -496,7 +496,7 @@ func TestReaderThatWasLeftAlone(t *testing.T) {
 	take(t, r, 1, false)
 	before := r.pull
 	before.heard = time.Now().Add(-time.Hour)
-	if got := take(t, r, 1, true); got[0] != "a1" || r.pull != before {
+	if got := take(t, r, 1, true); got[0] != "a-1" || r.pull != before {
 		t.Errorf("got %v, opened again: %v", got, r.pull != before)
 	}
 }
@@ -526,6 +526,7 @@ func TestCollector(t *testing.T) {
 		`sidearmor_queue_events{stream="ALERTS"} 4`,
 		`sidearmor_queue_events{stream="DEADLETTERS"} 0`,
 		`sidearmor_queue_events{stream="LOGS"} 0`,
+		`sidearmor_queue_refused_events_total{stream="ALERTS"} 0`,
 		`sidearmor_queue_limit_bytes{stream="LOGS"} 5.24288e+06`,
 		`sidearmor_queue_pending_events{destination="slack",stream="ALERTS"} `,
 	} {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -16,11 +17,13 @@ const (
 	// The streams have limits of their own and the disk is watched by checkDisk;
 	// the server's estimate from the free space at start would only get in the way.
 	storeDisk = 1 << 40
+
+	syncInterval = 10 * time.Second // what a crash of the machine can cost
 )
 
 // startServer runs the JetStream server in this process. It opens no port: it is
 // reached by an in-memory connection only.
-func startServer(dir string, log *slog.Logger) (*server.Server, error) {
+func startServer(cfg *server.JetStreamConfig, log *slog.Logger) (*server.Server, error) {
 	srv, err := server.NewServer(&server.Options{
 		ServerName:             "sidearmor",
 		DontListen:             true,
@@ -28,9 +31,11 @@ func startServer(dir string, log *slog.Logger) (*server.Server, error) {
 		NoSystemAccount:        false,
 		JetStream:              true,
 		DisableJetStreamBanner: true,
-		StoreDir:               dir,
-		JetStreamMaxMemory:     storeMemory,
-		JetStreamMaxStore:      storeDisk,
+		StoreDir:               cfg.StoreDir,
+		JetStreamMaxMemory:     cfg.MaxMemory,
+		JetStreamMaxStore:      cfg.MaxStore,
+		SyncInterval:           cfg.SyncInterval,
+		SyncAlways:             cfg.SyncAlways,
 		MaxPayload:             MaxMessageBytes + 64<<10, // and the headers
 	})
 	if err != nil {
@@ -48,8 +53,10 @@ func startServer(dir string, log *slog.Logger) (*server.Server, error) {
 }
 
 // storeConfig is what startServer starts the store with.
-func storeConfig(dir string) *server.JetStreamConfig {
-	return &server.JetStreamConfig{StoreDir: dir, MaxMemory: storeMemory, MaxStore: storeDisk}
+func storeConfig(dir string, always bool) *server.JetStreamConfig {
+	return &server.JetStreamConfig{
+		StoreDir: dir, MaxMemory: storeMemory, MaxStore: storeDisk, SyncInterval: syncInterval, SyncAlways: always,
+	}
 }
 
 // serverLog carries the server's own log into ours. What the server calls fatal

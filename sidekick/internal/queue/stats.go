@@ -13,7 +13,16 @@ import (
 // statsTimeout bounds a look into the store for a probe or a scrape.
 const statsTimeout = 2 * time.Second
 
-// Ready says why events cannot be stored right now; nil when they can.
+// Degraded is why logs are refused while alerts are still taken.
+type Degraded struct{ reason string }
+
+func (e *Degraded) Error() string { return e.reason }
+
+// Degraded says that the queue still does what matters most.
+func (e *Degraded) Degraded() bool { return true }
+
+// Ready says why events cannot be stored right now; nil when they can. Where that
+// concerns logs alone, the reason is a *Degraded.
 func (q *Queue) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
 	defer cancel()
@@ -29,10 +38,18 @@ func (q *Queue) Ready(ctx context.Context) error {
 		}
 		// Below the largest message the next one may already be refused.
 		if int64(stream.CachedInfo().State.Bytes)+MaxMessageBytes > q.limits[s] {
-			errs = append(errs, fmt.Errorf("queue: stream %s is full", s))
+			errs = append(errs, full(s))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func full(s Stream) error {
+	reason := fmt.Sprintf("queue: stream %s is full", s)
+	if s == Logs {
+		return &Degraded{reason: reason}
+	}
+	return errors.New(reason)
 }
 
 // Collector gives the queue's metrics, read from the store at each scrape.
@@ -45,17 +62,18 @@ func (q *Queue) Collector() prometheus.Collector {
 		messages: desc("events", "Events held, delivered ones of the last two minutes included.", "stream"),
 		bytes:    desc("bytes", "Bytes held.", "stream"),
 		limit:    desc("limit_bytes", "Bytes that may be held.", "stream"),
+		refused:  desc("refused_events_total", "Events that were not taken because the stream or the disk was full.", "stream"),
 		pending:  desc("pending_events", "Events that an output has yet to acknowledge.", "stream", "destination"),
 	}
 }
 
 type collector struct {
-	q                               *Queue
-	messages, bytes, limit, pending *prometheus.Desc
+	q                                        *Queue
+	messages, bytes, limit, pending, refused *prometheus.Desc
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.limit, c.pending} {
+	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.limit, c.pending, c.refused} {
 		ch <- d
 	}
 }
@@ -65,6 +83,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	defer cancel()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for s, n := range map[Stream]int64{Alerts: c.q.refusedAlerts.Load(), Logs: c.q.refusedLogs.Load()} {
+		ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(n), string(s))
 	}
 	for _, name := range []string{string(Alerts), string(Logs), deadLetters} {
 		stream, err := c.q.js.Stream(ctx, name)

@@ -82,7 +82,7 @@ func (q *Queue) revive() {
 		return
 	}
 	q.log.Warn("store had shut itself down, starting it again")
-	if err := q.srv.EnableJetStream(storeConfig(q.storeDir())); err != nil {
+	if err := q.srv.EnableJetStream(storeConfig(q.storeDir(), q.sync)); err != nil {
 		q.log.Error("starting the store again failed", "error", err)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/sidearmor/sidearmor/schema/secret"
 )
 
 // Command is what the tracer was asked to do.
@@ -54,6 +56,9 @@ type Config struct {
 	Text string   // help: what to print on standard output
 
 	SidekickURL  URL           // where events go; URL.IsZero means nowhere
+	Token        secret.String // shown to the sidekick
+	TokenFile    string        // file that holds the token; "" for none
+	TLS          TLS           // how an https SidekickURL is trusted
 	Policies     string        // policy file or directory; "" for none
 	Visibility   Visibility    // what is reported as logs
 	Posture      Posture       // what happens to accesses that an allow-list does not name
@@ -67,6 +72,12 @@ type Config struct {
 	// variable ("POD_NAME=web-1") that it stands in for. Put before the
 	// environment, where the first one counts, it makes a flag win.
 	Identity []string
+}
+
+// TLS names files. The zero value is the system's authorities and no certificate.
+type TLS struct {
+	CAFile            string // authorities to trust instead of the system's
+	CertFile, KeyFile string // shown to the sidekick
 }
 
 // Visibility says which classes of actions are reported when no policy
@@ -198,6 +209,9 @@ func parseRun(args, environ []string) (Config, error) {
 		if err := s.apply(&c, flags.Changed(s.flag), *given[s.flag], env); err != nil {
 			return Config{}, err
 		}
+	}
+	if err := errors.Join(c.setToken(env), c.checkTLS()); err != nil {
+		return Config{}, err
 	}
 	if len(c.Argv) == 0 || c.Argv[0] == "" {
 		return Config{}, errors.New("run: no command given after \"--\"")

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sidearmor/sidearmor/schema/secret"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -29,6 +31,10 @@ func defaults() Config {
 }
 
 func sameURL(a, b URL) bool { return a.Reveal() == b.Reveal() && a.Given() == b.Given() }
+
+func sameSecret(a, b secret.String) bool { return a.Reveal() == b.Reveal() }
+
+func compare() []cmp.Option { return []cmp.Option{cmp.Comparer(sameURL), cmp.Comparer(sameSecret)} }
 
 func mustURL(t *testing.T, s string) URL {
 	t.Helper()
@@ -68,6 +74,12 @@ func TestParseRun(t *testing.T) {
 		{name: "numbers", args: []string{"--buffer-bytes=65536", "--flush-timeout=0", "--", "cmd"}, change: func(c *Config) { c.BufferBytes, c.FlushTimeout = 65536, 0 }},
 		{name: "identity", args: []string{"--pod=p", "--cluster=", "--", "cmd"}, environ: []string{"POD_NAME=q"}, change: func(c *Config) { c.Identity = []string{"CLUSTER_NAME=", "POD_NAME=p"} }},
 		{name: "the rest", args: []string{"--policies=/p", "--format", "falco", "--", "cmd"}, change: func(c *Config) { c.Policies, c.Format = "/p", FormatFalco }},
+		{name: "token", args: []string{"--", "cmd"}, environ: []string{"SIDEKICK_TOKEN=t0ken\n"}, change: func(c *Config) { c.Token = secret.New("t0ken") }},
+		{name: "unix socket", args: []string{"--", "cmd"}, environ: []string{"SIDEKICK_URL=unix:///run/s"}, change: func(c *Config) { c.SidekickURL = mustURL(t, "unix:///run/s") }},
+		{name: "TLS", args: []string{"--sidekick-ca-file=/ca", "--", "cmd"}, environ: []string{"SIDEKICK_URL=https://h/", "SIDEKICK_CERT_FILE=/c", "SIDEKICK_KEY_FILE=/k"}, change: func(c *Config) {
+			c.SidekickURL, c.TLS = mustURL(t, "https://h/"), TLS{CAFile: "/ca", CertFile: "/c", KeyFile: "/k"}
+		}},
+		{name: "token file", args: []string{"--sidekick-token-file=/t", "--", "cmd"}, environ: []string{"SIDEKICK_TOKEN=", "SIDEKICK_TOKEN_FILE=/u"}, change: func(c *Config) { c.TokenFile = "/t" }},
 		{name: "the first of two variables", args: []string{"--", "cmd"}, environ: []string{"TRACER_ENGINE=notify", "TRACER_ENGINE=nonsense"}, change: func(c *Config) { c.Engine = EngineNotify }},
 		{name: "the workload's own variables", args: []string{"--", "cmd"}, environ: []string{"LOG_LEVEL=chatty", "ENGINE=v8", "FORMAT=?", "VISIBILITY=public", "TRACERT=1", "=x", "odd"}},
 		{
@@ -87,7 +99,7 @@ func TestParseRun(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, got, cmp.Comparer(sameURL)); diff != "" {
+			if diff := cmp.Diff(want, got, compare()...); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -128,6 +140,13 @@ func TestParseRefuses(t *testing.T) {
 		{[]string{"run", "--", "cmd"}, []string{"SIDEKICK_URL=http://u:canary@h:port/"}, "SIDEKICK_URL: not a valid URL"},
 		{[]string{"run", "--sidekick-url=http://u:canary@", "--", "cmd"}, nil, "--sidekick-url: not a valid URL: it names no host"},
 		{[]string{"run", "--sidekick-url=ftp://u:canary@h/", "--", "cmd"}, nil, "--sidekick-url: not a valid URL: it must begin"},
+		{[]string{"run", "--", "cmd"}, []string{"SIDEKICK_TOKEN=canary", "SIDEKICK_TOKEN_FILE=/t"}, "SIDEKICK_TOKEN and --sidekick-token-file"},
+		{[]string{"run", "--", "cmd"}, []string{"SIDEKICK_TOKEN=canary canary"}, "SIDEKICK_TOKEN: one token"},
+		{[]string{"run", "--", "cmd"}, []string{"SIDEKICK_CA_FILE=/ca"}, "need an https --sidekick-url"},
+		{[]string{"run", "--sidekick-url=https://h/", "--sidekick-key-file=/k", "--", "cmd"}, nil, "--sidekick-cert-file (SIDEKICK_CERT_FILE) and"},
+		{[]string{"run", "--sidekick-url=unix://canary@/s", "--", "cmd"}, nil, "--sidekick-url: not a valid URL"},
+		{[]string{"run", "--sidekick-url=unix:s", "--", "cmd"}, nil, "--sidekick-url: not a valid URL"},
+		{[]string{"run", "--sidekick-url=unix://", "--", "cmd"}, nil, "--sidekick-url: not a valid URL"},
 		{[]string{"install"}, nil, "install: no directory given (see \"tracer help install\")"},
 		{[]string{"install", "/a", "/b"}, nil, `unexpected argument "/b"`},
 		{[]string{"install", "--force", "/a"}, nil, `unknown flag "--force"`},
@@ -165,7 +184,7 @@ func TestParseOthers(t *testing.T) {
 		if err != nil {
 			t.Errorf("%q: %v", c.args, err)
 		}
-		if diff := cmp.Diff(c.want, got, cmp.Comparer(sameURL)); diff != "" {
+		if diff := cmp.Diff(c.want, got, compare()...); diff != "" {
 			t.Errorf("%q: %s", c.args, diff)
 		}
 	}
@@ -189,7 +208,7 @@ func TestRunHelp(t *testing.T) {
 
 func TestURLHidesSecrets(t *testing.T) {
 	const text = "http://canary:canary@host:1/path?token=canary#canary"
-	c, err := Parse([]string{"run", "--sidekick-url", text, "--", "cmd"}, nil)
+	c, err := Parse([]string{"run", "--sidekick-url", text, "--", "cmd"}, []string{"SIDEKICK_TOKEN=canary"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,6 +240,7 @@ func TestWorkloadEnviron(t *testing.T) {
 		{[]string{"A=1", "SIDEKICK_URL=http://u:p@h/", "B=2"}, []string{"A=1", "B=2"}},
 		{[]string{"SIDEKICK_URL=http://h/?token=t", "SIDEKICK_URL=http://h/", "MY_SIDEKICK_URL=http://u:p@h/"}, []string{"MY_SIDEKICK_URL=http://u:p@h/"}},
 		{[]string{"SIDEKICK_URL=u:p@h"}, []string{}},
+		{[]string{"SIDEKICK_TOKEN=t", "SIDEKICK_TOKEN_FILE=/t", "SIDEKICK_TOKEN=u"}, []string{"SIDEKICK_TOKEN_FILE=/t"}},
 	} {
 		if diff := cmp.Diff(c.want, WorkloadEnviron(c.environ)); diff != "" {
 			t.Errorf("%q: %s", c.environ, diff)

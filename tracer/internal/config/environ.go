@@ -54,7 +54,7 @@ func SecretVariables(environ []string) []string {
 	var names []string
 	for _, e := range environ {
 		name, value, _ := strings.Cut(e, "=")
-		if name == "SIDEKICK_URL" && hasCredentials(value) {
+		if name == tokenVariable || name == "SIDEKICK_URL" && hasCredentials(value) {
 			names = append(names, name)
 		}
 	}

@@ -31,7 +31,8 @@ Usage:
 
 Every flag has a variable that stands in for it; the flag wins. KubeArmor's
 spelling of the posture flags (defaultFilePosture, ...) is taken too. A variable
-that begins with TRACER_ and is not listed here is an error.
+that begins with TRACER_ and is not listed here is an error. SIDEKICK_TOKEN, the
+token that the sidekick wants, is taken from the workload's environment.
 
 `
 

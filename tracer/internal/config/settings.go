@@ -33,6 +33,10 @@ type setting struct {
 func settings() []setting {
 	return append([]setting{
 		{"sidekick-url", "SIDEKICK_URL", "http://localhost:2801/", "where events are posted; empty for nowhere", setURL},
+		{"sidekick-token-file", "SIDEKICK_TOKEN_FILE", "", "file with the token that the sidekick wants", setTokenFile},
+		{"sidekick-ca-file", "SIDEKICK_CA_FILE", "", "PEM file with the authorities to trust for an https sidekick-url; empty for the system's", setFile(func(t *TLS) *string { return &t.CAFile })},
+		{"sidekick-cert-file", "SIDEKICK_CERT_FILE", "", "PEM file with the certificate to show to the sidekick", setFile(func(t *TLS) *string { return &t.CertFile })},
+		{"sidekick-key-file", "SIDEKICK_KEY_FILE", "", "PEM file with its key", setFile(func(t *TLS) *string { return &t.KeyFile })},
 		{"policies", "TRACER_POLICIES", "", "policy file, or directory of *.yaml, *.yml and *.json; empty for none", setPolicies},
 		{"visibility", "TRACER_VISIBILITY", "process,file,network", "what is logged when no policy matches: process, file, network, or none", setVisibility},
 		{"default-file-posture", "DEFAULTFILEPOSTURE", PostureAudit, "what an allow-list does to files and processes that it does not name: audit, block or allow", setPosture(func(p *Posture) *string { return &p.File })},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 )
 
 // URL is an address that never prints the user, password, query or fragment
@@ -15,7 +16,8 @@ type URL struct {
 	given bool
 }
 
-// ParseURL checks an http or https address; "" gives the zero URL. given says
+// ParseURL checks an http or https address, or one of a Unix socket
+// (unix:///path); "" gives the zero URL. given says
 // that the user named it and it is not a mere default. Errors never repeat the
 // value, which may hold a password.
 func ParseURL(value string, given bool) (URL, error) {
@@ -26,8 +28,10 @@ func ParseURL(value string, given bool) (URL, error) {
 	switch {
 	case err != nil:
 		return URL{}, errors.New("not a valid URL")
+	case u.Scheme == "unix" && u.User == nil && u.Host == "" && strings.HasPrefix(u.Path, "/") && u.RawQuery == "" && u.Fragment == "":
+		return URL{full: &value, shown: "unix://" + u.Path, given: given}, nil
 	case u.Scheme != "http" && u.Scheme != "https":
-		return URL{}, errors.New("not a valid URL: it must begin with http:// or https://")
+		return URL{}, errors.New("not a valid URL: it must begin with http://, https:// or unix:///")
 	case u.Hostname() == "":
 		return URL{}, errors.New("not a valid URL: it names no host")
 	}
@@ -46,6 +50,9 @@ func (u URL) Reveal() string {
 	}
 	return *u.full
 }
+
+// IsTLS says that the address is reached over TLS.
+func (u URL) IsTLS() bool { return strings.HasPrefix(u.shown, "https:") }
 
 // IsZero says that there is no address.
 func (u URL) IsZero() bool { return u.full == nil }

@@ -1,6 +1,7 @@
 package emit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 
 const (
 	requestTimeout = 10 * time.Second
+	dialTimeout    = 5 * time.Second
 	maxAnswer      = 1 << 20          // bytes read of an answer: a thousand verdicts are far less
 	maxRetryAfter  = 30 * time.Second // longer waits would outlive the buffer
 )
@@ -32,6 +34,7 @@ const (
 // answer is what became of one request.
 type answer struct {
 	fate     fate
+	barred   bool           // retry: it asks for another token
 	known    bool           // it speaks like a sidekick, not like a stranger at its port
 	rejected map[int]string // taken: items that were not, and why
 	item     int            // refusal: the item that is the cause, -1 if unknown
@@ -43,10 +46,11 @@ type client struct {
 	http        *http.Client
 	url         string
 	contentType string
+	token       token
 }
 
-func newClient(u *url.URL, o Options) *client {
-	c := &client{url: u.String(), contentType: "application/x-ndjson", http: &http.Client{
+func newClient(u *url.URL, o Options) (*client, error) {
+	c := &client{url: u.String(), contentType: "application/x-ndjson", token: token{text: o.Token, file: o.TokenFile}, http: &http.Client{
 		Transport: o.Transport,
 		// A redirect would carry the events, and the credentials, elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -54,23 +58,40 @@ func newClient(u *url.URL, o Options) *client {
 	if o.Format == Falco {
 		c.contentType = "application/json"
 	}
-	if o.Transport == nil {
-		c.http.Transport = &http.Transport{
-			Proxy:              http.ProxyFromEnvironment, // never for loopback
-			DialContext:        dial,
-			MaxIdleConns:       1,
-			IdleConnTimeout:    90 * time.Second,
-			DisableCompression: true,
-			WriteBufferSize:    64 << 10,
+	if _, err := c.token.bearer(); err != nil {
+		return nil, err
+	}
+	if o.Transport != nil {
+		return c, nil
+	}
+	trust, err := trust(o)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		Proxy:              http.ProxyFromEnvironment, // never for loopback
+		DialContext:        dial,
+		TLSClientConfig:    trust,
+		MaxIdleConns:       1,
+		IdleConnTimeout:    90 * time.Second,
+		DisableCompression: true,
+		WriteBufferSize:    64 << 10,
+	}
+	if u.Scheme == "unix" {
+		c.url = "http://localhost/"
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", u.Path)
 		}
 	}
-	return c
+	c.http.Transport = transport
+	return c, nil
 }
 
 // dial does not ask a resolver for localhost: the workload may own /etc/hosts,
 // and a scratch image may have none.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: 5 * time.Second}
+	d := net.Dialer{Timeout: dialTimeout}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host != "localhost" {
 		return d.DialContext(ctx, network, address)
@@ -102,6 +123,13 @@ func (c *client) post(ctx context.Context, key string, batch []line) answer {
 	request.Header.Set("Content-Type", c.contentType)
 	request.Header.Set("Idempotency-Key", key)
 	request.Header.Set("User-Agent", "sidearmor-tracer")
+	bearer, err := c.token.bearer()
+	if err != nil {
+		return answer{fate: retry, err: err}
+	}
+	if bearer != "" {
+		request.Header.Set("Authorization", bearer)
+	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		var withURL *url.Error // its text would repeat the address
@@ -113,6 +141,9 @@ func (c *client) post(ctx context.Context, key string, batch []line) answer {
 	defer response.Body.Close()
 	// What can be read of it is enough: the status has been given.
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if _, secret, ok := strings.Cut(bearer, " "); ok {
+		text = bytes.ReplaceAll(text, []byte(secret), []byte("***")) // a stranger may repeat what it was told
+	}
 	return judge(response.StatusCode, response.Header, text, len(batch))
 }
 
@@ -128,8 +159,9 @@ func judge(status int, header http.Header, text []byte, n int) answer {
 	// restart, a missing route, a wrong token.
 	return answer{
 		fate: retry, err: statusError(status, text),
-		known: status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests,
-		after: retryAfter(header.Get("Retry-After"), time.Now()),
+		barred: status == http.StatusUnauthorized || status == http.StatusForbidden,
+		known:  status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests,
+		after:  retryAfter(header.Get("Retry-After"), time.Now()),
 	}
 }
 

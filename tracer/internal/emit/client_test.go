@@ -45,6 +45,9 @@ func TestJudge(t *testing.T) {
 		if a.fate != c.fate || a.known != c.known || a.item != c.item || !maps.Equal(a.rejected, c.rejected) {
 			t.Errorf("%d %q: %+v", c.status, c.text, a)
 		}
+		if a.barred != (c.status == 401 || c.status == 403) {
+			t.Errorf("%d: barred %v", c.status, a.barred)
+		}
 		if (a.err == nil) != (c.fate == taken) {
 			t.Errorf("%d: error %v", c.status, a.err)
 		}

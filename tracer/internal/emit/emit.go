@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/secret"
 )
 
 // Format is what is posted.
@@ -47,9 +48,16 @@ const (
 
 // Options says how to make an Emitter. Only URL is needed.
 type Options struct {
-	URL      string // http or https, may hold credentials; "" discards events, without counting them as lost
+	URL      string // http, https or unix (unix:///path), may hold credentials; "" discards events, without counting them as lost
 	URLGiven bool   // the user named URL: it is worth waiting for at the end
 	Format   Format // "" is KubeArmor
+
+	Token     secret.String // shown to the sidekick, over what URL has; zero is none
+	TokenFile string        // instead of Token: a file with it, read for each request, since it may change
+
+	// TLS, for an https URL: authorities to trust instead of the system's, read at
+	// the start; a certificate to show, read for each connection. "" is none.
+	CAFile, CertFile, KeyFile string
 
 	BufferBytes int                  // bound on the memory that waiting events take; 0 is DefaultBufferBytes
 	Origin      func() schema.Origin // who the reports of loss are about; nil leaves that empty
@@ -84,6 +92,7 @@ type Emitter struct {
 // way is what the sending goroutine knows of the way to the sidekick.
 type way struct {
 	up, down bool      // what became of the last batch; neither before the first
+	barred   bool      // the last batch was answered with 401 or 403
 	reported time.Time // when loss was last reported
 }
 
@@ -121,11 +130,20 @@ func New(o Options) (*Emitter, error) {
 		return e, nil
 	}
 	u, err := url.Parse(o.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, errors.New("emit: the sidekick's address is not an http or https URL")
+	if err != nil || !usable(u) {
+		return nil, errors.New("emit: the sidekick's address is not an http, https or unix URL")
 	}
-	e.client = newClient(u, o)
+	if e.client, err = newClient(u, o); err != nil {
+		return nil, fmt.Errorf("emit: %w", err)
+	}
 	return e, nil
+}
+
+func usable(u *url.URL) bool {
+	if u.Scheme == "unix" {
+		return u.Host == "" && u.Path != ""
+	}
+	return u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
 // Emit hands over an event, which is the emitter's from then on. It never waits

@@ -153,10 +153,10 @@ func (e *Emitter) persist(ctx context.Context, batch []line) (answer, bool) {
 		if ctx.Err() != nil {
 			return a, false
 		}
-		e.lineDown(a.err)
-		if e.quiet() {
-			pause.top = 10 * time.Second // nobody asked for it: knock softly
-			if e.isClosing() {
+		e.lineDown(a)
+		if e.quiet() || a.barred {
+			pause.top = 10 * time.Second // nobody asked for it, or a token must change first: knock softly
+			if e.quiet() && e.isClosing() {
 				return a, false
 			}
 		} else {
@@ -172,20 +172,24 @@ func (e *Emitter) lineUp() {
 	if e.way.down {
 		e.logger.Info("the sidekick takes events again")
 	}
-	e.way.up, e.way.down = true, false
+	e.way.up, e.way.down, e.way.barred = true, false, false
 }
 
-// lineDown logs the first failure of a row: at the default address that is
-// nothing to warn of.
-func (e *Emitter) lineDown(err error) {
-	if !e.way.down {
-		log := e.logger.Warn
-		if e.quiet() {
-			log = e.logger.Info
-		}
-		log("the sidekick does not take events, they are kept and sent again", "error", err)
+// lineDown logs the first failure of a row, and the first refusal of the token in
+// it: at the default address that is nothing to warn of.
+func (e *Emitter) lineDown(a answer) {
+	log := e.logger.Warn
+	if e.quiet() {
+		log = e.logger.Info
+	}
+	switch {
+	case a.barred && !e.way.barred:
+		log("the sidekick refuses the token, or wants one: events are kept and sent again", "error", a.err)
+	case !e.way.down:
+		log("the sidekick does not take events, they are kept and sent again", "error", a.err)
 	}
 	e.way.up, e.way.down = false, true
+	e.way.barred = e.way.barred || a.barred
 }
 
 // settle accounts for a batch that was taken, except for items it rejected.

@@ -1,4 +1,7 @@
-package cloudwatch
+// Package awsconfig makes of the settings that the outputs on AWS share a
+// configuration of the SDK, and classes of failures of what the SDK gives as
+// errors. It calls no service.
+package awsconfig
 
 import (
 	"context"
@@ -13,8 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
@@ -24,12 +27,25 @@ import (
 // here are credentials of a few kilobytes.
 const maxAnswer = 1 << 20
 
-// newClient makes the client without using the network: it reads the
-// environment and the AWS configuration files, if there are any.
-func newClient(v outputs.Values) (*cloudwatchlogs.Client, error) {
+// Settings are those of the aws block. An output on AWS lists them among its
+// own.
+func Settings() []outputs.Setting {
+	return []outputs.Setting{
+		{Block: "aws", Key: "region", Usage: "region; by default what AWS_DEFAULT_REGION or the AWS configuration file say"},
+		{Block: "aws", Key: "accesskeyid", Usage: "access key id; by default the credentials of the task, the pod or the AWS configuration"},
+		{Block: "aws", Key: "secretaccesskey", Secret: true, Usage: "secret access key that belongs to the id"},
+		{Block: "aws", Key: "rolearn", Usage: "role to assume"},
+		{Block: "aws", Key: "externalid", Usage: "external id to assume the role with"},
+	}
+}
+
+// Load makes the configuration without using the network: it reads the
+// environment and the AWS configuration files, if there are any. Clients made
+// of it do not retry: the dispatcher does, and knows about shutdown.
+func Load(v outputs.Values) (aws.Config, error) {
 	id, key := v.String("accesskeyid"), v.String("secretaccesskey")
 	if (id == "") != (key == "") {
-		return nil, fmt.Errorf("%s and %s: give both or none", v.Name("accesskeyid"), v.Name("secretaccesskey"))
+		return aws.Config{}, fmt.Errorf("%s and %s: give both or none", v.Name("accesskeyid"), v.Name("secretaccesskey"))
 	}
 	var options []func(*config.LoadOptions) error
 	if region := v.String("region"); region != "" {
@@ -42,18 +58,18 @@ func newClient(v outputs.Values) (*cloudwatchlogs.Client, error) {
 	// nothing for a context to end.
 	cfg, err := config.LoadDefaultConfig(context.Background(), options...)
 	if err != nil {
-		return nil, fmt.Errorf("read AWS configuration: %w", httppost.Redact(err))
+		return aws.Config{}, fmt.Errorf("read AWS configuration: %w", httppost.Redact(err))
 	}
 	if cfg.Region == "" {
-		return nil, fmt.Errorf("%s: no region is given", v.Name("region"))
+		return aws.Config{}, fmt.Errorf("%s: no region is given", v.Name("region"))
 	}
 	cfg.HTTPClient = httpClient(cfg.HTTPClient)
 	if err := assumeRole(&cfg, v); err != nil {
-		return nil, err
+		return aws.Config{}, err
 	}
-	return cloudwatchlogs.NewFromConfig(cfg, func(o *cloudwatchlogs.Options) {
-		o.Retryer = aws.NopRetryer{} // the dispatcher retries, and knows about shutdown
-	}), nil
+	cfg.Logger = logging.Nop{} // its own writes to stderr
+	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	return cfg, nil
 }
 
 // httpClient is the client of the other outputs, with the certificates that

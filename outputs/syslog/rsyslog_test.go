@@ -1,0 +1,162 @@
+package syslog_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sidearmor/sidearmor/outputs/outputtest"
+	"github.com/sidearmor/sidearmor/outputs/syslog"
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// rsyslog starts an rsyslogd of its own, which writes what it parsed to a file:
+// one JSON object a line.
+func rsyslog(t *testing.T, protocol string) (settings outputtest.Settings, file string) {
+	t.Helper()
+	program, err := exec.LookPath("rsyslogd")
+	if err != nil {
+		program = "/usr/sbin/rsyslogd" // not in the PATH of users
+		_, err = os.Stat(program)
+	}
+	if err != nil && os.Getenv("CI") == "" {
+		t.Skip("rsyslog is not installed (packages rsyslog and rsyslog-gnutls)")
+	}
+	if err != nil {
+		t.Fatal("rsyslog is not installed (packages rsyslog and rsyslog-gnutls)")
+	}
+	dir := t.TempDir()
+	address := free(t, protocol)
+	config := filepath.Join(dir, "rsyslog.conf")
+	if err := os.WriteFile(config, []byte(configuration(t, dir, protocol, address)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	cmd := exec.Command(program, "-n", "-f", config, "-i", filepath.Join(dir, "pid"))
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("rsyslogd says: %s", &log)
+		}
+	})
+	return with(at(address), "protocol", protocol, "cacertfile", filepath.Join(dir, "crt.pem")), filepath.Join(dir, "out")
+}
+
+// free is an address that nothing listens on.
+func free(t *testing.T, protocol string) net.Addr {
+	t.Helper()
+	if protocol == "udp" {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.LocalAddr()
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr()
+}
+
+func configuration(t *testing.T, dir, protocol string, address net.Addr) string {
+	t.Helper()
+	pair := certificate(t).TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"crt.pem": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "key.pem": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, port, _ := net.SplitHostPort(address.String())
+	module, driver := "imtcp", ""
+	if protocol == "udp" {
+		module = "imudp"
+	}
+	if protocol == "tls" {
+		driver = `StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="anon"`
+	}
+	return fmt.Sprintf(`
+global(workDirectory="%[1]s" defaultNetstreamDriverCAFile="%[1]s/crt.pem" defaultNetstreamDriverCertFile="%[1]s/crt.pem" defaultNetstreamDriverKeyFile="%[1]s/key.pem")
+module(load="%[2]s" %[3]s)
+template(name="parsed" type="string" string="{\"pri\":\"%%PRI%%\",\"version\":\"%%PROTOCOL-VERSION%%\",\"time\":\"%%TIMESTAMP:::date-rfc3339%%\",\"host\":\"%%HOSTNAME:::json%%\",\"app\":\"%%APP-NAME%%\",\"kind\":\"%%MSGID%%\",\"data\":\"%%STRUCTURED-DATA%%\",\"text\":\"%%msg:::json%%\"}\n")
+input(type="%[2]s" address="127.0.0.1" port="%[4]s" ruleset="r")
+ruleset(name="r") { action(type="omfile" file="%[1]s/out" template="parsed") }
+`, dir, module, driver, port)
+}
+
+type parsed struct{ Pri, Version, Time, Host, App, Kind, Data, Text string }
+
+// TestRsyslog delivers every event to a real server by every protocol and reads
+// what it made of them.
+func TestRsyslog(t *testing.T) {
+	for _, protocol := range []string{"tcp", "tls", "udp"} {
+		t.Run(protocol, func(t *testing.T) {
+			settings, file := rsyslog(t, protocol)
+			o := outputtest.New(t, syslog.Kind(), settings)
+			batch := events(append(outputtest.Cases(), outputtest.Oversized()...))
+			lines := deliver(t, o.Deliver, batch, file)
+			for i, line := range lines[len(lines)-len(batch):] {
+				var got parsed
+				if err := json.Unmarshal([]byte(line), &got); err != nil {
+					t.Errorf("%v: %.500s", err, line)
+					continue
+				}
+				e := batch[i]
+				if got.Version != "1" || got.Kind != string(e.Kind) || got.Data != "-" || !json.Valid([]byte(got.Text)) {
+					t.Errorf("message %d: %.500v", i, got)
+				}
+				body, err := e.Body()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(body) < 6000 && got.Text != string(body) {
+					t.Errorf("message %d: got %.500s\nwant %.500s", i, got.Text, body)
+				}
+			}
+		})
+	}
+}
+
+// deliver tries until the server is up, and waits until the file has the batch.
+func deliver(t *testing.T, send func(ctx context.Context, batch []schema.Event) error, batch []schema.Event, file string) []string {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if err = send(t.Context(), batch); err != nil {
+			continue
+		}
+		// rsyslog writes after it has read; a datagram may also have come too early.
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			body, _ := os.ReadFile(file)
+			if lines := strings.Split(strings.TrimSpace(string(body)), "\n"); len(lines) >= len(batch) {
+				return lines
+			}
+		}
+	}
+	t.Fatalf("rsyslog does not have the messages: %v", err)
+	return nil
+}

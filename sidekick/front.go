@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/sidearmor/sidearmor/sidekick/internal/access"
+	"github.com/sidearmor/sidearmor/sidekick/internal/config"
+	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
+)
+
+// authorization gives what decides who may post; nil when everybody may who can
+// connect.
+func authorization(t config.Tokens, log *slog.Logger) (func(*http.Request) bool, error) {
+	if !t.Required() {
+		return nil, nil
+	}
+	tokens, err := access.NewTokens(t.File, t.Load, log)
+	if err != nil {
+		return nil, err
+	}
+	return tokens.Valid, nil
+}
+
+// front is where the sidekick is reached: TCP, perhaps with TLS and a second port
+// without, and a Unix socket.
+type front struct {
+	log   *slog.Logger
+	doors []door
+}
+
+type door struct {
+	name     string // in the log
+	listener net.Listener
+	server   *http.Server
+}
+
+// openFront listens everywhere, or nowhere.
+func openFront(ctx context.Context, n config.Listen, h http.Handler, log *slog.Logger) (*front, error) {
+	f := &front{log: log}
+	if err := f.open(ctx, n, h); err != nil {
+		for _, d := range f.doors {
+			d.listener.Close()
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// open opens the main door first: it is the first in the log.
+func (f *front) open(ctx context.Context, n config.Listen, h http.Handler) error {
+	if n.Address != "" {
+		l, err := tcp(ctx, n.Address, n.Port)
+		if err != nil {
+			return fmt.Errorf("listen on LISTENADDRESS and LISTENPORT: %w", err)
+		}
+		if n.TLS == nil {
+			f.add("address", l, h)
+		} else if err := f.openTLS(ctx, n.TLS, l, h); err != nil {
+			return err
+		}
+	}
+	if n.Socket == "" {
+		return nil
+	}
+	l, err := access.Unix(ctx, n.Socket)
+	if err != nil {
+		return fmt.Errorf("listen on LISTENSOCKET: %w", err)
+	}
+	name := "socket"
+	if n.Address == "" {
+		name = "address"
+	}
+	f.add(name, l, h)
+	return nil
+}
+
+// openTLS has l speak TLS, and opens the port without it if paths are moved there.
+func (f *front) openTLS(ctx context.Context, n *config.TLS, l net.Listener, h http.Handler) error {
+	main := h
+	if len(n.PlainPaths) > 0 {
+		main = ingest.Without(h, n.PlainPaths)
+	}
+	c, err := access.TLS(access.Files{Cert: n.CertFile, Key: n.KeyFile, CA: n.CAFile}, f.log)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	f.add("address", tls.NewListener(l, c), main)
+	if len(n.PlainPaths) == 0 {
+		return nil
+	}
+	plain, err := tcp(ctx, n.PlainAddress, n.PlainPort)
+	if err != nil {
+		return fmt.Errorf("listen on LISTENADDRESS and TLSSERVER_NOTLSPORT: %w", err)
+	}
+	f.add("plain_address", plain, ingest.Only(h, n.PlainPaths))
+	return nil
+}
+
+func tcp(ctx context.Context, address string, port int) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+}
+
+func (f *front) add(name string, l net.Listener, h http.Handler) {
+	f.doors = append(f.doors, door{name: name, listener: l, server: ingest.Server(h, f.log)})
+}
+
+// addresses are attributes for the log.
+func (f *front) addresses() (attributes []any) {
+	for _, d := range f.doors {
+		attributes = append(attributes, d.name, d.listener.Addr().String())
+	}
+	return attributes
+}
+
+// explain says who is served, where that is not what was asked for.
+func (f *front) explain(n config.Listen) {
+	const why = "anybody could post: only this machine or task is served; set AUTH_TOKEN, or TLSSERVER_DEPLOY and TLSSERVER_MUTUALTLS, to serve others"
+	switch {
+	case n.Asked != "":
+		f.log.Warn(why, "listenaddress", n.Asked, "served", n.Address)
+	case n.Default:
+		f.log.Info("LISTENADDRESS is not set, only this machine or task is served")
+	}
+	if t := n.TLS; t != nil && len(t.PlainPaths) > 0 && t.PlainAsked != "" && n.Asked == "" {
+		f.log.Warn("TLSSERVER_NOTLSPATHS has a path to post to and "+why, "listenaddress", t.PlainAsked, "served", t.PlainAddress)
+	}
+}
+
+// serve takes requests until ctx ends and finishes those under way.
+func (f *front) serve(ctx context.Context) error {
+	var serving sync.WaitGroup
+	failed := make(chan error, len(f.doors))
+	for _, d := range f.doors {
+		serving.Go(func() {
+			if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve HTTP: %w", err)
+			}
+		})
+	}
+	var err error
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		f.log.Info("stopping")
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestsTimeout)
+	defer cancel()
+	for _, d := range f.doors {
+		serving.Go(func() { f.shut(bounded, d) })
+	}
+	serving.Wait()
+	return err
+}
+
+func (f *front) shut(ctx context.Context, d door) {
+	if err := d.server.Shutdown(ctx); err != nil {
+		f.log.Warn("requests were cut off", "error", err)
+		_ = d.server.Close()
+	}
+}

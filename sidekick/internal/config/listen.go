@@ -1,0 +1,205 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Where FalcoSidekick expects the server's certificate, and its second port.
+const (
+	defaultCertFile  = "/etc/certs/server/server.crt"
+	defaultKeyFile   = "/etc/certs/server/server.key"
+	defaultCAFile    = "/etc/certs/server/ca.crt"
+	defaultPlainPort = 2810
+)
+
+// maxSocketPath leaves room, of the 107 bytes that an address has (unix(7)), for
+// the directory in which the socket is made before it is moved to its place.
+const maxSocketPath = 80
+
+// Listen says where the sidekick is reached, and how.
+type Listen struct {
+	Address string // IP address; "" for no TCP
+	Port    int    // 0 for any free one
+	Default bool   // nobody gave an address, so it is the loopback one
+	Asked   string // the address that was given; Address is a loopback one instead, since anybody could post
+	Socket  string // path of a Unix socket; "" for none
+	Tokens  Tokens // who may post
+	TLS     *TLS   // of Address; nil for none
+}
+
+// TLS is how the sidekick shows who it is, and asks who others are.
+type TLS struct {
+	CertFile, KeyFile string
+	CAFile            string   // of those whose clients are let in; "" to let all in
+	PlainPaths        []string // served without TLS instead, at PlainAddress
+	PlainAddress      string   // IP address
+	PlainAsked        string   // as Listen.Asked
+	PlainPort         int
+}
+
+// Endpoint is where a sidekick is reached from its own machine.
+type Endpoint struct {
+	Network  string // tcp or unix
+	Address  string
+	CertFile string // that it shows; "" without TLS
+	Mutual   bool   // it asks for a certificate
+}
+
+func listenSettings() []setting {
+	return []setting{
+		{path: "listenaddress"},
+		{path: "listenport"},
+		{path: "listensocket"},
+		{path: "auth.token", secret: true},
+		{path: "tlsserver.deploy"},
+		{path: "tlsserver.certfile"},
+		{path: "tlsserver.keyfile"},
+		{path: "tlsserver.mutualtls"},
+		{path: "tlsserver.cacertfile"},
+		{path: "tlsserver.notlsport"},
+		{path: "tlsserver.notlspaths", isList: true},
+	}
+}
+
+func (l *loader) listen() Listen {
+	n := Listen{Socket: l.socket(), Tokens: l.tokens(), TLS: l.tls()}
+	n.Address, n.Default = l.address()
+	port := l.get(setting{path: "listenport"})
+	n.Port = l.port(port, defaultPort)
+	if n.Socket != "" && n.Default && port.text == "" && n.TLS == nil {
+		n.Address, n.Default = "", false
+	}
+	known := n.Tokens.Required()
+	certified := n.TLS != nil && n.TLS.CAFile != ""
+	if n.TLS != nil {
+		posts := slices.Contains(n.TLS.PlainPaths, "/") || slices.Contains(n.TLS.PlainPaths, "/test")
+		n.TLS.PlainAddress, n.TLS.PlainAsked = narrow(n.Address, known || certified && !posts)
+	}
+	n.Address, n.Asked = narrow(n.Address, known || certified)
+	return n
+}
+
+// narrow gives a loopback address, and what was asked for, where anybody could
+// post at the address that was asked for.
+func narrow(address string, trusted bool) (narrowed, asked string) {
+	ip, err := netip.ParseAddr(address)
+	switch {
+	case err != nil || trusted || ip.Unmap().IsLoopback():
+		return address, ""
+	case ip.Is6():
+		return "::1", address
+	}
+	return defaultAddress, address
+}
+
+func (l *loader) socket() string {
+	v := l.get(setting{path: "listensocket"})
+	switch path := strings.TrimPrefix(v.text, "unix://"); {
+	case path == "":
+		return ""
+	case !strings.HasPrefix(path, "/"):
+		l.problem("%s: %q is not an absolute path", v.name, v.text)
+	case len(path) > maxSocketPath:
+		l.problem("%s: the path has %d bytes, at most %d are possible", v.name, len(path), maxSocketPath)
+	default:
+		return path
+	}
+	return ""
+}
+
+func (l *loader) tls() *TLS {
+	if !l.boolean("tlsserver.deploy", false) {
+		for _, s := range listenSettings() {
+			name := l.peek(s)
+			if name != "" && strings.HasPrefix(s.path, "tlsserver.") && s.path != "tlsserver.deploy" {
+				l.off = append(l.off, fmt.Sprintf("%s has no effect: there is no TLS without TLSSERVER_DEPLOY", name))
+			}
+		}
+		return nil
+	}
+	text := func(path, byDefault string) string {
+		if v := l.get(setting{path: path}); v.text != "" {
+			return v.text
+		}
+		return byDefault
+	}
+	t := &TLS{CertFile: text("tlsserver.certfile", defaultCertFile), KeyFile: text("tlsserver.keyfile", defaultKeyFile)}
+	if l.boolean("tlsserver.mutualtls", false) {
+		t.CAFile = text("tlsserver.cacertfile", defaultCAFile)
+	}
+	t.PlainPort = l.port(l.get(setting{path: "tlsserver.notlsport"}), defaultPlainPort)
+	v := l.get(setting{path: "tlsserver.notlspaths", isList: true})
+	for path := range strings.SplitSeq(v.text, ",") {
+		if path = strings.TrimSpace(path); path == "" {
+			continue
+		}
+		if !strings.HasPrefix(path, "/") {
+			l.problem("%s: %q is no path, it must begin with /", v.name, path)
+		}
+		t.PlainPaths = append(t.PlainPaths, path)
+	}
+	return t
+}
+
+func (l *loader) address() (address string, byDefault bool) {
+	v := l.get(setting{path: "listenaddress"})
+	if v.text == "" {
+		return defaultAddress, true
+	}
+	if _, err := netip.ParseAddr(v.text); err != nil {
+		l.problem("%s: %q is not an IP address", v.name, v.text)
+		return defaultAddress, false
+	}
+	return v.text, false
+}
+
+func (l *loader) port(v value, byDefault int) int {
+	if v.text == "" {
+		return byDefault
+	}
+	port, err := strconv.ParseUint(v.text, 10, 16)
+	if err != nil {
+		l.problem("%s: %q is not a port, use 0 (any free one) to 65535", v.name, v.text)
+	}
+	return int(port)
+}
+
+// Probe gives where a sidekick with these settings answers on its own machine.
+// It looks at no other settings than those of listening.
+func Probe(in Input) (Endpoint, error) {
+	l, err := newLoader(in)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	l.problems = nil // what is wrong elsewhere is the server's to say
+	n := l.listen()
+	switch t := n.TLS; {
+	case len(l.problems) > 0:
+		return Endpoint{}, errors.Join(l.problems...)
+	case n.Address == "":
+		return Endpoint{Network: "unix", Address: n.Socket}, nil
+	case t != nil && slices.Contains(t.PlainPaths, "/healthz"):
+		return Endpoint{Network: "tcp", Address: nearby(t.PlainAddress, t.PlainPort)}, nil
+	case t != nil:
+		return Endpoint{Network: "tcp", Address: nearby(n.Address, n.Port), CertFile: t.CertFile, Mutual: t.CAFile != ""}, nil
+	}
+	return Endpoint{Network: "tcp", Address: nearby(n.Address, n.Port)}, nil
+}
+
+// nearby is how what listens at address is reached from its machine.
+func nearby(address string, port int) string {
+	ip := netip.MustParseAddr(address)
+	switch {
+	case ip.IsUnspecified() && ip.Is6():
+		address = "::1"
+	case ip.IsUnspecified():
+		address = defaultAddress
+	}
+	return net.JoinHostPort(address, strconv.Itoa(port))
+}

@@ -1,0 +1,111 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestListen(t *testing.T) {
+	const certified = "TLSSERVER_DEPLOY=true TLSSERVER_MUTUALTLS=true "
+	for _, c := range []struct {
+		env                    string // separated by spaces
+		address, asked, socket string
+		plain                  string // address of the port without TLS
+	}{
+		{env: "", address: "127.0.0.1"},
+		{env: "LISTENADDRESS=127.0.0.2", address: "127.0.0.2"},
+		{env: "LISTENADDRESS=0.0.0.0", address: "127.0.0.1", asked: "0.0.0.0"},
+		{env: "LISTENADDRESS=10.1.2.3", address: "127.0.0.1", asked: "10.1.2.3"},
+		{env: "LISTENADDRESS=::", address: "::1", asked: "::"},
+		{env: "LISTENADDRESS=::ffff:127.0.0.1", address: "::ffff:127.0.0.1"},
+		{env: "LISTENADDRESS=0.0.0.0 AUTH_TOKEN=t", address: "0.0.0.0"},
+		{env: "LISTENADDRESS=0.0.0.0 TLSSERVER_DEPLOY=true", address: "127.0.0.1", asked: "0.0.0.0", plain: "127.0.0.1"},
+		{env: "LISTENADDRESS=0.0.0.0 " + certified, address: "0.0.0.0", plain: "0.0.0.0"},
+		{env: "LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/ping,/healthz " + certified, address: "0.0.0.0", plain: "0.0.0.0"},
+		{env: "LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/test " + certified, address: "0.0.0.0", plain: "127.0.0.1"},
+		{env: "LISTENADDRESS=0.0.0.0 AUTH_TOKEN=t TLSSERVER_NOTLSPATHS=/ " + certified, address: "0.0.0.0", plain: "0.0.0.0"},
+		{env: "TLSSERVER_MUTUALTLS=true LISTENADDRESS=0.0.0.0", address: "127.0.0.1", asked: "0.0.0.0"},
+		{env: "LISTENSOCKET=/run/s", socket: "/run/s"},
+		{env: "LISTENSOCKET=unix:///run/s LISTENPORT=1", address: "127.0.0.1", socket: "/run/s"},
+		{env: "LISTENSOCKET=/run/s LISTENADDRESS=0.0.0.0", address: "127.0.0.1", asked: "0.0.0.0", socket: "/run/s"},
+		{env: "LISTENSOCKET=/run/s " + certified, address: "127.0.0.1", socket: "/run/s", plain: "127.0.0.1"},
+	} {
+		loaded, err := load(t, "", strings.Fields(c.env)...)
+		if err != nil {
+			t.Errorf("%s: %v", c.env, err)
+			continue
+		}
+		n, plain := loaded.Listen, ""
+		if n.TLS != nil {
+			plain = n.TLS.PlainAddress
+		}
+		if n.Address != c.address || n.Asked != c.asked || n.Socket != c.socket || plain != c.plain {
+			t.Errorf("%s: %+v, plain %q", c.env, n, plain)
+		}
+	}
+}
+
+func TestTLSSettings(t *testing.T) {
+	c, err := load(t, "tlsserver:\n  deploy: true\n  certfile: /c\n  notlsport: 1\n  notlspaths:\n    - /metrics\n    - /healthz\n", "TLSSERVER_MUTUALTLS=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Listen.TLS; n.CertFile != "/c" || n.KeyFile != defaultKeyFile || n.CAFile != defaultCAFile || n.PlainPort != 1 || !slices.Equal(n.PlainPaths, []string{"/metrics", "/healthz"}) {
+		t.Errorf("%+v", n)
+	}
+	c, err = load(t, "", "TLSSERVER_DEPLOY=true", "TLSSERVER_CACERTFILE=/ca", "TLSSERVER_NOTLSPATHS=/ping, /x,")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Listen.TLS; n.CAFile != "" || n.PlainPort != defaultPlainPort || !slices.Equal(n.PlainPaths, []string{"/ping", "/x"}) {
+		t.Errorf("%+v", n)
+	}
+	c, err = load(t, "", "TLSSERVER_CERTFILE=/c")
+	if err != nil || c.Listen.TLS != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "TLSSERVER_CERTFILE has no effect") {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestListenRefused(t *testing.T) {
+	for env, want := range map[string]string{
+		"LISTENADDRESS=host":                              `LISTENADDRESS: "host" is not an IP address`,
+		"LISTENSOCKET=run/s":                              `LISTENSOCKET: "run/s" is not an absolute path`,
+		"TLSSERVER_CERTFLE=/c":                            "TLSSERVER_CERTFLE: unknown variable, did you mean TLSSERVER_CERTFILE?",
+		"TLSSERVER_DEPLOY=ja":                             `TLSSERVER_DEPLOY: "ja"`,
+		"LISTENSOCKETS=/run/s":                            "LISTENSOCKETS: unknown variable, did you mean LISTENSOCKET?",
+		"LISTENSOCKET=/" + long():                         "LISTENSOCKET: the path has 201 bytes",
+		"TLSSERVER_DEPLOY=true TLSSERVER_NOTLSPATHS=ping": `TLSSERVER_NOTLSPATHS: "ping" is no path`,
+		"TLSSERVER_DEPLOY=true TLSSERVER_NOTLSPORT=x":     `TLSSERVER_NOTLSPORT: "x" is not a port`,
+	} {
+		if _, err := load(t, "", strings.Fields(env)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", env, err)
+		}
+	}
+}
+
+func long() string { return strings.Repeat("x", 200) }
+
+func TestProbe(t *testing.T) {
+	const token = "AUTH_TOKEN=t "
+	for env, want := range map[string]Endpoint{
+		"":                                   {Network: "tcp", Address: "127.0.0.1:2801"},
+		"LISTENADDRESS=0.0.0.0 LISTENPORT=1": {Network: "tcp", Address: "127.0.0.1:1"},
+		token + "LISTENADDRESS=0.0.0.0":      {Network: "tcp", Address: "127.0.0.1:2801"},
+		token + "LISTENADDRESS=::":           {Network: "tcp", Address: "[::1]:2801"},
+		token + "LISTENADDRESS=10.1.2.3 SLACK_NONSENSE=1":     {Network: "tcp", Address: "10.1.2.3:2801"},
+		"LISTENADDRESS=10.1.2.3":                              {Network: "tcp", Address: "127.0.0.1:2801"},
+		"LISTENSOCKET=/s":                                     {Network: "unix", Address: "/s"},
+		"LISTENSOCKET=/s LISTENPORT=1":                        {Network: "tcp", Address: "127.0.0.1:1"},
+		"TLSSERVER_DEPLOY=true TLSSERVER_CERTFILE=/c":         {Network: "tcp", Address: "127.0.0.1:2801", CertFile: "/c"},
+		"TLSSERVER_DEPLOY=true TLSSERVER_MUTUALTLS=true":      {Network: "tcp", Address: "127.0.0.1:2801", CertFile: defaultCertFile, Mutual: true},
+		"TLSSERVER_DEPLOY=true TLSSERVER_NOTLSPATHS=/healthz": {Network: "tcp", Address: "127.0.0.1:2810"},
+	} {
+		if got, err := Probe(Input{Environ: strings.Fields(env), Kinds: kinds()}); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", env, got, err)
+		}
+	}
+	if _, err := Probe(Input{Environ: []string{"LISTENPORT=x"}}); err == nil {
+		t.Error("a bad port was taken")
+	}
+}

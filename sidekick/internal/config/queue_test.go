@@ -1,0 +1,34 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestQueue(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		env  []string
+		want Queue
+		err  string
+	}{
+		{"nothing given", nil, Queue{MaxBytes: 384 << 20}, ""},
+		{"all", []string{"QUEUE_DIR=/q", "QUEUE_MAX_BYTES=50000000", "QUEUE_SYNC=always"}, Queue{Dir: "/q", MaxBytes: 50000000, SyncAlways: true}, ""},
+		{"interval", []string{"QUEUE_SYNC=interval", "QUEUE_MAX_BYTES=2 GiB"}, Queue{MaxBytes: 2 << 30}, ""},
+		{"unit", []string{"QUEUE_MAX_BYTES=64MiB"}, Queue{MaxBytes: 64 << 20}, ""},
+		{"small", []string{"QUEUE_MAX_BYTES=1024"}, Queue{}, `QUEUE_MAX_BYTES: "1024" is not within`},
+		{"negative", []string{"QUEUE_MAX_BYTES=-1GiB"}, Queue{}, `QUEUE_MAX_BYTES: "-1GiB" is not within`},
+		{"overflow", []string{"QUEUE_MAX_BYTES=17179869184GiB"}, Queue{}, "is not within"},
+		{"other unit", []string{"QUEUE_MAX_BYTES=5GB"}, Queue{}, `"5GB" is not a number of bytes`},
+		{"unit alone", []string{"QUEUE_MAX_BYTES=MiB"}, Queue{}, `"MiB" is not a number of bytes`},
+		{"sync", []string{"QUEUE_SYNC=never"}, Queue{}, `QUEUE_SYNC: "never" is neither interval nor always`},
+	} {
+		got, err := Load(Input{Environ: c.env})
+		switch {
+		case c.err == "" && (err != nil || got.Queue != c.want):
+			t.Errorf("%s: %+v, %v", c.name, got.Queue, err)
+		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
+			t.Errorf("%s: error %v", c.name, err)
+		}
+	}
+}
