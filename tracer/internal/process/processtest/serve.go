@@ -107,7 +107,14 @@ func carryOut(c *Command, r *Reply) (err error) {
 		if c.Flags&unix.O_CREAT != 0 {
 			how.Mode = 0o600
 		}
-		r.FD, err = unix.Openat2(c.Dir, c.Path, &how)
+		// EAGAIN: somebody else's rename, anywhere on the machine, kept the kernel
+		// from being sure that ".." stays inside. With RESOLVE_CACHED it is final.
+		const resolveCached = 0x20 // RESOLVE_CACHED of linux/openat2.h
+		for range 100 {
+			if r.FD, err = unix.Openat2(c.Dir, c.Path, &how); err != unix.EAGAIN || c.Resolve&resolveCached != 0 {
+				break
+			}
+		}
 		return r.stat(err)
 	case "close":
 		return unix.Close(c.Dir)
