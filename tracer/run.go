@@ -218,7 +218,7 @@ func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log
 	}
 	var rules atomic.Pointer[policy.Rules]
 	rules.Store(first)
-	log.Info("policies loaded", "documents", len(docs))
+	log.Info("policies loaded", "documents", len(docs), "container", who.Target().Container)
 	background.Go(func() {
 		select {
 		case <-ctx.Done():

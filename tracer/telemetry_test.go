@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sidearmor/sidearmor/schema"
 )
@@ -238,5 +240,32 @@ spec:
 	}
 	if strings.Join(lines, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A policy that selects by what only the ECS metadata tell is in force before
+// the workload runs.
+func TestPolicyThatSelectsByECSMetadata(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte("s3cret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(100 * time.Millisecond)
+		body := `{"DockerId":"0123456789abcdef","Name":"billing","DockerName":"billing","Image":"shop/billing:1","Labels":{}}`
+		if strings.HasSuffix(r.URL.Path, "/task") {
+			body = `{"Cluster":"arn:aws:ecs:eu-west-1:123456789012:cluster/main","TaskARN":"arn:aws:ecs:eu-west-1:123456789012:task/main/4f1c0a6e","Family":"billing","Revision":"7","Containers":[` + body + `]}`
+		}
+		_, _ = io.WriteString(w, body)
+	}))
+	defer metadata.Close()
+	for container, want := range map[string]int{"billing": 1, "other": 0} {
+		policies := policyDir(t, fmt.Sprintf("apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata: {name: ecs}\nspec: {selector: {matchLabels: {kubearmor.io/container.name: %s}}, file: {matchPaths: [{path: %s}]}, action: Block}\n", container, secret))
+		cmd := tracer(t, "run", "--policies", policies, "--", "cat", secret)
+		cmd.Env = append(cmd.Env, "ECS_CONTAINER_METADATA_URI_V4="+metadata.URL+"/v4/x", "CONTAINER_NAME=", "POD_NAME=")
+		if got := outcomeOf(t, cmd); got.code != want {
+			t.Errorf("container %s: %+v, want exit %d", container, got, want)
+		}
 	}
 }
