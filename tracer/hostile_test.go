@@ -112,7 +112,8 @@ func TestNamedPipes(t *testing.T) {
 	const script = `mkfifo p; (sleep 0.1; echo one > p) & cat p; wait
 (sleep 0.1; cat p) & echo two > p; wait
 (exec 3<>p; echo three >&3; read x <&3; echo $x)
-timeout -s KILL 0.2 cat p; echo $?; timeout -s TERM 0.2 sh -c 'echo x > p'; echo $?
+cat p & c=$!; sleep 0.2; kill -KILL $c; wait $c; echo $?; sleep 1
+sh -c 'echo x > p' & c=$!; sleep 0.2; kill -TERM $c; wait $c; echo $?; sleep 1
 (sleep 0.1; : > p) & cat p; wait; echo four`
 	policies := blockPolicy(t, "/no/such/file")
 	var outcomes [2]outcome
