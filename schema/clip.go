@@ -11,7 +11,7 @@ import (
 // those who make events: it changes the event and its EventData, though not the
 // Owner, ExecEvent and ATags, which events share.
 func (e *Event) Clip() {
-	r := e.record()
+	r := e.Record()
 	if r == nil {
 		return
 	}

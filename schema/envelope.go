@@ -41,7 +41,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	b = e.Received.AppendFormat(b, time.RFC3339Nano)
 	b = append(append(b, `","kind":"`...), e.Kind...)
 	b = append(b, '"')
-	if r := e.record(); r != nil && r.OID != 0 { // the PascalCase spelling has none
+	if r := e.Record(); r != nil && r.OID != 0 { // the PascalCase spelling has none
 		b = strconv.AppendInt(append(b, `,"oid":`...), int64(r.OID), 10)
 	}
 	b = append(append(b, `,"event":`...), body...)

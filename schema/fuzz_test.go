@@ -49,7 +49,7 @@ func FuzzDecode(f *testing.F) {
 		}
 
 		// By way of the wire only the field that PascalCase does not have is.
-		e.record().OID = 0
+		e.Record().OID = 0
 		e.Clip()
 		body, err = e.Body()
 		if err != nil {

@@ -109,7 +109,7 @@ func TestSpellingsAgree(t *testing.T) {
 					e.Alert.ATags = nil // null, [] and left out mean the same
 				}
 			}
-			if r := e.record(); r.ExecEvent == nil {
+			if r := e.Record(); r.ExecEvent == nil {
 				r.ExecEvent = new(ExecEvent) // the camelCase spelling always has one
 			}
 			alert := e.Alert
@@ -183,7 +183,7 @@ func TestEventDataOfSamples(t *testing.T) {
 			if name == "alert-every-field" {
 				continue // made up
 			}
-			r := e.record()
+			r := e.Record()
 			if diff := cmp.Diff(r.EventData, EventData(r.Operation, r.Resource, r.Data)); diff != "" {
 				t.Errorf("%s/%s (-want +got):\n%s", dir, name, diff)
 			}

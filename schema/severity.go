@@ -92,8 +92,9 @@ func (r *Record) time() time.Time {
 	return time.Time{}
 }
 
-// record gives what alerts and logs have in common; nil for a Falco event.
-func (e *Event) record() *Record {
+// Record gives what alerts and logs have in common; nil for a Falco event. It is
+// the event's own.
+func (e *Event) Record() *Record {
 	switch {
 	case e.Alert != nil:
 		return &e.Alert.Record

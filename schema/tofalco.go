@@ -17,7 +17,7 @@ func (e *Event) ToFalco() FalcoEvent {
 	if e.Falco != nil {
 		return *e.Falco
 	}
-	r := e.record()
+	r := e.Record()
 	if r == nil {
 		return FalcoEvent{}
 	}

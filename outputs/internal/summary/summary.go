@@ -5,6 +5,7 @@
 package summary
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path"
@@ -93,13 +94,7 @@ func Of(e *schema.Event) Summary {
 // Record gives what alerts and logs have in common; an empty one for a Falco
 // event. It is the event's own: it must not be changed.
 func Record(e *schema.Event) *schema.Record {
-	switch {
-	case e.Alert != nil:
-		return &e.Alert.Record
-	case e.Log != nil:
-		return &e.Log.Record
-	}
-	return &schema.Record{}
+	return cmp.Or(e.Record(), &schema.Record{})
 }
 
 // Scalar is an output field of a Falco event as text; "" for lists and objects, which

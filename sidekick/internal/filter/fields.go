@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -81,13 +82,7 @@ func fields() map[string]field {
 }
 
 func record(e *schema.Event) *schema.Record {
-	switch {
-	case e.Alert != nil:
-		return &e.Alert.Record
-	case e.Log != nil:
-		return &e.Log.Record
-	}
-	return &schema.Record{}
+	return cmp.Or(e.Record(), &schema.Record{})
 }
 
 func ofFalco(e *schema.Event) *schema.FalcoEvent {

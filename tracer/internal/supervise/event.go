@@ -7,6 +7,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/policy"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
+	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
 // enforcer is the Enforcer of our alerts. KubeArmor's clients take any text.
@@ -55,6 +56,12 @@ func directory(name string) string {
 		return name
 	}
 	return name + "/"
+}
+
+// reported says whether a call of a class is told of: every alert is, and every
+// other call of a class that is visible.
+func (s *Supervisor) reported(v policy.Verdict, class syscalls.Class) bool {
+	return v.Alert || s.Visible&class != 0
 }
 
 // report sends what happened: an alert where a policy matched, a log elsewhere.

@@ -63,10 +63,14 @@ func (s *Supervisor) exec(c *engine.Call, p *process.Process) engine.Answer {
 		return engine.Answer{}
 	}
 	if v.Deny {
-		s.reportExec(c, p, &a, v, schema.ResultPermissionDenied, atFlags)
+		if s.reported(v, syscalls.Process) {
+			s.reportExec(c, p, &a, v, schema.ResultPermissionDenied, atFlags)
+		}
 		return engine.Answer{Errno: unix.EACCES}
 	}
-	s.reportExec(c, p, &a, v, predict(mayAccess(c, p, file.FD, unix.X_OK)), atFlags)
+	if s.reported(v, syscalls.Process) {
+		s.reportExec(c, p, &a, v, predict(mayAccess(c, p, file.FD, unix.X_OK)), atFlags)
+	}
 	if s.Rules().CanDeny(policy.Process) {
 		s.approved.add(p.PID(), approval{tid: c.TID, old: a.Source, access: a, names: names})
 	}
@@ -155,9 +159,6 @@ func interpreter(fd int) string {
 }
 
 func (s *Supervisor) reportExec(c *engine.Call, p *process.Process, a *policy.Access, v policy.Verdict, result string, atFlags uint64) {
-	if !v.Alert && s.Visible&syscalls.Process == 0 {
-		return
-	}
 	r := s.record(p, c)
 	r.Operation = schema.OperationProcess
 	r.ProcessName = a.Path

@@ -81,7 +81,7 @@ func (s *Supervisor) tryOpen(c *engine.Call, p *process.Process, how openHow) (a
 		return s.unknown(c, p, err), false
 	}
 	v := s.Rules().Decide(&a)
-	visible := v.Alert || s.Visible&syscalls.File != 0
+	visible := s.reported(v, syscalls.File)
 	pin := !v.Deny && s.Rules().CanDeny(policy.File)
 	if !v.Deny && !visible && !pin || !c.StillHeld() {
 		return engine.Answer{}, false

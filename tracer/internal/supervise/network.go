@@ -36,7 +36,7 @@ func (s *Supervisor) connect(c *engine.Call, p *process.Process) engine.Answer {
 		return s.unknown(c, p, err)
 	}
 	v := s.Rules().Decide(&a)
-	if !v.Alert && !v.Deny && s.Visible&syscalls.Network == 0 {
+	if !v.Deny && !s.reported(v, syscalls.Network) {
 		return engine.Answer{}
 	}
 	if !c.StillHeld() {
