@@ -15,10 +15,14 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-// Reader gives the events of one stream to one output, in order. An event that is
-// acknowledged, by its ack or that of a later one, does not come again.
+// Reader gives the events of one stream to one output, in order.
 type Reader interface {
-	Next(ctx context.Context) (event schema.Event, size int, ack func(context.Context) error, err error)
+	// Next waits for the next event and gives it with its size and number.
+	Next(ctx context.Context) (event schema.Event, size int, seq uint64, err error)
+	// Ack says that events, in whatever order, need not come again.
+	Ack(ctx context.Context, seqs ...uint64) error
+	// Pending is how many events are not acknowledged.
+	Pending(ctx context.Context) (int, error)
 }
 
 // DeadLetters keeps events that an output refused for good.

@@ -23,7 +23,7 @@ const (
 // batch is what is delivered, retried and acknowledged as one.
 type batch struct {
 	events []schema.Event // those that passed the gate; may be none
-	ack    func(context.Context) error
+	seqs   []uint64       // of all that were looked at
 	bytes  int
 }
 
@@ -41,7 +41,7 @@ type feeder struct {
 type item struct {
 	event schema.Event
 	size  int
-	ack   func(context.Context) error
+	seq   uint64
 }
 
 func (f *feeder) run(ctx context.Context) {
@@ -88,7 +88,7 @@ func (f *feeder) next(ctx context.Context) (*batch, error) {
 			b.events = append(b.events, it.event)
 			b.bytes += it.size
 		}
-		b.ack = it.ack
+		b.seqs = append(b.seqs, it.seq)
 		if scanned == 0 {
 			var cancel context.CancelFunc
 			wait, cancel = context.WithTimeout(ctx, max(limits.BatchDelay, minBatchDelay))
@@ -103,9 +103,9 @@ func (f *feeder) read(ctx context.Context) (*item, error) {
 		f.held = nil
 		return it, nil
 	}
-	event, size, ack, err := f.reader.Next(ctx)
+	event, size, seq, err := f.reader.Next(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &item{event: event, size: size, ack: ack}, nil
+	return &item{event: event, size: size, seq: seq}, nil
 }

@@ -31,6 +31,7 @@ type worker struct {
 
 // lane is one of the two streams of an output.
 type lane struct {
+	reader   Reader
 	batches  chan *batch // nil when the output does not get the stream
 	current  *batch      // taken and not done
 	failures int         // attempts that failed in a row
@@ -43,15 +44,16 @@ func (w *worker) run(ctx, finish context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	g := &gate{target: &w.target, heldBack: w.metrics.filtered, undecided: w.metrics.undecided, log: w.log}
-	feed := func(r Reader) chan *batch {
+	feed := func(l *lane, r Reader) {
 		if r == nil {
-			return nil
+			return
 		}
 		f := &feeder{target: &w.target, reader: r, out: make(chan *batch), log: w.log, gate: g}
+		l.reader, l.batches = r, f.out
 		wg.Go(func() { f.run(ctx) })
-		return f.out
 	}
-	w.alerts.batches, w.logs.batches = feed(w.target.Alerts), feed(w.target.Logs)
+	feed(&w.alerts, w.target.Alerts)
+	feed(&w.logs, w.target.Logs)
 	for {
 		l := w.next(ctx)
 		if l == nil {
@@ -119,7 +121,7 @@ func (w *worker) attempt(ctx context.Context, l *lane) (done bool) {
 		}
 		w.recovered(l)
 	}
-	if err := b.ack(ctx); err != nil {
+	if err := l.reader.Ack(ctx, b.seqs...); err != nil {
 		// The position of the next batch covers this one; until then a restart
 		// would deliver it a second time.
 		w.log.Warn("position was not stored", "error", err)

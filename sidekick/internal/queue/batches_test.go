@@ -109,7 +109,6 @@ func TestPartOfBatchIsRefused(t *testing.T) {
 	if got := take(t, r, 3, true); !slices.Equal(got, []string{"b-0", "b-1", "b-3"}) {
 		t.Errorf("got %v", got)
 	}
-	settle(t, q, Logs, 3)
 	s, err := q.js.Stream(t.Context(), string(Logs))
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -78,6 +79,9 @@ type Queue struct {
 	slots chan struct{} // one per concurrent Publish
 
 	batches *batches
+
+	mu      sync.Mutex
+	readers []*Reader // guarded by mu
 
 	refusedAlerts, refusedLogs atomic.Int64 // because of a limit
 

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,30 +16,33 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-const (
-	// Long enough that a batch which is retried for hours is rarely sent again
-	// by the server; the reader drops what comes a second time.
-	ackWait = time.Hour
+const reopenDelay = time.Second
 
-	reopenDelay = time.Second
-)
-
-// Reader reads one stream for one output, in order, from where the output's last
-// acknowledgement left it. It is for one goroutine; Ack may be called from another.
+// Reader reads one stream for one output, in order. What is read and not
+// acknowledged comes again after a restart. Next is for one goroutine; the other
+// methods may be called from any.
+//
+// The output's position is a message of ours, which is on disk when Ack returns.
+// A consumer of the server that keeps the position is up to 100 ms behind what it
+// was told, and cannot say in one message which of a thousand events are done.
 type Reader struct {
 	q      *Queue
 	stream Stream
 	name   string
 	log    *slog.Logger
 
-	created int64 // of the stream, to tell its positions from those of one before it
-	last    uint64
-	pull    *puller // nil while it is not open
+	cursor uint64  // last sequence that came from the store
+	pull   *puller // nil while it is not open
+
+	storing sync.Mutex // orders the positions that are stored
+
+	mu  sync.Mutex
+	pos position // guarded by mu; open is what was read and not acknowledged
 }
 
 // Reader gives the reader of an output, whose name is made of letters, digits,
 // "-" and "_". An output that was never seen starts with the oldest event that is
-// still held.
+// still held. There is one reader for an output and a stream.
 func (q *Queue) Reader(ctx context.Context, output string, s Stream) (*Reader, error) {
 	if output == "" || strings.ContainsAny(output, ".*> \t\r\n/\\") {
 		return nil, fmt.Errorf("read for output %q: not a name", output)
@@ -47,7 +51,23 @@ func (q *Queue) Reader(ctx context.Context, output string, s Stream) (*Reader, e
 	if err := r.open(ctx); err != nil {
 		return nil, fmt.Errorf("read %s for output %s: %w", s, output, err)
 	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.readers = append(q.readers, r)
 	return r, nil
+}
+
+// readersOf gives the readers of a stream.
+func (q *Queue) readersOf(s Stream) []*Reader {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var of []*Reader
+	for _, r := range q.readers {
+		if r.stream == s {
+			of = append(of, r)
+		}
+	}
+	return of
 }
 
 func (r *Reader) open(ctx context.Context) error {
@@ -56,52 +76,76 @@ func (r *Reader) open(ctx context.Context) error {
 		return err
 	}
 	info := stream.CachedInfo()
-	r.created = info.Created.UnixNano()
-	// Acknowledging an event acknowledges all before it, which is what order means.
-	_, err = stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+	if err := r.locate(ctx, info); err != nil {
+		return err
+	}
+	// The server's consumer only walks along the stream, from where it is told. A
+	// durable one stays while nothing is asked of it for hours.
+	if err := stream.DeleteConsumer(ctx, r.name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return err
+	}
+	_, err = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable:       r.name,
-		DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckPolicy:     jetstream.AckAllPolicy,
-		AckWait:       ackWait,
-		MaxDeliver:    -1,
-		MaxAckPending: -1,
+		MemoryStorage: true,
+		AckPolicy:     jetstream.AckNonePolicy,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:   r.cursor + 1,
 	})
 	if err != nil {
 		return err
-	}
-	// What was handed out before and not acknowledged comes again now, in order,
-	// and not when the server's patience ends.
-	if _, err := r.q.js.ResetConsumer(ctx, string(r.stream), r.name); err != nil {
-		return fmt.Errorf("start at the last acknowledgement: %w", err)
-	}
-	stored, err := r.position(ctx)
-	if err != nil {
-		return err
-	}
-	if stored <= info.State.LastSeq {
-		r.last = max(r.last, stored)
 	}
 	r.pull, err = newPuller(r.q.conn, r.stream, r.name)
 	return err
 }
 
-// Next waits for the next event and gives it with its size as stored. Ack, which
-// may be called once, says that it and all before it need not come again; without
-// it they do after a restart. The error is ctx's or that of a closed queue:
-// trouble of the store is logged and waited out.
-func (r *Reader) Next(ctx context.Context) (event schema.Event, size int, ack func(context.Context) error, err error) {
+// locate finds out where to read on. After trouble of the store that is where the
+// reader is, unless the stream is another now.
+func (r *Reader) locate(ctx context.Context, info *jetstream.StreamInfo) error {
+	created := info.Created.UnixNano()
+	r.mu.Lock()
+	known := r.pos.created == created
+	r.mu.Unlock()
+	if known {
+		return nil
+	}
+	stored, err := r.stored(ctx)
+	if err != nil {
+		return err
+	}
+	if stored.created != created {
+		stored = position{created: created}
+	}
+	// A crash of the machine can have cost the end of the stream. New events take
+	// the numbers of those, so the position must go back before they come.
+	back := stored.last > info.State.LastSeq
+	if back {
+		stored.last = info.State.LastSeq
+		stored.open = stored.open.upTo(stored.last)
+	}
+	r.mu.Lock()
+	r.pos, r.cursor = stored, stored.floor()
+	r.mu.Unlock()
+	if back {
+		return r.store(ctx)
+	}
+	return nil
+}
+
+// Next waits for the next event and gives it with its size as stored and its
+// number. The error is ctx's or that of a closed queue: trouble of the store is
+// logged and waited out.
+func (r *Reader) Next(ctx context.Context) (event schema.Event, size int, seq uint64, err error) {
 	for {
 		msg, seq, err := r.message(ctx)
 		if err != nil {
-			return schema.Event{}, 0, nil, err
+			return schema.Event{}, 0, 0, err
 		}
-		done := acknowledgement{reader: r, reply: msg.Reply, created: r.created, seq: seq}
 		var e schema.Event
 		if err := e.UnmarshalJSON(msg.Data); err != nil {
-			r.setAside(ctx, msg, err)
+			r.setAside(ctx, msg, seq, err)
 			continue
 		}
-		return e, len(msg.Data), done.send, nil
+		return e, len(msg.Data), seq, nil
 	}
 }
 
@@ -123,11 +167,26 @@ func (r *Reader) message(ctx context.Context) (*nats.Msg, uint64, error) {
 		if err != nil {
 			return nil, 0, fmt.Errorf("read %s: %w", r.stream, err)
 		}
-		if seq := meta.Sequence.Stream; seq > r.last {
-			r.last = seq
+		if seq := meta.Sequence.Stream; r.take(seq) {
 			return msg, seq, nil
 		}
 	}
+}
+
+// take says whether a message is to be read, and notes that it is.
+func (r *Reader) take(seq uint64) bool {
+	if seq <= r.cursor {
+		return false
+	}
+	r.cursor = seq
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if seq <= r.pos.last {
+		return r.pos.open.has(seq) // read before the last restart
+	}
+	r.pos.last = seq
+	r.pos.open = r.pos.open.add(seq)
+	return true
 }
 
 // ready opens the reader again after trouble, however often it takes.
@@ -150,10 +209,14 @@ func (r *Reader) ready(ctx context.Context) error {
 
 // setAside keeps what cannot be decoded for a human to look at. If even that
 // fails it stays in the stream for as long as the stream holds it.
-func (r *Reader) setAside(ctx context.Context, msg *nats.Msg, cause error) {
+func (r *Reader) setAside(ctx context.Context, msg *nats.Msg, seq uint64, cause error) {
 	r.log.Error("stored event cannot be decoded, set aside", "error", cause, "bytes", len(msg.Data))
 	if _, err := r.q.js.Publish(ctx, "deadletters."+r.name, msg.Data); err != nil {
 		r.log.Error("setting aside failed", "error", err)
+		return
+	}
+	if err := r.Ack(ctx, seq); err != nil {
+		r.log.Warn("position was not stored", "error", err)
 	}
 }
 
@@ -165,54 +228,80 @@ func (r *Reader) Close() {
 	}
 }
 
-// acknowledgement is one event's. It keeps nothing of the event.
-type acknowledgement struct {
-	reader  *Reader
-	reply   string
-	created int64
-	seq     uint64
+// Ack says that events need not come again. They may be any of those that were
+// read, in any order. When it returns nil a kill of this process does not bring
+// them back; after an error the next Ack makes up for it.
+func (r *Reader) Ack(ctx context.Context, seqs ...uint64) error {
+	if !slices.IsSorted(seqs) {
+		seqs = slices.Sorted(slices.Values(seqs))
+	}
+	r.mu.Lock()
+	r.pos.open = r.pos.open.without(seqs)
+	r.mu.Unlock()
+	return r.store(ctx)
 }
 
-// send records the position twice: with the server, whose file is up to 100 ms
-// behind what it was told, and as a message of our own, which is on disk when we
-// go on. A kill then repeats no more than the batch that was under way.
-func (a acknowledgement) send(ctx context.Context) error {
-	r := a.reader
-	value := strconv.FormatInt(a.created, 10) + " " + strconv.FormatUint(a.seq, 10)
-	if _, err := r.q.js.Publish(ctx, positionSubject(r.stream, r.name), []byte(value)); err != nil {
-		return fmt.Errorf("store position of %s: %w", r.name, err)
+// Pending is how many events of the stream are not acknowledged, read or not.
+func (r *Reader) Pending(ctx context.Context) (int, error) {
+	stream, err := r.q.js.Stream(ctx, string(r.stream))
+	if err != nil {
+		return 0, fmt.Errorf("count what is left for %s: %w", r.name, err)
 	}
-	if err := r.q.conn.Publish(a.reply, []byte("+ACK")); err != nil {
-		return fmt.Errorf("acknowledge for %s: %w", r.name, err)
+	return r.pending(stream.CachedInfo().State), nil
+}
+
+func (r *Reader) pending(state jetstream.StreamState) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.pos.open.count()
+	if next := max(r.pos.last+1, state.FirstSeq); state.LastSeq >= next {
+		n += state.LastSeq - next + 1
 	}
-	return nil
+	return int(n)
+}
+
+// floor is the last sequence up to which everything is acknowledged.
+func (r *Reader) floor() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pos.floor()
 }
 
 func positionSubject(s Stream, output string) string {
 	return "positions." + string(s) + "." + output
 }
 
-// position is the last sequence that was acknowledged; 0 when there is none, or
-// only one of another stream of this name.
-func (r *Reader) position(ctx context.Context) (uint64, error) {
+// store has the position stored.
+func (r *Reader) store(ctx context.Context) error {
+	r.storing.Lock()
+	defer r.storing.Unlock()
+	r.mu.Lock()
+	value := r.pos.encode()
+	r.mu.Unlock()
+	if _, err := r.q.js.Publish(ctx, positionSubject(r.stream, r.name), value); err != nil {
+		return fmt.Errorf("store position of %s: %w", r.name, err)
+	}
+	return nil
+}
+
+// stored is the position as it was stored last; the zero value when there is none.
+func (r *Reader) stored(ctx context.Context) (position, error) {
 	stream, err := r.q.js.Stream(ctx, positions)
 	if err != nil {
-		return 0, err
+		return position{}, err
 	}
 	msg, err := stream.GetLastMsgForSubject(ctx, positionSubject(r.stream, r.name))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+		return position{}, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read position: %w", err)
+		return position{}, fmt.Errorf("read position: %w", err)
 	}
-	var created int64
-	var seq uint64
-	if _, err := fmt.Sscanf(string(msg.Data), "%d %d", &created, &seq); err != nil {
-		return 0, fmt.Errorf("read position %q: %w", msg.Data, err)
+	p, err := parsePosition(string(msg.Data))
+	if err != nil {
+		// To start again with what is held is better than not to start.
+		r.log.Error("stored position cannot be read, everything that is held comes again", "error", err)
+		return position{}, nil
 	}
-	if created != r.created {
-		return 0, nil
-	}
-	return seq, nil
+	return p, nil
 }

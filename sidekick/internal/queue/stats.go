@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -97,12 +96,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.messages, float64(info.State.Msgs), name)
 		gauge(c.bytes, float64(info.State.Bytes), name)
 		gauge(c.limit, float64(info.Config.MaxBytes), name)
-		c.consumers(ctx, stream, name, gauge)
-	}
-}
-
-func (c *collector) consumers(ctx context.Context, s jetstream.Stream, name string, gauge func(*prometheus.Desc, float64, ...string)) {
-	for info := range s.ListConsumers(ctx).Info() {
-		gauge(c.pending, float64(info.NumPending)+float64(info.NumAckPending), name, info.Name)
+		for _, r := range c.q.readersOf(Stream(name)) {
+			gauge(c.pending, float64(r.pending(info.State)), name, r.name)
+		}
 	}
 }

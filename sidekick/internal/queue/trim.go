@@ -2,10 +2,10 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,37 +17,26 @@ const trimInterval = time.Second
 // Keep forgets the positions of all outputs of a stream but the named ones, so
 // that an output which is no longer configured does not hold its events for ever.
 func (q *Queue) Keep(ctx context.Context, s Stream, outputs []string) error {
-	stream, err := q.js.Stream(ctx, string(s))
+	stream, err := q.js.Stream(ctx, positions)
 	if err != nil {
 		return fmt.Errorf("forget outputs of %s: %w", s, err)
 	}
-	names := stream.ConsumerNames(ctx)
-	for name := range names.Name() {
+	before := positionSubject(s, "")
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(before+"*"))
+	if err != nil {
+		return fmt.Errorf("forget outputs of %s: %w", s, err)
+	}
+	for subject := range info.State.Subjects {
+		name := strings.TrimPrefix(subject, before)
 		if slices.Contains(outputs, name) {
 			continue
 		}
-		if err := q.forget(ctx, stream, s, name); err != nil {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
 			return fmt.Errorf("forget output %s of %s: %w", name, s, err)
 		}
 		q.log.Info("output is no longer configured, its position is forgotten", "output", name, "stream", string(s))
 	}
-	if err := names.Err(); err != nil {
-		return fmt.Errorf("forget outputs of %s: %w", s, err)
-	}
 	return nil
-}
-
-func (q *Queue) forget(ctx context.Context, stream jetstream.Stream, s Stream, name string) error {
-	pos, err := q.js.Stream(ctx, positions)
-	if err != nil {
-		return err
-	}
-	// The position first: alone it would hide events from an output of this name
-	// that is configured later.
-	if err := pos.Purge(ctx, jetstream.WithPurgeSubject(positionSubject(s, name))); err != nil {
-		return err
-	}
-	return stream.DeleteConsumer(ctx, name)
 }
 
 // Run frees the space of what every output has, until ctx ends.
@@ -110,10 +99,7 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 	if state.Msgs == 0 {
 		return nil
 	}
-	delivered, err := deliveredTo(ctx, stream)
-	if err != nil {
-		return err
-	}
+	delivered := deliveredTo(t.q.readersOf(t.stream))
 	var upTo uint64
 	if delivered != math.MaxUint64 {
 		upTo = min(delivered, t.windowEnd(now, state.LastSeq))
@@ -148,14 +134,10 @@ func excess(state jetstream.StreamState, limit int64) uint64 {
 
 // deliveredTo gives the last sequence that every output has acknowledged;
 // math.MaxUint64 when there is no output.
-func deliveredTo(ctx context.Context, stream jetstream.Stream) (uint64, error) {
+func deliveredTo(readers []*Reader) uint64 {
 	lowest := uint64(math.MaxUint64)
-	consumers := stream.ListConsumers(ctx)
-	for info := range consumers.Info() {
-		lowest = min(lowest, info.AckFloor.Stream)
+	for _, r := range readers {
+		lowest = min(lowest, r.floor())
 	}
-	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
-		return 0, fmt.Errorf("list outputs: %w", err)
-	}
-	return lowest, nil
+	return lowest
 }
