@@ -92,11 +92,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 		log.Warn("setting has no effect", "reason", w)
 	}
 
-	dir, err := queueDir(cfg, environ, log)
-	if err != nil {
-		return err
-	}
-	q, err := queue.Open(ctx, queue.Options{Dir: dir, Bytes: cfg.Queue.MaxBytes, SyncAlways: cfg.Queue.SyncAlways, Log: log})
+	q, where, err := openQueue(ctx, cfg, environ, log)
 	if err != nil {
 		return err
 	}
@@ -129,7 +125,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	defer stopQueue()
 	stopDispatch := start(life, dispatcher.Run)
 	defer stopDispatch()
-	announce(log, cfg, front, dir)
+	announce(log, cfg, front, where)
 	return front.serve(ctx)
 }
 
@@ -144,7 +140,7 @@ func start(ctx context.Context, f func(context.Context)) (stop func()) {
 	}
 }
 
-func announce(log *slog.Logger, cfg config.Config, f *front, dir string) {
+func announce(log *slog.Logger, cfg config.Config, f *front, queue slog.Attr) {
 	names := make([]string, 0, len(cfg.Outputs))
 	for _, o := range cfg.Outputs {
 		names = append(names, o.Name)
@@ -153,7 +149,27 @@ func announce(log *slog.Logger, cfg config.Config, f *front, dir string) {
 		log.Warn("no output is configured, events are only stored")
 	}
 	f.explain(cfg.Listen)
-	log.Info("listening", append(f.addresses(), "outputs", strings.Join(names, ","), "queue_dir", dir, "version", version)...)
+	log.Info("listening", append(f.addresses(), "outputs", strings.Join(names, ","), queue, "version", version)...)
+}
+
+// openQueue opens the queue and gives where it is, for the log.
+func openQueue(ctx context.Context, cfg config.Config, environ []string, log *slog.Logger) (*queue.Queue, slog.Attr, error) {
+	opts := queue.Options{Bytes: cfg.Queue.MaxBytes, SyncAlways: cfg.Queue.SyncAlways, Log: log}
+	if c := cfg.Queue.Cluster; c != nil {
+		opts.Cluster = &queue.Cluster{
+			Servers: c.Servers, User: c.User, Password: c.Password, Token: c.Token, CredsFile: c.CredsFile,
+			CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile, Replicas: c.Replicas, Name: c.Name,
+		}
+		q, err := queue.Open(ctx, opts)
+		return q, slog.String("queue_cluster", strings.Join(c.Servers, ",")), err
+	}
+	dir, err := queueDir(cfg, environ, log)
+	if err != nil {
+		return nil, slog.Attr{}, err
+	}
+	opts.Dir = dir
+	q, err := queue.Open(ctx, opts)
+	return q, slog.String("queue_dir", dir), err
 }
 
 // queueDir gives the directory of the queue and says where it is when nobody did.
@@ -189,14 +205,14 @@ func targets(ctx context.Context, q *queue.Queue, configured []config.Output) ([
 	keep := map[queue.Stream][]string{}
 	for _, o := range configured {
 		t := target(o)
-		alerts, err := q.Reader(ctx, t.Name, queue.Alerts)
+		alerts, err := q.Source(ctx, t.Name, queue.Alerts)
 		if err != nil {
 			return nil, err
 		}
 		t.Alerts = alerts
 		keep[queue.Alerts] = append(keep[queue.Alerts], t.Name)
 		if o.Logs {
-			logs, err := q.Reader(ctx, t.Name, queue.Logs)
+			logs, err := q.Source(ctx, t.Name, queue.Logs)
 			if err != nil {
 				return nil, err
 			}

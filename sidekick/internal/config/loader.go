@@ -55,7 +55,7 @@ func newLoader(in Input) (*loader, error) {
 			delete(l.env, name)
 		}
 	}
-	for _, s := range slices.Concat(listenSettings(), queueSettings(), []setting{
+	for _, s := range slices.Concat(listenSettings(), queueSettings(), clusterSettings(), []setting{
 		{path: "debug"},
 		{path: "customfields", isMap: true},
 	}) {

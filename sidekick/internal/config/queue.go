@@ -15,9 +15,10 @@ const (
 
 // Queue is how events are stored.
 type Queue struct {
-	Dir        string // "" to choose one
-	MaxBytes   int64  // of events that wait, alerts and logs together
-	SyncAlways bool   // whether each event is on the disk, and not only with the kernel, before it is answered
+	Dir        string   // "" to choose one
+	MaxBytes   int64    // of events that wait, alerts and logs together
+	SyncAlways bool     // whether each event is on the disk, and not only with the kernel, before it is answered
+	Cluster    *Cluster // where events are stored instead; nil for Dir
 }
 
 func queueSettings() []setting {
@@ -40,6 +41,7 @@ func (l *loader) queue() Queue {
 	default:
 		l.problem("%s: %q is neither interval nor always", v.name, v.text)
 	}
+	q.Cluster = l.cluster()
 	return q
 }
 

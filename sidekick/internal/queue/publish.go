@@ -18,10 +18,11 @@ var ErrFull = errors.New("queue is full")
 // TooLargeError is why an event was refused that will never be taken.
 type TooLargeError struct {
 	Bytes int // encoded
+	Most  int // that are taken
 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("event has %d bytes as stored, at most %d", e.Bytes, MaxMessageBytes)
+	return fmt.Sprintf("event has %d bytes as stored, at most %d", e.Bytes, e.Most)
 }
 
 // Permanent says that to try again is of no use.
@@ -63,7 +64,8 @@ func (e *PublishError) indexes() []int {
 // have IDs "<key>-<index>" of one batch, and those that are stored already are not
 // stored again: so it is known of the last 32,768 batches, or of the newest 100,000
 // events of each stream after a restart. What could not be stored is in a
-// *PublishError. ctx ends the wait for a turn, not the storing.
+// *PublishError. ctx ends the wait for a turn, not the storing. A cluster recognises
+// events by their IDs for two minutes, by whatever member they come.
 func (q *Queue) Publish(ctx context.Context, events []schema.Event, once bool) error {
 	select {
 	case q.slots <- struct{}{}:
@@ -87,7 +89,11 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Event, once bool) e
 		p.batch = state
 	}
 	for from := 0; from < len(events); from += chunk {
-		p.chunk(from, min(from+chunk, len(events)))
+		if q.cluster != nil {
+			p.chunkForCluster(from, min(from+chunk, len(events)))
+		} else {
+			p.chunk(from, min(from+chunk, len(events)))
+		}
 	}
 	if len(p.failed) > 0 {
 		p.countRefused()
@@ -102,33 +108,43 @@ type publication struct {
 	events []schema.Event
 	batch  *batchState   // nil where nothing is to be recognised
 	failed map[int]error // by index
+	gaveUp bool          // the cluster does not answer
 }
 
 // chunk stores some of the events. It waits for the store whatever becomes of the
 // sender, since a batch that comes again must find out what is stored; the store
 // answers within ackTimeout, or counts as not answering.
 func (p *publication) chunk(from, to int) {
-	futures := make([]jetstream.PubAckFuture, to-from)
+	at := make([]int, 0, to-from)
 	for i := from; i < to; i++ {
+		at = append(at, i)
+	}
+	p.send(at)
+}
+
+// send stores the events of these indexes.
+func (p *publication) send(at []int) {
+	futures := make([]jetstream.PubAckFuture, len(at))
+	for n, i := range at {
 		msg, err := p.message(&p.events[i])
 		if err == nil && msg != nil {
-			futures[i-from], err = p.q.js.PublishMsgAsync(msg)
+			futures[n], err = p.q.js.PublishMsgAsync(msg)
 		}
 		if err != nil {
 			p.failed[i] = err
 		}
 	}
-	for i, f := range futures {
+	for n, f := range futures {
 		if f == nil {
 			continue
 		}
 		select {
 		case <-f.Ok():
-			p.stored(&p.events[from+i])
+			p.stored(&p.events[at[n]])
 		case err := <-f.Err():
-			p.failed[from+i] = storeError(err)
+			p.failed[at[n]] = storeError(err)
 			var answer *jetstream.APIError
-			if p.batch != nil && !errors.As(err, &answer) {
+			if p.batch != nil && p.q.cluster == nil && !errors.As(err, &answer) {
 				p.batch.unsure = true
 			}
 		}
@@ -156,14 +172,18 @@ func (p *publication) stored(e *schema.Event) {
 
 // message is nil for an event that is stored already.
 func (p *publication) message(e *schema.Event) (*nats.Msg, error) {
-	if p.batch == nil {
-		return p.q.message(e)
-	}
-	if _, index := batchOf(e.ID); p.batch.has(index) {
-		return nil, nil
+	if p.batch != nil {
+		if _, index := batchOf(e.ID); p.batch.has(index) {
+			return nil, nil
+		}
 	}
 	msg, err := p.q.message(e)
-	if err == nil {
+	switch {
+	case err != nil:
+	case p.q.cluster != nil:
+		// So that it can be sent again when the cluster did not answer.
+		msg.Header = nats.Header{jetstream.MsgIDHeader: []string{e.ID}}
+	case p.batch != nil:
 		msg.Header = nats.Header{headerID: []string{e.ID}}
 	}
 	return msg, err
@@ -177,8 +197,8 @@ func (q *Queue) message(e *schema.Event) (*nats.Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}
-	if len(body) > MaxMessageBytes {
-		return nil, &TooLargeError{Bytes: len(body)}
+	if len(body) > q.maxMessage {
+		return nil, &TooLargeError{Bytes: len(body), Most: q.maxMessage}
 	}
 	return &nats.Msg{Subject: StreamOf(e).subject(), Data: body}, nil
 }
@@ -188,6 +208,9 @@ func storeError(err error) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (api.ErrorCode == errCodeStoreFailed || api.ErrorCode == errCodeInsufficientResources) {
 		return fmt.Errorf("%w: %s", ErrFull, api.Description)
+	}
+	if errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected) {
+		err = errNoConnection // the library's words speak of its buffers
 	}
 	return fmt.Errorf("store event: %w", err)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,8 +31,11 @@ type puller struct {
 	subject string
 	inbox   string
 	sub     *nats.Subscription
+	events  int       // to ask for at once
 	left    int       // messages that the request under way may still bring; 0 for no request
 	heard   time.Time // when the server last said something, or was asked
+
+	before func(context.Context) error // waits until more is wanted; nil for always
 }
 
 func newPuller(conn *nats.Conn, stream Stream, consumer string) (*puller, error) {
@@ -41,7 +45,7 @@ func newPuller(conn *nats.Conn, stream Stream, consumer string) (*puller, error)
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	return &puller{
-		conn: conn, sub: sub, inbox: inbox,
+		conn: conn, sub: sub, inbox: inbox, events: pullEvents,
 		subject: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumer),
 	}, nil
 }
@@ -51,6 +55,11 @@ func newPuller(conn *nats.Conn, stream Stream, consumer string) (*puller, error)
 func (p *puller) next(ctx context.Context) (*nats.Msg, error) {
 	p.heard = time.Now() // the silence since the last call was the caller's
 	for {
+		if p.left == 0 && p.before != nil {
+			if err := p.before(ctx); err != nil {
+				return nil, err
+			}
+		}
 		if p.left == 0 {
 			if err := p.request(); err != nil {
 				return nil, err
@@ -64,7 +73,7 @@ func (p *puller) next(ctx context.Context) (*nats.Msg, error) {
 		if status := msg.Header.Get("Status"); len(msg.Data) > 0 || status == "" {
 			p.left--
 			return msg, nil
-		} else if err := p.ended(status, msg.Header.Get("Description")); err != nil {
+		} else if err := p.ended(status, msg.Header); err != nil {
 			return nil, err
 		}
 	}
@@ -82,7 +91,7 @@ func (p *puller) wait(ctx context.Context) (*nats.Msg, error) {
 
 func (p *puller) request() error {
 	body, err := json.Marshal(map[string]any{
-		"batch": pullEvents, "max_bytes": pullBytes, "expires": pullWait, "idle_heartbeat": heartbeat,
+		"batch": p.events, "max_bytes": pullBytes, "expires": pullWait, "idle_heartbeat": heartbeat,
 	})
 	if err != nil {
 		return fmt.Errorf("encode request: %w", err)
@@ -90,22 +99,42 @@ func (p *puller) request() error {
 	if err := p.conn.PublishRequest(p.subject, p.inbox, body); err != nil {
 		return fmt.Errorf("ask for events: %w", err)
 	}
-	p.left, p.heard = pullEvents, time.Now()
+	p.left, p.heard = p.events, time.Now()
 	return nil
 }
 
 // ended takes a status, with which the server ends a request that has not brought
 // all that it asked for.
-func (p *puller) ended(status, description string) error {
+func (p *puller) ended(status string, header nats.Header) error {
+	description := header.Get("Description")
 	switch {
 	case status == "100": // a sign of life
 		return nil
 	case status == "404", status == "408", // no message came in time
 		status == "409" && (description == "Message Size Exceeds MaxBytes" || description == "Batch Completed"):
-		p.left = 0
+		// A cluster says so while messages of the request are still on their way.
+		never, err := strconv.Atoi(header.Get("Nats-Pending-Messages"))
+		if err != nil {
+			never = p.left
+		}
+		p.left = max(p.left-never, 0)
 		return nil
 	}
 	return fmt.Errorf("store ended the reading: %s %s", status, description)
+}
+
+// rest gives what has come and was not read.
+func (p *puller) rest() []*nats.Msg {
+	var msgs []*nats.Msg
+	for {
+		msg, err := p.sub.NextMsg(time.Millisecond)
+		if err != nil {
+			return msgs
+		}
+		if msg.Reply != "" {
+			msgs = append(msgs, msg)
+		}
+	}
 }
 
 func (p *puller) close() {

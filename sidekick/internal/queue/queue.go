@@ -1,6 +1,7 @@
 // Package queue is the sidekick's durable store: events are on disk before
-// Publish returns, and every output reads them in order from a position of its
-// own that outlives the process. It does not know what outputs do with them.
+// Publish returns, or with most servers of a cluster, and every output reads them
+// from a position of its own that outlives the process. It does not know what
+// outputs do with them.
 package queue
 
 import (
@@ -57,11 +58,12 @@ const (
 
 // Options say where a queue is and how large it may grow.
 type Options struct {
-	Dir        string // owned by this process alone while the queue is open
-	Bytes      int64  // at most so many bytes of events, two thirds of them for alerts; 0 is 384 MiB
-	AlertBytes int64  // instead of Bytes, for alerts; 0 is by Bytes
-	LogBytes   int64  // instead of Bytes, for logs; 0 is by Bytes
-	SyncAlways bool   // every event is on the disk before Publish returns; else the files are synced every ten seconds
+	Dir        string   // owned by this process alone while the queue is open
+	Bytes      int64    // at most so many bytes of events, two thirds of them for alerts; 0 is 384 MiB
+	AlertBytes int64    // instead of Bytes, for alerts; 0 is by Bytes
+	LogBytes   int64    // instead of Bytes, for logs; 0 is by Bytes
+	SyncAlways bool     // every event is on the disk before Publish returns; else the files are synced every ten seconds
+	Cluster    *Cluster // where events are stored instead of in Dir; nil for Dir
 	Log        *slog.Logger
 }
 
@@ -72,16 +74,19 @@ type Queue struct {
 	log    *slog.Logger
 	sync   bool // of every event
 
-	lock  *os.File
-	srv   *server.Server
-	conn  *nats.Conn
-	js    jetstream.JetStream
-	slots chan struct{} // one per concurrent Publish
+	cluster    *Cluster       // nil for a store of our own
+	lock       *os.File       // nil with a cluster
+	srv        *server.Server // nil with a cluster
+	maxMessage int            // bytes
+	conn       *nats.Conn
+	js         jetstream.JetStream
+	slots      chan struct{} // one per concurrent Publish
 
 	batches *batches
 
 	mu      sync.Mutex
 	readers []*Reader // guarded by mu
+	members []*Member // guarded by mu; instead of readers with a cluster
 
 	refusedAlerts, refusedLogs atomic.Int64 // because of a limit
 
@@ -90,7 +95,8 @@ type Queue struct {
 
 // Open starts the embedded store in opts.Dir, which it creates when it is
 // missing. It fails when the directory cannot be written or when another process
-// has it open.
+// has it open. With opts.Cluster it connects to that, and fails when it cannot be
+// used within its time.
 func Open(ctx context.Context, opts Options) (*Queue, error) {
 	bytes := orDefault(opts.Bytes, defaultBytes)
 	q := &Queue{
@@ -101,8 +107,17 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 			Alerts: orDefault(opts.AlertBytes, bytes-bytes/3),
 			Logs:   orDefault(opts.LogBytes, bytes/3),
 		},
-		slots:   make(chan struct{}, publishers),
-		batches: newBatches(),
+		slots:      make(chan struct{}, publishers),
+		batches:    newBatches(),
+		cluster:    opts.Cluster,
+		maxMessage: MaxMessageBytes,
+	}
+	if c := q.cluster; c != nil {
+		q.slots = make(chan struct{}, groupPublishers)
+		if err := q.join(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("open the queue in the cluster: %w", err), q.Close())
+		}
+		return q, nil
 	}
 	var err error
 	if q.lock, err = lockDir(opts.Dir); err != nil {
@@ -138,12 +153,13 @@ func (q *Queue) start(ctx context.Context) error {
 	return q.recall(ctx, q.batches.remember)
 }
 
-func (q *Queue) createStreams(ctx context.Context) error {
+// streams are what the streams are made like.
+func (q *Queue) streams() []jetstream.StreamConfig {
 	base := jetstream.StreamConfig{
 		Storage:    jetstream.FileStorage,
 		Retention:  jetstream.LimitsPolicy,
 		Discard:    jetstream.DiscardNew, // full means refused, never forgotten
-		Duplicates: duplicateWindow,      // of dead letters; for events see batches
+		Duplicates: duplicateWindow,      // of dead letters, and with a cluster of events; else see batches
 		NoAck:      false,
 	}
 	alerts, logs, dead, pos := base, base, base, base
@@ -158,7 +174,11 @@ func (q *Queue) createStreams(ctx context.Context) error {
 	pos.Name, pos.Subjects, pos.MaxBytes = positions, []string{"positions.*.*"}, positionBytes
 	pos.Discard, pos.MaxMsgsPerSubject = jetstream.DiscardOld, 1
 
-	for _, cfg := range []jetstream.StreamConfig{alerts, logs, dead, pos} {
+	return []jetstream.StreamConfig{alerts, logs, dead, pos}
+}
+
+func (q *Queue) createStreams(ctx context.Context) error {
+	for _, cfg := range q.streams() {
 		if _, err := q.js.CreateOrUpdateStream(ctx, cfg); err != nil {
 			return fmt.Errorf("create stream %s: %w", cfg.Name, err)
 		}
@@ -168,9 +188,13 @@ func (q *Queue) createStreams(ctx context.Context) error {
 
 func (q *Queue) storeDir() string { return filepath.Join(q.dir, "store") }
 
-// Close stops the store. Readers and publishers end with errors; what was stored
-// stays.
+// Close stops the store, or the connection to the cluster. Readers and publishers
+// end with errors; what was stored stays.
 func (q *Queue) Close() error {
+	if q.cluster != nil {
+		q.leave()
+		return nil
+	}
 	if q.conn != nil {
 		q.conn.Close()
 	}
@@ -200,7 +224,7 @@ func (s Stream) subject() string {
 	return "alerts"
 }
 
-func orDefault(v, d int64) int64 {
+func orDefault[T int64 | time.Duration](v, d T) T {
 	if v == 0 {
 		return d
 	}

@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if server := os.Getenv(groupChild); server != "" {
+		fmt.Fprintln(os.Stderr, holdAll(server))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

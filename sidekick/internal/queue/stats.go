@@ -25,6 +25,9 @@ func (e *Degraded) Degraded() bool { return true }
 func (q *Queue) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
 	defer cancel()
+	if q.cluster != nil && !q.conn.IsConnected() {
+		return fmt.Errorf("queue: %w", errNoConnection)
+	}
 	var errs []error
 	if q.diskLow.Load() {
 		errs = append(errs, errors.New("queue: the disk is nearly full"))
@@ -98,6 +101,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.limit, float64(info.Config.MaxBytes), name)
 		for _, r := range c.q.readersOf(Stream(name)) {
 			gauge(c.pending, float64(r.pending(info.State)), name, r.name)
+		}
+		for _, m := range c.q.membersOf(Stream(name)) {
+			if n, err := m.Pending(ctx); err == nil { // else its cluster is choosing a leader
+				gauge(c.pending, float64(n), name, m.name)
+			}
 		}
 	}
 }

@@ -16,7 +16,11 @@ const trimInterval = time.Second
 
 // Keep forgets the positions of all outputs of a stream but the named ones, so
 // that an output which is no longer configured does not hold its events for ever.
+// A cluster does that by itself after seven days: others may have that output.
 func (q *Queue) Keep(ctx context.Context, s Stream, outputs []string) error {
+	if q.cluster != nil {
+		return nil
+	}
 	stream, err := q.js.Stream(ctx, positions)
 	if err != nil {
 		return fmt.Errorf("forget outputs of %s: %w", s, err)
@@ -47,15 +51,21 @@ func (q *Queue) Keep(ctx context.Context, s Stream, outputs []string) error {
 // and fill up to that quarter, for an output that is configured later.
 func (q *Queue) Run(ctx context.Context) {
 	trimmers := []*trimmer{{q: q, stream: Alerts}, {q: q, stream: Logs}}
-	tick := time.NewTicker(trimInterval)
+	interval := trimInterval
+	if q.cluster != nil {
+		interval = groupTrimInterval // every member looks
+	}
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			q.checkDisk()
-			q.revive()
+			if q.cluster == nil {
+				q.checkDisk()
+				q.revive()
+			}
 			for _, t := range trimmers {
 				if err := t.trim(ctx, now); err != nil && ctx.Err() == nil {
 					q.log.Warn("freeing space of the queue failed", "stream", string(t.stream), "error", err)
@@ -99,7 +109,10 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 	if state.Msgs == 0 {
 		return nil
 	}
-	delivered := deliveredTo(t.q.readersOf(t.stream))
+	delivered, err := t.delivered(ctx, stream)
+	if err != nil {
+		return err
+	}
 	var upTo uint64
 	if delivered != math.MaxUint64 {
 		upTo = min(delivered, t.windowEnd(now, state.LastSeq))
@@ -140,4 +153,11 @@ func deliveredTo(readers []*Reader) uint64 {
 		lowest = min(lowest, r.floor())
 	}
 	return lowest
+}
+
+func (t *trimmer) delivered(ctx context.Context, stream jetstream.Stream) (uint64, error) {
+	if t.q.cluster == nil {
+		return deliveredTo(t.q.readersOf(t.stream)), nil
+	}
+	return deliveredByGroups(ctx, stream)
 }
