@@ -29,6 +29,30 @@ type Previewer interface {
 	Preview(e *schema.Event) (string, error)
 }
 
+// Digester is an Output that can tell of many alike events in one message.
+type Digester interface {
+	// DeliverDigest hands over a digest, under the same terms as Deliver. Its error
+	// concerns the digest as a whole.
+	DeliverDigest(ctx context.Context, d *Digest) error
+}
+
+// Digest is a number of events of the same policy or rule, operation, process, place
+// and outcome.
+type Digest struct {
+	Count       int            // of the events, at least 2
+	First, Last time.Time      // when they happened, UTC
+	Resource    string         // what they are about: "/etc/shadow" if all are, else what the names have in common, "/etc/*"; "" for nothing
+	Examples    []schema.Event // 1 to 3 that differ, the first event first
+}
+
+// Pacer is an Output whose service says with its answers when it would refuse the
+// next message.
+type Pacer interface {
+	// Pause is how long the last answer asked to wait although it was no refusal; 0
+	// for not at all. It is asked after each Deliver and DeliverDigest.
+	Pause() time.Duration
+}
+
 // Class says what became of a delivery that failed.
 type Class int
 
@@ -70,6 +94,13 @@ type Limits struct {
 	BatchBytes  int           // at most so many bytes of event JSON, 0 for no limit; one larger event still comes, alone
 	BatchDelay  time.Duration // how long an incomplete batch may wait for more
 	Timeout     time.Duration // bound on one Deliver
+	Rates       []Rate        // how often Deliver may be called, all of which are kept; none for no limit
+}
+
+// Rate is so many calls in any period of that length.
+type Rate struct {
+	Messages int
+	Per      time.Duration
 }
 
 // Kind is one kind of output: its name, its settings and how it is made.
@@ -78,6 +109,7 @@ type Kind struct {
 	Block    string // where its settings are: "slack" is slack: in YAML and SLACK_ in the environment, "aws.cloudwatchlogs" AWS_CLOUDWATCHLOGS_
 	Enabler  string // the setting that turns it on by any value but "" and "false", e.g. "webhookurl"
 	Logs     bool   // whether KubeArmor logs are delivered when <BLOCK>_LOGS does not say
+	Digests  bool   // whether its outputs are Digesters
 	Settings []Setting
 	Limits   Limits
 	New      func(s Values) (Output, error)

@@ -131,7 +131,7 @@ func printable(s string) string {
 
 // target is an output with what it is to get, but for where that comes from.
 func target(o config.Output) dispatch.Target {
-	t := dispatch.Target{Name: o.Name, Output: o.Output, Limits: o.Kind.Limits, MinimumPriority: o.MinimumPriority}
+	t := dispatch.Target{Name: o.Name, Output: o.Output, Limits: o.Kind.Limits, MinimumPriority: o.MinimumPriority, DigestWindow: o.DigestWindow}
 	if o.Filter != nil {
 		t.Filter = o.Filter
 	}

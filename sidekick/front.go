@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/sidearmor/sidearmor/sidekick/internal/access"
 	"github.com/sidearmor/sidearmor/sidekick/internal/config"
@@ -135,8 +136,9 @@ func (f *front) explain(n config.Listen) {
 	}
 }
 
-// serve takes requests until ctx ends and finishes those under way.
-func (f *front) serve(ctx context.Context) error {
+// serve takes requests until ctx ends and finishes those under way, for at most as
+// long as given.
+func (f *front) serve(ctx context.Context, finish time.Duration) error {
 	var serving sync.WaitGroup
 	failed := make(chan error, len(f.doors))
 	for _, d := range f.doors {
@@ -152,7 +154,7 @@ func (f *front) serve(ctx context.Context) error {
 	case <-ctx.Done():
 		f.log.Info("stopping")
 	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestsTimeout)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), finish)
 	defer cancel()
 	for _, d := range f.doors {
 		serving.Go(func() { f.shut(bounded, d) })

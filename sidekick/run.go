@@ -24,12 +24,9 @@ import (
 	"github.com/sidearmor/sidearmor/sidekick/internal/queue"
 )
 
-// The orderly stop takes at most these together, which is less than the 30 s that
-// ECS and Kubernetes give before they kill.
-const (
-	requestsTimeout   = 5 * time.Second  // requests under way
-	deliveriesTimeout = 15 * time.Second // deliveries under way
-)
+// requestsTimeout is how long requests under way may take of an orderly stop: a fifth
+// of it, but no more than this. The rest is for deliveries.
+const requestsTimeout = 5 * time.Second
 
 // version is set by the linker.
 var version = "unknown"
@@ -105,7 +102,8 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), q.Collector())
 	dispatcher := dispatch.New(dispatch.Options{
-		Targets: targets, DeadLetters: q, Metrics: metrics, Log: log, StopTimeout: deliveriesTimeout,
+		Targets: targets, DeadLetters: q, Metrics: metrics, Log: log,
+		MaxAge: cfg.Queue.MaxAge, StopTimeout: cfg.ShutdownTimeout, Stopping: ctx,
 	})
 
 	authorized, err := authorization(cfg.Listen.Tokens, log)
@@ -114,6 +112,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	}
 	front, err := openFront(ctx, cfg.Listen, ingest.New(ingest.Options{
 		Store: q, CustomFields: cfg.CustomFields, Authorized: authorized, Metrics: metrics, Log: log,
+		Outputs: func() any { return dispatcher.Status() },
 	}), log)
 	if err != nil {
 		return err
@@ -126,7 +125,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	stopDispatch := start(life, dispatcher.Run)
 	defer stopDispatch()
 	announce(log, cfg, front, where)
-	return front.serve(ctx)
+	return front.serve(ctx, min(requestsTimeout, cfg.ShutdownTimeout/5))
 }
 
 // start runs f; stop ends it and waits for it.

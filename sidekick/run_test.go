@@ -69,7 +69,7 @@ func (l *lines) String() string {
 }
 
 func environment(dir string, more ...string) []string {
-	return append([]string{"LISTENPORT=0", "QUEUE_DIR=" + dir}, more...)
+	return append([]string{"LISTENPORT=0", "QUEUE_DIR=" + dir, "SHUTDOWN_TIMEOUT=2s"}, more...)
 }
 
 // inside starts a sidekick in this process.

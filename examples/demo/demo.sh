@@ -126,7 +126,7 @@ cc -O2 -o "$tmp/client" examples/workload/client.c
 title "Starting a sidekick, on its built-in defaults"
 show_events "$tmp/counts" <"$tmp/events" &
 started+=($!) events=$!
-QUEUE_DIR=$tmp/queue LISTENADDRESS=127.0.0.1 LISTENPORT=0 \
+QUEUE_DIR=$tmp/queue LISTENADDRESS=127.0.0.1 LISTENPORT=0 DIGEST_WINDOW=0 \
 	STDOUT_ENABLED=true STDOUT_FORMAT=text,slack STDOUT_LOGS=true STDOUT_MINIMUMPRIORITY='' \
 	"$bin/sidekick" >"$tmp/events" 2>"$tmp/sidekick.log" &
 started+=($!) sidekick=$!

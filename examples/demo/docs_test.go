@@ -136,6 +136,9 @@ func TestOutputSettingsAreDocumented(t *testing.T) {
 		}
 		settings[variable(kind.Block, "minimumpriority")] = outputs.Setting{}
 		settings[variable(kind.Block, "logs")] = outputs.Setting{Default: strconv.FormatBool(kind.Logs)}
+		if kind.Digests {
+			settings[variable(kind.Block, "digest_window")] = outputs.Setting{}
+		}
 	}
 	documented := documentedSettings(t)
 	sameKeys(t, "docs/outputs", documented, settings)

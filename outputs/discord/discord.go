@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
@@ -34,8 +35,9 @@ func Kind() outputs.Kind {
 			{Key: "icon", Usage: "address of a picture to show instead of the webhook's own"},
 			{Key: "kubearmorformat", Usage: "Go template over a KubeArmor alert or log, instead of the policy's message: .Outcome .Headline .Policy .Namespace .Pod and so on"},
 		}, tlsclient.Settings()...),
-		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second},
-		New:    newOutput,
+		Limits:  outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second, Rates: rates()},
+		Digests: true,
+		New:     newOutput,
 	}
 }
 
@@ -43,6 +45,7 @@ type output struct {
 	icon    string
 	wording *wording.Template // of KubeArmor events; nil when there is none
 	client  *httppost.Client
+	pause   atomic.Int64 // a time.Duration, of the last answer
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
@@ -64,13 +67,11 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 			return nil, fmt.Errorf("%s: %w", v.Name("kubearmorformat"), err)
 		}
 	}
-	return &output{
-		icon:    v.String("icon"),
-		wording: words,
-		client: httppost.New(httppost.Options{
-			Service: "discord", URL: secret.New(address), TLS: config, Explain: explain,
-		}),
-	}, nil
+	o := &output{icon: v.String("icon"), wording: words}
+	o.client = httppost.New(httppost.Options{
+		Service: "discord", URL: secret.New(address), TLS: config, Explain: explain, Answered: o.answered,
+	})
+	return o, nil
 }
 
 // waiting asks Discord to answer only once the message is stored. Without it
@@ -93,11 +94,7 @@ func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
 }
 
 func (o *output) post(ctx context.Context, e *schema.Event) error {
-	body, err := json.Marshal(o.message(e))
-	if err != nil {
-		return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode Discord message: %w", err)}
-	}
-	return o.client.Send(ctx, body)
+	return o.send(ctx, o.message(e))
 }
 
 // explain reads Discord's answer: a code and a message of its own, and with

@@ -56,17 +56,10 @@ type footer struct {
 }
 
 func (o *output) message(e *schema.Event) message {
-	var content embed
 	if e.Falco != nil {
-		content = falcoEmbed(e.Falco)
-	} else {
-		content = o.kubearmorEmbed(e)
+		return o.envelope(falcoEmbed(e.Falco))
 	}
-	return message{
-		AvatarURL:       o.icon,
-		AllowedMentions: allowedMentions{Parse: []string{}},
-		Embeds:          []embed{content},
-	}
+	return o.envelope(o.kubearmorEmbed(e))
 }
 
 // falcoEmbed lays out a Falco event as FalcoSidekick does: rule, priority,
@@ -74,10 +67,14 @@ func (o *output) message(e *schema.Event) message {
 // would refuse the message or show it wrong: the colour is a number, empty
 // values are left out, everything is bounded, markup is escaped. Numbers and
 // booleans among the output fields are shown, which FalcoSidekick drops.
-func falcoEmbed(f *schema.FalcoEvent) embed {
+// More fields come before those of the event.
+func falcoEmbed(f *schema.FalcoEvent, more ...field) embed {
 	b := builder{embed: embed{Color: falcoColor(f.Priority), Fields: []field{}}}
 	// Half of the total is kept for the fields.
 	b.describe(clip.Lines(f.Output, maxTotal/2, markdown))
+	for _, m := range more {
+		b.field(m.Name, m.Value)
+	}
 	b.field("rule", inline(f.Rule))
 	b.field("priority", inline(f.Priority.String()))
 	b.field("source", inline(f.Source))
@@ -103,8 +100,12 @@ func falcoEmbed(f *schema.FalcoEvent) embed {
 // fact is ever left out for a long message.
 func (o *output) kubearmorEmbed(e *schema.Event) embed {
 	s := summary.Of(e)
+	return o.embed(e, s.Outcome.Icon()+" "+s.Outcome.String()+": "+s.Headline, &s)
+}
+
+func (o *output) embed(e *schema.Event, title string, s *summary.Summary) embed {
 	b := builder{embed: embed{Color: outcomeColor(s.Outcome), Fields: []field{}}}
-	b.title(clip.Line(s.Outcome.Icon()+" "+s.Outcome.String()+": "+s.Headline, maxTitle, markdown))
+	b.title(clip.Line(title, maxTitle, markdown))
 	words, err := o.worded(e)
 	switch {
 	case err != nil:
@@ -114,7 +115,7 @@ func (o *output) kubearmorEmbed(e *schema.Event) embed {
 	case s.Message != s.Headline:
 		b.describe(clip.Line(s.Message, 800, markdown))
 	}
-	b.foot(smallPrint(&s))
+	b.foot(smallPrint(s))
 	if t := e.Time(); !t.IsZero() {
 		b.embed.Timestamp = t.UTC().Format(time.RFC3339Nano)
 	}

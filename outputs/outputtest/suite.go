@@ -57,6 +57,7 @@ func Run(t *testing.T, s Spec) {
 	t.Run("endless answer", s.endless)
 	t.Run("certificates", s.certificates)
 	t.Run("events", s.events)
+	t.Run("digests", s.digests)
 	t.Run("concurrency", s.concurrency)
 	// The subtest itself is one more.
 	t.Run("leaks", func(t *testing.T) { Leaks(t, before+1) })
@@ -78,7 +79,7 @@ func Declaration(t *testing.T, k outputs.Kind) {
 		switch {
 		case setting.Key == "" || setting.Key != strings.ToLower(setting.Key) || strings.ContainsAny(setting.Key, "._ "):
 			t.Errorf("setting %q: keys are lower-case words", setting.Key)
-		case setting.Block == "" && slices.Contains([]string{"name", "minimumpriority", "filter", "logs"}, setting.Key):
+		case setting.Block == "" && slices.Contains([]string{"name", "minimumpriority", "filter", "logs", "digest_window"}, setting.Key):
 			t.Errorf("setting %q is one that every output has", setting.Key)
 		case setting.Key[0] >= '0' && setting.Key[0] <= '9':
 			t.Errorf("setting %q begins like the number of another output of the kind", setting.Key)

@@ -32,9 +32,12 @@ const (
 // it to what and where, and below in small print what else is known.
 func (s *style) message(e *schema.Event) *slack.WebhookMessage {
 	sum := summary.Of(e)
-	title := sum.Outcome.Icon() + " " + sum.Outcome.String() + ": " + sum.Headline
+	return s.laidOut(e, sum.Outcome.Icon()+" "+sum.Outcome.String()+": "+sum.Headline, &sum)
+}
+
+func (s *style) laidOut(e *schema.Event, title string, sum *summary.Summary) *slack.WebhookMessage {
 	blocks := []slack.Block{slack.NewHeaderBlock(plain(title, maxHeader))}
-	text := fallback(title, &sum)
+	text := fallback(title, sum)
 	if above, err := s.worded(e); err != nil {
 		blocks = append([]slack.Block{slack.NewSectionBlock(plain("kubearmorformat: "+err.Error(), maxMessage), nil, nil)}, blocks...)
 	} else if above != "" {
@@ -48,7 +51,7 @@ func (s *style) message(e *schema.Event) *slack.WebhookMessage {
 		Blocks:   &slack.Blocks{BlockSet: blocks},
 		Attachments: []slack.Attachment{{
 			Color:  color(sum.Outcome),
-			Blocks: slack.Blocks{BlockSet: s.body(&sum)},
+			Blocks: slack.Blocks{BlockSet: s.body(sum)},
 		}},
 	}
 }

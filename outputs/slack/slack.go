@@ -50,8 +50,10 @@ func Kind() outputs.Kind {
 		}, tlsclient.Settings()...),
 		// One message for each event: Slack takes about one a second, and a
 		// reader one at a time.
-		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second},
-		New:    newOutput,
+		// (https://docs.slack.dev/apis/web-api/rate-limits)
+		Limits:  outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second, Rates: []outputs.Rate{{Messages: 1, Per: time.Second}}},
+		Digests: true,
+		New:     newOutput,
 	}
 }
 
@@ -133,7 +135,10 @@ func (o *output) post(ctx context.Context, e *schema.Event) error {
 		}
 		return o.client.Send(ctx, body)
 	}
-	message := o.message(e)
+	return o.webhook(ctx, o.message(e))
+}
+
+func (o *output) webhook(ctx context.Context, message *slack.WebhookMessage) error {
 	return o.client.Do(func(client *http.Client) error {
 		return slack.PostWebhookCustomHTTPContext(ctx, o.url.Reveal(), client, message)
 	})

@@ -38,7 +38,7 @@ func checkAlerts(t *testing.T, where string, got []string) {
 
 func TestWhatTheWorkloadDoesReachesSlackDiscordAndCloudWatch(t *testing.T) {
 	slack, discord, aws := newChat(t, 200), newChat(t, 204), startCloudWatch(t)
-	s := startSidekick(t, append(aws.env(), "SLACK_WEBHOOKURL="+slack.URL, "DISCORD_WEBHOOKURL="+discord.URL)...)
+	s := startSidekick(t, append(aws.env(), "SLACK_WEBHOOKURL="+slack.URL, "DISCORD_WEBHOOKURL="+discord.URL, "DIGEST_WINDOW=0")...)
 	workload := shop(t)
 
 	plain := runCommand(t, nil, workload...)
@@ -99,15 +99,15 @@ func TestNothingIsLostWhenTheSidekickIsKilled(t *testing.T) {
 	if err := os.WriteFile(policy, []byte(doc), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	slack := newChat(t, 200)
-	s := startSidekick(t, "SLACK_WEBHOOKURL="+slack.URL)
+	hook := newChat(t, 200)
+	s := startSidekick(t, "WEBHOOK_ADDRESS="+hook.URL, "WEBHOOK_LOGS=false")
 
 	done := make(chan result, 1)
 	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do cat %s/secret-$(printf %%03d $i); i=$((i+1)); sleep 0.02; done 2>/dev/null; exit 3`, count, dir)
 	go func() { done <- traced(t, s.url(), policy, "/bin/sh", "-c", script) }()
 	for _, seen := range []int{10, 50} {
 		eventually(t, func() (bool, string) {
-			return len(slack.received()) >= seen, fmt.Sprintf("Slack has %d alerts", len(slack.received()))
+			return len(hook.received()) >= seen, fmt.Sprintf("the webhook has %d alerts", len(hook.received()))
 		})
 		s.kill()
 		time.Sleep(300 * time.Millisecond) // alerts pile up in the tracer
@@ -118,11 +118,11 @@ func TestNothingIsLostWhenTheSidekickIsKilled(t *testing.T) {
 	}
 	last := fmt.Sprintf("secret-%03d", count-1)
 	eventually(t, func() (bool, string) {
-		got := slack.received()
-		return len(got) > 0 && contains(got[len(got)-1], last), fmt.Sprintf("Slack has %d alerts, not the last one", len(got))
+		got := hook.received()
+		return len(got) > 0 && contains(got[len(got)-1], last), fmt.Sprintf("the webhook has %d alerts, not the last one", len(got))
 	})
 	next, again := 0, 0
-	for _, m := range slack.received() {
+	for _, m := range hook.received() {
 		switch {
 		case contains(m, fmt.Sprintf("secret-%03d", next)):
 			next++

@@ -47,6 +47,8 @@ type Options struct {
 	// one, and gives what Deliver is to return: nil when it is no refusal. May be
 	// nil.
 	Refusal func(body []byte) error
+	// Answered is shown the header of every answer. May be nil.
+	Answered func(http.Header)
 	// Explain reads a refusal: why, and how long to wait. The reason becomes
 	// part of the error text, so it must hold nothing that the service could
 	// have copied from the request. May be nil.
@@ -148,6 +150,9 @@ func (c *Client) Do(call func(*http.Client) error) error {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	})
 	if rec.status != 0 {
+		if c.options.Answered != nil {
+			c.options.Answered(rec.header)
+		}
 		return c.judge(rec)
 	}
 	if err == nil {

@@ -253,7 +253,7 @@ func when(e *schema.Event) string {
 	if t.IsZero() {
 		t = e.Received
 	}
-	return t.UTC().Format("2006-01-02 15:04:05.000 UTC")
+	return clock(t)
 }
 
 func nonEmpty(list []Fact) []Fact {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema"
@@ -27,6 +28,8 @@ type Config struct {
 	Outputs      []Output  // those that are turned on, in the order of the kinds
 	Warnings     []string  // what was given and has no effect; no values
 	Settings     []Setting // what is in effect, to be shown
+
+	ShutdownTimeout time.Duration // of an orderly stop as a whole
 }
 
 // Output is one output that is turned on.
@@ -37,6 +40,7 @@ type Output struct {
 	MinimumPriority schema.Priority
 	Filter          *filter.Filter // nil when there is none
 	Logs            bool           // whether it gets KubeArmor logs
+	DigestWindow    time.Duration  // within which alike events become one message; 0 for never
 }
 
 // Input is where settings come from. A variable wins over the file, the file over
@@ -55,6 +59,7 @@ func Load(in Input) (Config, error) {
 		return Config{}, err
 	}
 	c := Config{Queue: l.queue()}
+	l.delivery(&c)
 	c.Listen = l.listen()
 	c.Debug = l.boolean("debug", false)
 	c.CustomFields = l.customFields()

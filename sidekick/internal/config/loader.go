@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
 )
@@ -41,6 +42,8 @@ type loader struct {
 	numbers   map[string][]int // of a kind's block, the outputs that there are
 	effective []Setting        // what was looked up
 
+	digestWindow time.Duration // of outputs that have none of their own
+
 	problems []error
 	off      []string // sentences about settings of outputs that are off
 	foreign  []string // names of FalcoSidekick's settings that are not here
@@ -55,7 +58,7 @@ func newLoader(in Input) (*loader, error) {
 			delete(l.env, name)
 		}
 	}
-	for _, s := range slices.Concat(listenSettings(), queueSettings(), clusterSettings(), []setting{
+	for _, s := range slices.Concat(listenSettings(), queueSettings(), clusterSettings(), deliverySettings(), []setting{
 		{path: "debug"},
 		{path: "customfields", isMap: true},
 	}) {
@@ -81,12 +84,12 @@ func settingOf(k outputs.Kind, s outputs.Setting) setting {
 
 // commonSettings are those that every kind has and none declares.
 func commonSettings(k outputs.Kind) []setting {
-	return []setting{
+	return append([]setting{
 		{path: k.Block + ".name"},
 		{path: k.Block + ".minimumpriority"},
 		{path: k.Block + ".filter"},
 		{path: k.Block + ".logs", byDefault: strconv.FormatBool(k.Logs)},
-	}
+	}, digestSettings(k)...)
 }
 
 func variable(path string) string {

@@ -28,7 +28,7 @@ func (l *loader) output(k outputs.Kind) *Output {
 		values.defaults[s.Key] = s.Default
 		values.given[s.Key] = given{text: secret.New(v.text), name: v.name}
 	}
-	o := &Output{Name: l.name(k), Kind: k, Logs: l.boolean(k.Block+".logs", k.Logs)}
+	o := &Output{Name: l.name(k), Kind: k, Logs: l.boolean(k.Block+".logs", k.Logs), DigestWindow: l.digestWindowOf(k)}
 	if v := l.get(setting{path: k.Block + ".minimumpriority"}); v.text != "" {
 		p, err := schema.ParsePriority(v.text)
 		if err != nil {

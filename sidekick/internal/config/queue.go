@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -15,10 +16,11 @@ const (
 
 // Queue is how events are stored.
 type Queue struct {
-	Dir        string   // "" to choose one
-	MaxBytes   int64    // of events that wait, alerts and logs together
-	SyncAlways bool     // whether each event is on the disk, and not only with the kernel, before it is answered
-	Cluster    *Cluster // where events are stored instead; nil for Dir
+	Dir        string        // "" to choose one
+	MaxBytes   int64         // of events that wait, alerts and logs together
+	MaxAge     time.Duration // of events that wait; 0 for no limit
+	SyncAlways bool          // whether each event is on the disk, and not only with the kernel, before it is answered
+	Cluster    *Cluster      // where events are stored instead; nil for Dir
 }
 
 func queueSettings() []setting {

@@ -36,7 +36,7 @@ func (l *loader) isOurs(name string) bool {
 			return true
 		}
 	}
-	for _, prefix := range []string{"QUEUE_", "AUTH_TOKEN", "TLSSERVER_", "LISTENS"} {
+	for _, prefix := range []string{"QUEUE_", "DIGEST_WINDOW", "SHUTDOWN_TIMEOUT", "AUTH_TOKEN", "TLSSERVER_", "LISTENS"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}

@@ -1,6 +1,7 @@
 // Package dispatch brings stored events to the outputs: one worker for each
-// filters, batches, delivers, retries and gives up what is refused for good. It
-// neither stores events nor knows how a service is spoken to.
+// filters, batches or digests, delivers at the rate of the service, retries, and
+// gives up what is refused for good or too old. It neither stores events nor knows
+// how a service is spoken to.
 package dispatch
 
 import (
@@ -21,11 +22,14 @@ type Reader interface {
 	Next(ctx context.Context) (event schema.Event, size int, seq uint64, err error)
 	// Ack says that events, in whatever order, need not come again.
 	Ack(ctx context.Context, seqs ...uint64) error
+	// Event gives an event once more that was read and not acknowledged, with its
+	// size. The error matches fs.ErrNotExist when the queue does not have it.
+	Event(ctx context.Context, seq uint64) (event schema.Event, size int, err error)
 	// Pending is how many events are not acknowledged.
 	Pending(ctx context.Context) (int, error)
 }
 
-// DeadLetters keeps events that an output refused for good.
+// DeadLetters keeps events that an output did not take.
 type DeadLetters interface {
 	DeadLetter(ctx context.Context, output, reason string, at time.Time, event schema.Event) error
 }
@@ -35,6 +39,7 @@ type Target struct {
 	Name            string // metric label and log name
 	Output          outputs.Output
 	Limits          outputs.Limits
+	DigestWindow    time.Duration   // alike events within it become one message, if the output can that; 0 for never
 	MinimumPriority schema.Priority // events below it are passed over
 	Filter          Filter          // what else is passed over; nil for nothing
 	Alerts          Reader          // KubeArmor alerts and Falco events
@@ -47,27 +52,48 @@ type Options struct {
 	DeadLetters DeadLetters
 	Metrics     prometheus.Registerer
 	Log         *slog.Logger
-	StopTimeout time.Duration // how long a delivery under way may take after the stop
+	// MaxAge is how old an event may become before it goes to the dead letters; 0
+	// for no limit.
+	MaxAge time.Duration
+	// StopTimeout is how long deliveries may go on after the stop.
+	StopTimeout time.Duration
+	// Stopping is when the stop timeout begins, if that is before Run's context
+	// ends; nil for never.
+	Stopping context.Context
 }
 
 // Dispatcher runs the workers of all outputs.
 type Dispatcher struct {
 	opts    Options
 	metrics *metrics
+	board   *board
 }
 
 // New makes a Dispatcher and registers its metrics.
 func New(opts Options) *Dispatcher {
-	return &Dispatcher{opts: opts, metrics: newMetrics(opts.Metrics, opts.Targets)}
+	d := &Dispatcher{opts: opts, metrics: newMetrics(opts.Metrics, opts.Targets), board: &board{statuses: map[string]Status{}}}
+	for _, t := range opts.Targets {
+		d.board.set(t.Name, status())
+	}
+	return d
 }
 
-// Run delivers until ctx ends. Then each output finishes the delivery that is
-// under way, for at most the stop timeout; what is not delivered by then was not
-// acknowledged and comes again after the next start.
+// Run delivers until ctx ends. Then each output gets what is in the queue, open
+// digests at once, until nothing is left, or nothing can be delivered before the
+// stop timeout is over. What was not acknowledged by then comes again after the
+// next start.
 func (d *Dispatcher) Run(ctx context.Context) {
+	stopping := d.opts.Stopping
+	if stopping == nil {
+		stopping = ctx
+	}
 	finish, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(d.opts.StopTimeout, cancel) })()
+	begin := sync.OnceValue(func() time.Time {
+		time.AfterFunc(d.opts.StopTimeout, cancel)
+		return time.Now().Add(d.opts.StopTimeout)
+	})
+	defer context.AfterFunc(stopping, func() { begin() })()
 
 	var wg sync.WaitGroup
 	for _, t := range d.opts.Targets {
@@ -76,8 +102,13 @@ func (d *Dispatcher) Run(ctx context.Context) {
 			dead:    d.opts.DeadLetters,
 			metrics: d.metrics.of(t.Name),
 			log:     d.opts.Log.With("output", t.Name),
+			maxAge:  d.opts.MaxAge,
+			board:   d.board,
 		}
-		wg.Go(func() { w.run(ctx, finish) })
+		wg.Go(func() {
+			w.run(ctx, finish, begin)
+			w.farewell(context.WithoutCancel(finish))
+		})
 	}
 	wg.Wait()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -28,10 +29,11 @@ type memory struct {
 	all   []schema.Event
 	next  int
 	acked map[uint64]bool
+	size  int // of each event
 }
 
 func newMemory(events ...schema.Event) *memory {
-	return &memory{all: events, more: make(chan struct{}), acked: map[uint64]bool{}}
+	return &memory{all: events, more: make(chan struct{}), acked: map[uint64]bool{}, size: 100}
 }
 
 func (m *memory) add(events ...schema.Event) {
@@ -51,7 +53,7 @@ func (m *memory) Next(ctx context.Context) (schema.Event, int, uint64, error) {
 			m.next++
 			n := m.next
 			m.mu.Unlock()
-			return e, 100, uint64(n), nil
+			return e, m.size, uint64(n), nil
 		}
 		m.mu.Unlock()
 		select {
@@ -69,6 +71,15 @@ func (m *memory) Ack(_ context.Context, seqs ...uint64) error {
 		m.acked[seq] = true
 	}
 	return nil
+}
+
+func (m *memory) Event(_ context.Context, seq uint64) (schema.Event, int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if seq == 0 || seq > uint64(len(m.all)) || m.acked[seq] {
+		return schema.Event{}, 0, fmt.Errorf("event %d: %w", seq, fs.ErrNotExist)
+	}
+	return m.all[seq-1], m.size, nil
 }
 
 func (m *memory) Pending(context.Context) (int, error) {
@@ -145,6 +156,12 @@ func (l *letters) DeadLetter(_ context.Context, output, reason string, _ time.Ti
 	return nil
 }
 
+func (l *letters) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.reasons)
+}
+
 func alert(id, severity string) schema.Event {
 	return schema.Event{ID: id, Kind: schema.KindAlert, Alert: &schema.Alert{
 		Record: schema.Record{Type: schema.TypeMatchedPolicy, Operation: schema.OperationFile}, Severity: severity, Action: schema.ActionBlock,
@@ -166,9 +183,14 @@ func several(prefix string, n int) []schema.Event {
 // running starts a dispatcher within a bubble; stop ends it and waits.
 func running(t *testing.T, dead DeadLetters, targets ...Target) (reg *prometheus.Registry, stop func()) {
 	t.Helper()
+	return newRunning(t, dead, 0, targets...)
+}
+
+func newRunning(t *testing.T, dead DeadLetters, maxAge time.Duration, targets ...Target) (reg *prometheus.Registry, stop func()) {
+	t.Helper()
 	reg = prometheus.NewRegistry()
 	d := New(Options{
-		Targets: targets, DeadLetters: dead, Metrics: reg, StopTimeout: 5 * time.Second,
+		Targets: targets, DeadLetters: dead, Metrics: reg, MaxAge: maxAge, StopTimeout: 5 * time.Second,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -216,7 +238,7 @@ func TestOutage(t *testing.T) {
 		}
 		for _, want := range []string{
 			`falcosecurity_falcosidekick_outputs_total{destination="slack",status="ok"} 5`,
-			`sidearmor_dead_letters_total{destination="slack"} 0`,
+			`sidearmor_dead_letters_total{destination="slack",reason="refused"} 0`,
 			fmt.Sprintf(`sidearmor_delivery_retries_total{destination="slack"} %d`, len(calls)-5),
 		} {
 			if !metric(reg, want) {
@@ -265,7 +287,7 @@ func TestRefusedForGood(t *testing.T) {
 		if got := flat(s.got()); got != "a0 a1 a1 a1 a2" {
 			t.Errorf("calls %s", got)
 		}
-		if !metric(reg, `sidearmor_dead_letters_total{destination="slack"} 1`) || m.done() != 3 {
+		if !metric(reg, `sidearmor_dead_letters_total{destination="slack",reason="refused"} 1`) || m.done() != 3 {
 			t.Errorf("acknowledged %d", m.done())
 		}
 	})

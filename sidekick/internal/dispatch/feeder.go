@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/outputs"
 )
 
 const (
@@ -20,28 +20,17 @@ const (
 	minBatchDelay = 5 * time.Millisecond
 )
 
-// batch is what is delivered, retried and acknowledged as one.
-type batch struct {
-	events []schema.Event // those that passed the gate; may be none
-	seqs   []uint64       // of all that were looked at
-	bytes  int
-}
-
 // feeder makes the batches of one stream for one output, one ahead of the worker.
 type feeder struct {
-	target *Target
+	limits outputs.Limits
+	maxAge time.Duration
 	reader Reader
+	stop   context.Context // when it ends, an incomplete batch is complete
 	out    chan *batch
 	log    *slog.Logger
 	gate   *gate
 
 	held *item // read, but too large for the batch that was being made
-}
-
-type item struct {
-	event schema.Event
-	size  int
-	seq   uint64
 }
 
 func (f *feeder) run(ctx context.Context) {
@@ -62,16 +51,12 @@ func (f *feeder) run(ctx context.Context) {
 }
 
 // next waits for an event and then for more until the batch is full or has waited
-// for its delay.
+// for its delay, which is over when the sidekick stops.
 func (f *feeder) next(ctx context.Context) (*batch, error) {
-	limits := f.target.Limits
-	maxEvents, maxBytes := max(limits.BatchEvents, 1), limits.BatchBytes
-	if maxBytes <= 0 || maxBytes > maxBatchBytes {
-		maxBytes = maxBatchBytes
-	}
 	b := &batch{}
-	wait := ctx
-	for scanned := 0; scanned < maxScan && len(b.events) < maxEvents && b.bytes < maxBytes; scanned++ {
+	wait, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for scanned := 0; scanned < maxScan && len(b.items) < f.limits.BatchEvents && b.bytes < f.limits.BatchBytes; scanned++ {
 		it, err := f.read(wait)
 		if err != nil {
 			if scanned > 0 && wait.Err() != nil && ctx.Err() == nil {
@@ -81,18 +66,18 @@ func (f *feeder) next(ctx context.Context) (*batch, error) {
 		}
 		switch {
 		case !f.gate.passes(&it.event):
-		case len(b.events) > 0 && b.bytes+it.size > maxBytes:
+			b.skipped = append(b.skipped, it.seq)
+		case len(b.items) > 0 && b.bytes+it.size > f.limits.BatchBytes:
 			f.held = it
 			return b, nil
 		default:
-			b.events = append(b.events, it.event)
+			b.items = append(b.items, *it)
 			b.bytes += it.size
 		}
-		b.seqs = append(b.seqs, it.seq)
 		if scanned == 0 {
-			var cancel context.CancelFunc
-			wait, cancel = context.WithTimeout(ctx, max(limits.BatchDelay, minBatchDelay))
-			defer cancel()
+			end := context.AfterFunc(f.stop, func() { time.AfterFunc(minBatchDelay, cancel) })
+			defer end()
+			defer time.AfterFunc(f.limits.BatchDelay, cancel).Stop()
 		}
 	}
 	return b, nil
@@ -107,5 +92,20 @@ func (f *feeder) read(ctx context.Context) (*item, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &item{event: event, size: size, seq: seq}, nil
+	return &item{event: event, size: size, seq: seq, expires: expiry(&event, time.Now(), f.maxAge)}, nil
+}
+
+// limits are those of a target's batches, all of them set. Events that are to be
+// digested come in batches for the sake of speed alone.
+func limits(t *Target) outputs.Limits {
+	l := t.Limits
+	if t.digests() {
+		l.BatchEvents, l.BatchBytes, l.BatchDelay = 256, 256<<10, 0
+	}
+	l.BatchEvents = max(l.BatchEvents, 1)
+	if l.BatchBytes <= 0 || l.BatchBytes > maxBatchBytes {
+		l.BatchBytes = maxBatchBytes
+	}
+	l.BatchDelay = max(l.BatchDelay, minBatchDelay)
+	return l
 }

@@ -2,228 +2,294 @@ package dispatch
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"math"
 	"math/bits"
 	"math/rand/v2"
-	"runtime"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
-	"github.com/sidearmor/sidearmor/schema"
 )
 
-// defaultTimeout bounds a delivery where the output does not say.
-const defaultTimeout = 10 * time.Second
+// grace is how long a job may go on after the time is up: an acknowledgement, an
+// output that does not hear its context at once.
+const grace = ackTimeout + time.Second
 
-// worker delivers to one output, one batch at a time, alerts before logs.
+// worker delivers to one output, one parcel at a time, alerts before logs. Its
+// fields belong to the goroutine of run.
 type worker struct {
 	target  Target
 	dead    DeadLetters
 	metrics *outputMetrics
 	log     *slog.Logger
+	maxAge  time.Duration
+	board   *board
 
 	alerts, logs lane
+	pace         pacer
+	busy         *lane // whose parcel is under way
+	results      chan result
+	drain        *drain // nil until the sidekick stops
 }
 
 // lane is one of the two streams of an output.
 type lane struct {
-	reader   Reader
-	batches  chan *batch // nil when the output does not get the stream
-	current  *batch      // taken and not done
-	failures int         // attempts that failed in a row
-	failing  time.Time   // since when
-	resume   time.Time   // no attempt before
+	reader   Reader // nil when the output does not get the stream
+	batches  chan *batch
+	holder   holder
+	failures int       // attempts that failed in a row
+	failing  time.Time // since when
+	resume   time.Time // no attempt before
+	chores   time.Time // no chore before
+	trouble  trouble
 }
 
-// run works until ctx ends; what is under way then may go on until finish ends.
-func (w *worker) run(ctx, finish context.Context) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
+// result is what became of a job.
+type result struct {
+	job *job
+	err error
+}
+
+// run works until ctx ends, and then delivers what is left until finish ends, at
+// the deadline, or nothing can be done before it.
+func (w *worker) run(ctx, finish context.Context, deadline func() time.Time) {
+	var feeders sync.WaitGroup
+	defer feeders.Wait()
+	reading, cancel := context.WithCancel(finish)
+	defer cancel()
+	w.pace.rates = w.target.Limits.Rates
+	w.results = make(chan result, 1)
 	g := &gate{target: &w.target, heldBack: w.metrics.filtered, undecided: w.metrics.undecided, log: w.log}
 	feed := func(l *lane, r Reader) {
+		l.holder = &plain{}
+		if w.target.digests() {
+			l.holder = newPile(w.target.DigestWindow)
+		}
 		if r == nil {
 			return
 		}
-		f := &feeder{target: &w.target, reader: r, out: make(chan *batch), log: w.log, gate: g}
+		f := &feeder{
+			limits: limits(&w.target), maxAge: w.maxAge, reader: r, stop: ctx,
+			out: make(chan *batch), log: w.log, gate: g,
+		}
 		l.reader, l.batches = r, f.out
-		wg.Go(func() { f.run(ctx) })
+		feeders.Go(func() { f.run(reading) })
 	}
 	feed(&w.alerts, w.target.Alerts)
 	feed(&w.logs, w.target.Logs)
-	for {
-		l := w.next(ctx)
-		if l == nil {
-			return
-		}
-		if w.attempt(finish, l) {
-			l.current = nil
-		}
-	}
+	w.loop(ctx, finish, deadline)
 }
 
-// next waits until a lane has a batch that may be delivered. Logs that cannot be
-// delivered do not hold up alerts: only their own lane waits. It is nil when it is
-// time to stop.
-func (w *worker) next(ctx context.Context) *lane {
-	for ctx.Err() == nil {
-		w.alerts.poll()
-		now := time.Now()
-		wait := time.Duration(math.MaxInt64)
-		for _, l := range []*lane{&w.alerts, &w.logs} {
-			if l.current == nil {
-				continue
+func (w *worker) loop(ctx, finish context.Context, deadline func() time.Time) {
+	stop := ctx.Done()
+	for {
+		w.advance(finish)
+		wait := w.wait(time.Now())
+		if w.drain != nil {
+			if w.drained(finish) {
+				return
 			}
-			if !now.Before(l.resume) {
-				return l
-			}
-			wait = min(wait, l.resume.Sub(now))
+			wait = min(wait, drainPoll)
 		}
 		timer := time.NewTimer(wait)
 		select {
-		case <-ctx.Done():
-		case w.alerts.current = <-w.alerts.more():
-		case w.logs.current = <-w.logs.more():
+		case b := <-w.alerts.intake():
+			w.alerts.add(b, w.drain)
+		case b := <-w.logs.intake():
+			w.logs.add(b, w.drain)
+		case r := <-w.results:
+			w.finished(r)
 		case <-timer.C:
+		case <-stop:
+			stop, w.drain = nil, &drain{deadline: deadline(), active: time.Now()}
+			w.alerts.holder.flush()
+			w.logs.holder.flush()
+		case <-finish.Done():
+			timer.Stop()
+			w.abandon()
+			return
 		}
 		timer.Stop()
 	}
+}
+
+// intake is where the next batch comes from, when there is room for one.
+func (l *lane) intake() chan *batch {
+	if l.holder.ready() {
+		return l.batches
+	}
 	return nil
 }
 
-// more is where the next batch comes from while there is none.
-func (l *lane) more() chan *batch {
-	if l.current != nil {
-		return nil
+func (l *lane) add(b *batch, d *drain) {
+	l.holder.add(b)
+	if d != nil {
+		d.active = time.Now()
 	}
-	return l.batches
 }
 
-// poll takes a batch that is there without waiting for one.
-func (l *lane) poll() {
-	select {
-	case l.current = <-l.more():
+// advance does what can be done now.
+func (w *worker) advance(ctx context.Context) {
+	select { // alerts that are there go before logs
+	case b := <-w.alerts.intake():
+		w.alerts.add(b, w.drain)
 	default:
 	}
+	w.start(ctx)
+	for w.alerts.holder.absorb(time.Now()) || w.logs.holder.absorb(time.Now()) {
+		w.start(ctx)
+	}
+	w.start(ctx)
 }
 
-// attempt delivers a lane's batch once. It is done when no event of it is left to
-// be tried again; otherwise the batch holds those that are.
-func (w *worker) attempt(ctx context.Context, l *lane) (done bool) {
-	b := l.current
-	if len(b.events) > 0 {
-		if err := w.deliver(ctx, b); err != nil {
-			w.failed(ctx, l, err)
-			return false
+// start begins a job if there is one to do and none under way. Logs that cannot be
+// delivered do not hold up alerts: only their own lane waits.
+func (w *worker) start(ctx context.Context) {
+	if w.busy != nil {
+		return
+	}
+	now := time.Now()
+	for _, l := range []*lane{&w.alerts, &w.logs} {
+		if now.Before(l.chores) {
+			continue
 		}
-		w.recovered(l)
-	}
-	if err := l.reader.Ack(ctx, b.seqs...); err != nil {
-		// The position of the next batch covers this one; until then a restart
-		// would deliver it a second time.
-		w.log.Warn("position was not stored", "error", err)
-	}
-	return true
-}
-
-// deliver calls the output and sorts its events: what it took is removed from the
-// batch, what it refused for good goes to the dead letters. An error is why the
-// rest must be tried again.
-func (w *worker) deliver(ctx context.Context, b *batch) error {
-	start := time.Now()
-	err := w.call(ctx, b.events)
-	w.metrics.duration.Observe(time.Since(start).Seconds())
-	if err == nil {
-		w.metrics.ok.Add(float64(len(b.events)))
-		return nil
-	}
-	f := classify(err, len(b.events))
-	left := make([]schema.Event, 0, len(f.events))
-	for _, i := range f.events {
-		left = append(left, b.events[i])
-	}
-	w.metrics.ok.Add(float64(len(b.events) - len(left)))
-	w.metrics.failed.Add(float64(len(left)))
-	b.events = left
-	if f.class != outputs.Permanent {
-		w.metrics.retries.Inc()
-		return f
-	}
-	return w.bury(ctx, b, f)
-}
-
-// bury puts the events of a batch into the dead letters. If that fails they stay
-// in the batch: nothing that was accepted is dropped unseen.
-func (w *worker) bury(ctx context.Context, b *batch, f *failure) error {
-	w.log.Warn("events were refused for good and go to the dead letters",
-		"events", len(b.events), "first", b.events[0].ID, "error", f.err)
-	for len(b.events) > 0 {
-		if err := w.dead.DeadLetter(ctx, w.target.Name, f.Error(), time.Now(), b.events[0]); err != nil {
-			return &failure{class: outputs.Transient, err: err}
+		if p := l.holder.chore(now); p != nil {
+			w.do(ctx, l, p)
+			return
 		}
-		w.metrics.dead.Inc()
-		b.events = b.events[1:]
 	}
-	return nil
+	for _, l := range []*lane{&w.alerts, &w.logs} {
+		if now.Before(l.resume) || now.Before(w.pace.next()) {
+			continue
+		}
+		if p := l.holder.take(now); p != nil {
+			w.do(ctx, l, p)
+			return
+		}
+	}
 }
 
-// call is one Deliver. An output that panics over an event would do so again, so
-// that counts as refused for good.
-func (w *worker) call(ctx context.Context, events []schema.Event) (err error) {
-	timeout := w.target.Limits.Timeout
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			// The value may hold anything, a secret too; its type and the stack do not.
-			what := fmt.Sprintf("%T", p)
-			if e, ok := p.(runtime.Error); ok {
-				what = e.Error()
-			}
-			w.log.Error("output panicked", "panic", what, "stack", string(debug.Stack()))
-			err = &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("output panicked: %s", what)}
+func (w *worker) do(ctx context.Context, l *lane, p *parcel) {
+	w.busy = l
+	j := &job{target: &w.target, reader: l.reader, dead: w.dead, metrics: w.metrics, log: w.log, maxAge: w.maxAge, parcel: p}
+	go func() { w.results <- result{j, j.run(ctx)} }()
+}
+
+// wait is how long nothing will change by time alone.
+func (w *worker) wait(now time.Time) time.Duration {
+	var at time.Time
+	for _, l := range []*lane{&w.alerts, &w.logs} {
+		if w.busy == nil {
+			at = earlier(at, w.attempt(l, now))
 		}
-	}()
-	return w.target.Output.Deliver(ctx, events)
+		if wake := l.holder.wake(); !wake.IsZero() && (w.busy == nil || wake.After(now)) {
+			at = earlier(at, later(wake, l.chores))
+		}
+	}
+	if at.IsZero() {
+		return math.MaxInt64
+	}
+	return at.Sub(now)
+}
+
+// attempt is when a lane can be delivered from; zero when it has nothing.
+func (w *worker) attempt(l *lane, now time.Time) time.Time {
+	due, ok := l.holder.due(now)
+	if !ok {
+		return time.Time{}
+	}
+	return later(later(due, now), later(l.resume, w.pace.next()))
+}
+
+// finished takes in what became of a job.
+func (w *worker) finished(r result) {
+	l, now := w.busy, time.Now()
+	w.busy = nil
+	if w.drain != nil {
+		w.drain.active = now
+	}
+	// What is to be acknowledged only, and what is too old, says nothing of the
+	// service.
+	chore := r.job.chore
+	if r.job.called {
+		w.pace.note(now, r.job.pause)
+	}
+	switch {
+	case r.err == nil:
+		l.holder.done(r.job.parcel, now)
+	default:
+		l.holder.back(r.job.parcel, now)
+	}
+	switch {
+	case chore && r.err != nil && !errors.Is(r.err, errKept):
+		l.chores = now.Add(firstBackoff)
+		w.log.Warn("dead letters could not be stored, trying again", "error", r.err)
+	case chore:
+	case r.err != nil:
+		w.failed(l, r.err, now)
+	default:
+		w.recovered(l, r.job.refusal, now)
+	}
+	w.report()
 }
 
 // failed notes a failure and when to try again. Of a long row of failures the log
 // gets the first, second, fourth, eighth and so on.
-func (w *worker) failed(ctx context.Context, l *lane, err error) {
+func (w *worker) failed(l *lane, err error, now time.Time) {
 	if l.failures == 0 {
-		l.failing = time.Now()
+		l.failing = now
 	}
 	l.failures++
 	asked := retryAfter(err)
 	wait := backoff(l.failures, asked, rand.Float64())
-	l.resume = time.Now().Add(wait)
+	l.resume = now.Add(wait)
 	// Trouble with alerts, and a wait that the service asked for, concern logs too,
 	// and that wait alerts.
 	if l == &w.alerts || asked > 0 {
 		w.alerts.resume = later(w.alerts.resume, l.resume)
 		w.logs.resume = later(w.logs.resume, l.resume)
 	}
-	if ctx.Err() == nil && bits.OnesCount(uint(l.failures)) == 1 {
+	l.trouble = trouble{reason: err.Error(), since: sinceOr(l.trouble, now), until: l.resume}
+	if bits.OnesCount(uint(l.failures)) == 1 {
 		w.log.Warn("delivery failed, trying again", "error", err, "attempt", l.failures, "wait", wait.String())
 	}
 }
 
-func (w *worker) recovered(l *lane) {
+// recovered notes that the service answered: it took what it was given, or refused
+// it for good, which leaves nothing to be tried again.
+func (w *worker) recovered(l *lane, refusal error, now time.Time) {
+	if refusal != nil {
+		l.trouble = trouble{reason: refusal.Error(), since: sinceOr(l.trouble, now)}
+	} else {
+		l.trouble = trouble{}
+	}
 	if l.failures > 0 {
-		w.log.Info("delivery works again", "attempts", l.failures, "after", time.Since(l.failing).Round(time.Millisecond).String())
+		w.log.Info("delivery works again", "attempts", l.failures, "after", now.Sub(l.failing).Round(time.Millisecond).String())
 	}
 	l.failures = 0
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
+func sinceOr(t trouble, now time.Time) time.Time {
+	if t.reason != "" {
+		return t.since
 	}
-	return b
+	return now
+}
+
+// report shows how the output does.
+func (w *worker) report() {
+	s := status(w.alerts.trouble, w.logs.trouble)
+	w.board.set(w.target.Name, s)
+	w.metrics.failing.Set(0)
+	if s.Status == StatusFailing {
+		w.metrics.failing.Set(1)
+	}
+}
+
+// digests says whether alike events become one message.
+func (t *Target) digests() bool {
+	_, can := t.Output.(outputs.Digester)
+	return can && t.DigestWindow > 0
 }

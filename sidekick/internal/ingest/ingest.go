@@ -40,6 +40,7 @@ type Options struct {
 	Store        Store
 	CustomFields map[string]string        // go into every event
 	Authorized   func(*http.Request) bool // whether it may post; nil when everybody may
+	Outputs      func() any               // what /readyz says of the outputs, as JSON; nil for nothing
 	Metrics      *prometheus.Registry
 	Log          *slog.Logger
 }
@@ -52,6 +53,7 @@ type handler struct {
 	debug   bool // log shows it; asked once, not for every event
 	inflate *inflaters
 
+	outputs    func() any               // nil when /readyz says nothing of them
 	authorized func(*http.Request) bool // nil when everybody may post
 	strangers  tally
 	large      chan struct{} // one for each large body in memory
@@ -68,6 +70,7 @@ func New(opts Options) http.Handler {
 		log:        opts.Log,
 		debug:      opts.Log.Enabled(context.Background(), slog.LevelDebug),
 		inflate:    newInflaters(),
+		outputs:    opts.Outputs,
 		authorized: opts.Authorized,
 		large:      make(chan struct{}, maxLargeBodies),
 	}

@@ -36,11 +36,21 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 // readyz says whether events can be stored. With logs alone refused it is still
-// 200: to be taken out of service then would cost the alerts.
+// 200: to be taken out of service then would cost the alerts. How the outputs do
+// does not count: what they do not take is stored.
 func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
+	body := map[string]any{}
+	if h.outputs != nil {
+		body["outputs"] = h.outputs()
+	}
 	err := h.store.Ready(r.Context())
-	if err == nil {
+	switch {
+	case err == nil && h.outputs == nil:
 		healthz(w, r)
+		return
+	case err == nil:
+		body["status"] = "ok"
+		answer(w, http.StatusOK, body)
 		return
 	}
 	all := []error{err}
@@ -55,7 +65,8 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 			status, word = http.StatusServiceUnavailable, "unavailable"
 		}
 	}
-	answer(w, status, map[string]any{"status": word, "reasons": reasons})
+	body["status"], body["reasons"] = word, reasons
+	answer(w, status, body)
 }
 
 func wrongMethod(w http.ResponseWriter, _ *http.Request) {

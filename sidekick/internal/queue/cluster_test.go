@@ -285,6 +285,9 @@ func testHeld(t *testing.T, nodes []*node) {
 	if n := pending(t, b); n != 7 {
 		t.Errorf("%d are pending, want 7", n)
 	}
+	if e, _, err := a.Event(t.Context(), seqs[4]); err != nil || e.ID != "a-4" {
+		t.Errorf("once more: %s, %v", e.ID, err)
+	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,9 +34,6 @@ const (
 	// wait until digests close. The cluster keeps some ten bytes of each.
 	maxHeld = 200_000
 
-	keepInterval = time.Second     // how often word is given of a part of what is held
-	ackAgain     = 2 * time.Second // until an acknowledgement that was not confirmed is sent again
-
 	// sequenceBits of what Next gives are the stream's number of the event; those
 	// above tell the consumer from one before it of the same name.
 	sequenceBits = 48
@@ -47,6 +43,7 @@ const (
 type Source interface {
 	Next(ctx context.Context) (event schema.Event, size int, seq uint64, err error)
 	Ack(ctx context.Context, seqs ...uint64) error
+	Event(ctx context.Context, seq uint64) (event schema.Event, size int, err error)
 	Pending(ctx context.Context) (int, error)
 }
 
@@ -87,12 +84,6 @@ type holding struct {
 	reply string
 	word  time.Time // when the cluster last heard of it
 	acked *acking   // nil until it is acknowledged
-}
-
-// acking is one call of Ack.
-type acking struct {
-	left int // not confirmed; guarded by the member's mu
-	done chan struct{}
 }
 
 func (q *Queue) member(ctx context.Context, output string, s Stream) (*Member, error) {
@@ -321,98 +312,6 @@ func (m *Member) setAside(ctx context.Context, msg *nats.Msg, seq uint64, cause 
 	}
 	if err := m.Ack(ctx, seq); err != nil {
 		m.log.Warn("position was not stored", "error", err)
-	}
-}
-
-// Ack says that events need not come again. They may be any of those that were
-// read, in any order. It returns nil when the cluster has confirmed that it knows;
-// after an error they are acknowledged as soon as it can be reached, but can come
-// again, to this member or another.
-func (m *Member) Ack(ctx context.Context, seqs ...uint64) error {
-	bounded, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	a := &acking{done: make(chan struct{})}
-	m.mu.Lock()
-	for _, numbered := range seqs {
-		seq := numbered & (1<<sequenceBits - 1)
-		h := m.held[seq]
-		if h == nil || h.acked != nil || numbered>>sequenceBits != m.generation {
-			continue
-		}
-		h.acked, h.word = a, time.Now()
-		a.left++
-		m.sendAck(seq, h)
-	}
-	left := a.left
-	m.mu.Unlock()
-	if left == 0 {
-		return nil
-	}
-	select {
-	case <-a.done:
-		return nil
-	case <-bounded.Done():
-		return fmt.Errorf("acknowledge for %s: cluster did not confirm: %w", m.name, bounded.Err())
-	}
-}
-
-// sendAck is called with mu held. What cannot be sent is sent again by keep.
-func (m *Member) sendAck(seq uint64, h *holding) {
-	_ = m.q.conn.PublishRequest(h.reply, m.to+"."+strconv.FormatUint(m.generation<<sequenceBits|seq, 10), []byte("+ACK"))
-}
-
-// confirmed takes the cluster's word that it knows of an acknowledgement.
-func (m *Member) confirmed(msg *nats.Msg) {
-	if msg.Header.Get("Status") != "" {
-		return // nobody was there to hear of it
-	}
-	numbered, err := strconv.ParseUint(msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], 10, 64)
-	if err != nil {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	seq := numbered & (1<<sequenceBits - 1)
-	h := m.held[seq]
-	if h == nil || h.acked == nil || numbered>>sequenceBits != m.generation {
-		return
-	}
-	delete(m.held, seq)
-	if h.acked.left--; h.acked.left == 0 {
-		close(h.acked.done)
-	}
-}
-
-// keep gives word of what is held, and repeats acknowledgements that were not
-// confirmed, until ctx ends.
-func (m *Member) keep(ctx context.Context) {
-	tick := time.NewTicker(min(keepInterval, m.q.cluster.patience()/6))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			m.giveWord(now)
-		}
-	}
-}
-
-func (m *Member) giveWord(now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for seq, h := range m.held {
-		switch age := now.Sub(h.word); {
-		case h.acked != nil && age >= ackAgain:
-			m.sendAck(seq, h)
-		case h.acked == nil && age >= m.q.cluster.patience()/3:
-			if m.q.conn.Publish(h.reply, []byte("+WPI")) != nil {
-				continue
-			}
-		default:
-			continue
-		}
-		h.word = now
 	}
 }
 

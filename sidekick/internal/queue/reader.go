@@ -155,8 +155,8 @@ func (r *Reader) message(ctx context.Context) (*nats.Msg, uint64, error) {
 			return nil, 0, err
 		}
 		msg, err := r.pull.next(ctx)
-		if ctx.Err() != nil {
-			return nil, 0, ctx.Err()
+		if err != nil && ctx.Err() != nil {
+			return nil, 0, ctx.Err() // with a message it would be lost
 		}
 		if err != nil {
 			r.log.Warn("reading the queue failed, trying again", "error", err)

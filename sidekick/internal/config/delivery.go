@@ -1,0 +1,80 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sidearmor/sidearmor/outputs"
+)
+
+const (
+	defaultShutdownTimeout = "25s" // less than the 30 s that ECS and Kubernetes give before they kill
+	minShutdownTimeout     = time.Second
+	maxShutdownTimeout     = 10 * time.Minute
+
+	defaultMaxAge = "168h"
+	minMaxAge     = time.Minute
+
+	defaultDigestWindow = "60s"
+	minDigestWindow     = time.Second
+	maxDigestWindow     = 24 * time.Hour
+
+	forever = 100 * 365 * 24 * time.Hour
+)
+
+func deliverySettings() []setting {
+	return []setting{
+		{path: "shutdown_timeout", byDefault: defaultShutdownTimeout},
+		{path: "queue.max_age", byDefault: defaultMaxAge},
+		{path: "digest.window", byDefault: defaultDigestWindow},
+	}
+}
+
+// digestSettings are those of a kind that can digest.
+func digestSettings(k outputs.Kind) []setting {
+	if !k.Digests {
+		return nil
+	}
+	return []setting{{path: k.Block + ".digest_window"}}
+}
+
+// delivery reads what concerns all outputs.
+func (l *loader) delivery(c *Config) {
+	c.ShutdownTimeout = l.duration("shutdown_timeout", minShutdownTimeout, maxShutdownTimeout, false)
+	c.Queue.MaxAge = l.duration("queue.max_age", minMaxAge, forever, true)
+	l.digestWindow = l.duration("digest.window", minDigestWindow, maxDigestWindow, true)
+}
+
+// digestWindowOf is that of one output, or else of all.
+func (l *loader) digestWindowOf(k outputs.Kind) time.Duration {
+	path := k.Block + ".digest_window"
+	switch {
+	case !k.Digests:
+		return 0
+	case l.peek(setting{path: path}) == "":
+		return l.digestWindow
+	}
+	return l.duration(path, minDigestWindow, maxDigestWindow, true)
+}
+
+// duration reads a duration; zero, where that is allowed, turns something off.
+func (l *loader) duration(path string, least, most time.Duration, off bool) time.Duration {
+	v := l.get(setting{path: path})
+	text := v.text
+	if text == "" {
+		text = l.known[path].byDefault
+	}
+	d, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		l.problem("%s: %q is not a duration, such as 90s or 12h", v.name, text)
+	case off && d == 0:
+	case d < least || d > most:
+		limits := fmt.Sprintf("%v and %v", least, most)
+		if off {
+			limits += ", or 0"
+		}
+		l.problem("%s: %q is not within %s", v.name, text, limits)
+	}
+	return d
+}

@@ -1,0 +1,72 @@
+package dispatch
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// likeness is what alike events have in common, as a hash: the workload chooses the
+// texts, and they may be long.
+type likeness [sha256.Size]byte
+
+// likenessOf is of policy or rule, operation, process, place and outcome.
+func likenessOf(e *schema.Event) likeness {
+	h := sha256.New()
+	text(h, string(e.Kind))
+	if a := e.Alert; a != nil {
+		text(h, a.PolicyName, a.Severity, a.Action)
+	}
+	if r := e.Record(); r != nil {
+		text(h, r.Type, r.Operation, r.ProcessName, r.ClusterName, r.HostName, r.NamespaceName, r.PodName, r.ContainerName)
+		if r.ContainerName == "" {
+			text(h, r.ContainerID)
+		}
+	}
+	if f := e.Falco; f != nil {
+		text(h, f.Rule, f.Priority.String(), f.Source, f.Hostname)
+		for _, field := range []string{"proc.name", "container.id", "container.name", "k8s.ns.name", "k8s.pod.name", "evt.type"} {
+			text(h, output(f, field))
+		}
+	}
+	var l likeness
+	h.Sum(l[:0])
+	return l
+}
+
+// text adds texts so that ("ab", "c") is not ("a", "bc").
+func text(h hash.Hash, all ...string) {
+	for _, s := range all {
+		_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(s))))
+		_, _ = h.Write([]byte(s))
+	}
+}
+
+func output(f *schema.FalcoEvent, field string) string {
+	s, _ := f.OutputFields[field].(string)
+	return s
+}
+
+// resource is what an event is about, "" when it is about nothing in particular.
+func resource(e *schema.Event) string {
+	switch {
+	case e.Falco != nil:
+		return output(e.Falco, "fd.name")
+	case e.Record() != nil:
+		return e.Record().Resource
+	}
+	return ""
+}
+
+// differ says whether it is worth to show both of two alike events.
+func differ(a, b *schema.Event) bool {
+	if a.Falco != nil && b.Falco != nil {
+		return resource(a) != resource(b) || output(a.Falco, "proc.cmdline") != output(b.Falco, "proc.cmdline")
+	}
+	if a.Record() != nil && b.Record() != nil {
+		return resource(a) != resource(b) || a.Record().Source != b.Record().Source
+	}
+	return true
+}
