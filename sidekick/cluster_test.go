@@ -1,18 +1,22 @@
 package main
 
 import (
+	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Two sidekicks with one queue outside of them deliver each event once, whichever
-// took it, and one that leaves leaves nothing behind.
-func TestSharedQueue(t *testing.T) {
+// outsideQueue starts a server for a queue and gives the environment of sidekicks
+// that use it.
+func outsideQueue(t *testing.T) []string {
+	t.Helper()
 	store, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(), MaxPayload: 4 << 20,
 		Users: []*server.User{{Username: "u", Password: "CANARY"}},
@@ -21,15 +25,22 @@ func TestSharedQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	store.Start()
-	defer store.WaitForShutdown()
-	defer store.Shutdown()
+	t.Cleanup(func() {
+		store.Shutdown()
+		store.WaitForShutdown()
+	})
 	if !store.ReadyForConnections(30 * time.Second) {
 		t.Fatal("the NATS server does not start")
 	}
+	return []string{"LISTENPORT=0", "QUEUE_URL=nats://u:CANARY@" + store.Addr().String(), "QUEUE_REPLICAS=1"}
+}
+
+// Two sidekicks with one queue outside of them deliver each event once, whichever
+// took it, and one that leaves leaves nothing behind.
+func TestSharedQueue(t *testing.T) {
+	env := outsideQueue(t)
 	r := receive(t, nil)
-	env := []string{
-		"LISTENPORT=0", "QUEUE_URL=nats://u:CANARY@" + store.Addr().String(), "QUEUE_REPLICAS=1", "WEBHOOK_ADDRESS=" + r.URL,
-	}
+	env = append(env, "WEBHOOK_ADDRESS="+r.URL)
 	a, b := inside(t, env), inside(t, env)
 	post(t, a.url, batch("alert", 0, 50), "")
 	post(t, b.url, batch("alert", 50, 100), "")
@@ -49,4 +60,58 @@ func TestSharedQueue(t *testing.T) {
 			t.Errorf("log:\n%s", text)
 		}
 	}
+}
+
+// Dead letters of a shared queue are seen and replayed from anywhere that has its
+// settings.
+func TestDeadLettersOfASharedQueue(t *testing.T) {
+	env := outsideQueue(t)
+	var mended atomic.Bool
+	refusing := receive(t, func(int) int {
+		if !mended.Load() {
+			return http.StatusBadRequest
+		}
+		return http.StatusOK
+	})
+	other := receive(t, nil)
+	env = append(env, "WEBHOOK_ADDRESS="+refusing.URL, "WEBHOOK_2_ADDRESS="+other.URL, "WEBHOOK_2_NAME=other")
+	a := inside(t, env)
+	inside(t, env)
+	post(t, a.url, batch("alert", 0, 3), "")
+	other.wait(t, 3)
+	untilLetters(t, env, 3)
+	mended.Store(true)
+	if status, out, errs := letters(t, env, "replay", "--all"); status != 0 || strings.Count(out, "is delivered to webhook again as ") != 3 {
+		t.Errorf("exit status %d: %s%s", status, out, errs)
+	}
+	refusing.wait(t, 3)
+	untilLetters(t, env, 0)
+	post(t, a.url, event("alert", 7), "")
+	if got := other.wait(t, 4); got[3] != "7" {
+		t.Errorf("what was not for it came to another output: %v", got)
+	}
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		metrics := scrape(t, a.url)
+		if strings.Contains(metrics, `sidearmor_queue_oldest_seconds{destination="webhook-other",stream="ALERTS"} 0`) &&
+			strings.Contains(metrics, `sidearmor_queue_pending_events{destination="webhook-other",stream="ALERTS"} 0`) {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("the queue is not empty:\n%s", metrics)
+		}
+	}
+}
+
+func scrape(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

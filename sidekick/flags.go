@@ -14,6 +14,12 @@ const usage = `Usage:
   sidekick check [-c FILE] [--events FILE]
                                   check the configuration and show it; show which
                                   output would get what of a file of events
+  sidekick deadletters list [--output NAME] [--limit N] [--json]
+  sidekick deadletters show NUMBER|ID
+  sidekick deadletters replay NUMBER|ID...|--output NAME|--all
+  sidekick deadletters delete NUMBER|ID...|--output NAME|--all
+                                  see what outputs refused for good, deliver it
+                                  again, or remove it
   sidekick version
 
 Flags:
@@ -21,9 +27,10 @@ Flags:
 
 // command is what the arguments ask for.
 type command struct {
-	name   string // serve, healthcheck, check, version or help
-	file   string // configuration, "" for none
-	events string // for check: events to try it on, "" for none
+	name    string         // serve, healthcheck, check, deadletters, version or help
+	file    string         // configuration, "" for none
+	events  string         // for check: events to try it on, "" for none
+	letters *letterCommand // for deadletters
 }
 
 func parse(args []string, stdout io.Writer) (command, error) {
@@ -31,6 +38,7 @@ func parse(args []string, stdout io.Writer) (command, error) {
 	flags.SetOutput(io.Discard)
 	file := flags.StringP("config-file", "c", "", "YAML configuration; variables win over it")
 	events := flags.String("events", "", "JSON or NDJSON file of events, for check")
+	letters := letterFlags(flags)
 	showVersion := flags.BoolP("version", "v", false, "print the version")
 	if err := flags.Parse(args); errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprint(stdout, usage, flags.FlagUsages())
@@ -38,13 +46,18 @@ func parse(args []string, stdout io.Writer) (command, error) {
 	} else if err != nil {
 		return command{}, err
 	}
-	c := command{name: "serve", file: *file, events: *events}
+	c := command{name: "serve", file: *file, events: *events, letters: letters}
 	if *showVersion {
 		c.name = "version"
 		return c, nil
 	}
 	switch rest := flags.Args(); {
 	case len(rest) == 0:
+	case rest[0] == "deadletters":
+		c.name = rest[0]
+		if err := letters.arguments(rest[1:], flags); err != nil {
+			return command{}, err
+		}
 	case len(rest) == 1 && (rest[0] == "healthcheck" || rest[0] == "check" || rest[0] == "version" || rest[0] == "serve" || rest[0] == "help"):
 		c.name = rest[0]
 		if c.name == "help" {
@@ -55,6 +68,11 @@ func parse(args []string, stdout io.Writer) (command, error) {
 	}
 	if c.events != "" && c.name != "check" {
 		return command{}, errors.New("--events is for sidekick check")
+	}
+	for _, name := range []string{"all", "output", "limit", "json"} {
+		if c.name != "deadletters" && flags.Changed(name) {
+			return command{}, fmt.Errorf("--%s is for sidekick deadletters", name)
+		}
 	}
 	return c, nil
 }

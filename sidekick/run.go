@@ -63,6 +63,15 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		}
 		return 0
 	}
+	if c.name == "deadletters" {
+		if err := deadLetters(ctx, in, environ, c.letters, stdout, stderr); err != nil {
+			for _, problem := range problems(err) {
+				fmt.Fprintln(stderr, "sidekick:", problem)
+			}
+			return 1
+		}
+		return 0
+	}
 	level := new(slog.LevelVar)
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
 	if err := serve(ctx, in, environ, log, level); err != nil {
@@ -89,7 +98,11 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 		log.Warn("setting has no effect", "reason", w)
 	}
 
-	q, where, err := openQueue(ctx, cfg, environ, log)
+	dir, err := queueDir(cfg, environ, log)
+	if err != nil {
+		return err
+	}
+	q, err := queue.Open(ctx, queueOptions(cfg, dir, log))
 	if err != nil {
 		return err
 	}
@@ -120,11 +133,14 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 
 	// These outlive ctx: each is stopped when its turn comes.
 	life := context.WithoutCancel(ctx)
+	if dir != "" {
+		defer openControl(life, dir, newControl(q, cfg.Outputs), log)()
+	}
 	stopQueue := start(life, q.Run)
 	defer stopQueue()
 	stopDispatch := start(life, dispatcher.Run)
 	defer stopDispatch()
-	announce(log, cfg, front, where)
+	announce(log, cfg, front, dir)
 	return front.serve(ctx, min(requestsTimeout, cfg.ShutdownTimeout/5))
 }
 
@@ -139,7 +155,7 @@ func start(ctx context.Context, f func(context.Context)) (stop func()) {
 	}
 }
 
-func announce(log *slog.Logger, cfg config.Config, f *front, queue slog.Attr) {
+func announce(log *slog.Logger, cfg config.Config, f *front, dir string) {
 	names := make([]string, 0, len(cfg.Outputs))
 	for _, o := range cfg.Outputs {
 		names = append(names, o.Name)
@@ -148,31 +164,30 @@ func announce(log *slog.Logger, cfg config.Config, f *front, queue slog.Attr) {
 		log.Warn("no output is configured, events are only stored")
 	}
 	f.explain(cfg.Listen)
+	queue := slog.String("queue_dir", dir)
+	if c := cfg.Queue.Cluster; c != nil {
+		queue = slog.String("queue_cluster", strings.Join(c.Servers, ","))
+	}
 	log.Info("listening", append(f.addresses(), "outputs", strings.Join(names, ","), queue, "version", version)...)
 }
 
-// openQueue opens the queue and gives where it is, for the log.
-func openQueue(ctx context.Context, cfg config.Config, environ []string, log *slog.Logger) (*queue.Queue, slog.Attr, error) {
-	opts := queue.Options{Bytes: cfg.Queue.MaxBytes, SyncAlways: cfg.Queue.SyncAlways, Log: log}
+func queueOptions(cfg config.Config, dir string, log *slog.Logger) queue.Options {
+	opts := queue.Options{Dir: dir, Bytes: cfg.Queue.MaxBytes, SyncAlways: cfg.Queue.SyncAlways, Log: log}
 	if c := cfg.Queue.Cluster; c != nil {
 		opts.Cluster = &queue.Cluster{
 			Servers: c.Servers, User: c.User, Password: c.Password, Token: c.Token, CredsFile: c.CredsFile,
 			CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile, Replicas: c.Replicas, Name: c.Name,
 		}
-		q, err := queue.Open(ctx, opts)
-		return q, slog.String("queue_cluster", strings.Join(c.Servers, ",")), err
 	}
-	dir, err := queueDir(cfg, environ, log)
-	if err != nil {
-		return nil, slog.Attr{}, err
-	}
-	opts.Dir = dir
-	q, err := queue.Open(ctx, opts)
-	return q, slog.String("queue_dir", dir), err
+	return opts
 }
 
-// queueDir gives the directory of the queue and says where it is when nobody did.
+// queueDir gives the directory of the queue, "" if it is in a cluster, and says
+// where it is when nobody did.
 func queueDir(cfg config.Config, environ []string, log *slog.Logger) (string, error) {
+	if cfg.Queue.Cluster != nil {
+		return "", nil
+	}
 	if cfg.Queue.Dir != "" {
 		return cfg.Queue.Dir, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sidearmor/sidearmor/schema"
@@ -19,6 +20,18 @@ type DeadLetter struct {
 	Event  schema.Event `json:"event"`
 }
 
+// setAside keeps what is stored and cannot be decoded for a human to look at.
+func (q *Queue) setAside(ctx context.Context, output string, data []byte, cause error) error {
+	letter := &nats.Msg{
+		Subject: letterSubject(output), Data: data,
+		Header: nats.Header{headerReason: []string{cause.Error()}},
+	}
+	if _, err := q.js.PublishMsg(ctx, letter); err != nil {
+		return fmt.Errorf("store dead letter: %w", err)
+	}
+	return nil
+}
+
 // DeadLetter keeps an event that output refused for good. An event that was kept
 // for the same output within two minutes is not kept twice.
 func (q *Queue) DeadLetter(ctx context.Context, output, reason string, at time.Time, event schema.Event) error {
@@ -26,7 +39,7 @@ func (q *Queue) DeadLetter(ctx context.Context, output, reason string, at time.T
 	if err != nil {
 		return fmt.Errorf("encode dead letter: %w", err)
 	}
-	_, err = q.js.Publish(ctx, "deadletters."+output, body, jetstream.WithMsgID(output+"/"+event.ID))
+	_, err = q.js.Publish(ctx, letterSubject(output), body, jetstream.WithMsgID(output+"/"+event.ID))
 	if err != nil {
 		return fmt.Errorf("store dead letter: %w", err)
 	}

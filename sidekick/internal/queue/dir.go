@@ -63,6 +63,9 @@ func private(dir string) error {
 	return nil
 }
 
+// ErrInUse is why a directory cannot be opened that another process has.
+var ErrInUse = errors.New("is in use by another sidekick")
+
 // lockDir makes dir ours until the file that it returns is closed, which the
 // kernel does for a process that was killed.
 func lockDir(dir string) (*os.File, error) {
@@ -77,7 +80,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("queue directory %s is in use by another sidekick: give each its own QUEUE_DIR", dir)
+			return nil, fmt.Errorf("queue directory %s %w: give each its own QUEUE_DIR", dir, ErrInUse)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
@@ -101,4 +104,13 @@ func (q *Queue) checkDisk() {
 			q.log.Info("disk has room again", "dir", q.dir)
 		}
 	}
+}
+
+// ifDiskFull says what the server does not always say of a start that failed.
+func (q *Queue) ifDiskFull() string {
+	var st unix.Statfs_t
+	if err := unix.Statfs(q.dir, &st); err != nil || st.Bavail*uint64(st.Bsize) >= 1<<20 {
+		return ""
+	}
+	return ", whose disk is full"
 }

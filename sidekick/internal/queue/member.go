@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -72,6 +73,8 @@ type Member struct {
 
 	acks *nats.Subscription // confirmations
 	to   string             // where they go, but for the number
+
+	undecodable atomic.Int64 // events that were set aside
 
 	mu         sync.Mutex
 	held       map[uint64]*holding // guarded by mu; by number of the stream
@@ -276,6 +279,10 @@ func (m *Member) Next(ctx context.Context) (event schema.Event, size int, seq ui
 			if !ok {
 				continue
 			}
+			if only := msg.Header.Get(headerOnly); only != "" && only != m.name {
+				m.skip(ctx, seq)
+				continue
+			}
 			var e schema.Event
 			if err := e.UnmarshalJSON(msg.Data); err != nil {
 				m.setAside(ctx, msg, seq, err)
@@ -303,13 +310,19 @@ func (m *Member) number(msg *nats.Msg) (uint64, bool) {
 // comes again.
 func (m *Member) setAside(ctx context.Context, msg *nats.Msg, seq uint64, cause error) {
 	m.log.Error("stored event cannot be decoded, set aside", "error", cause, "bytes", len(msg.Data))
-	if _, err := m.q.js.Publish(ctx, "deadletters."+m.name, msg.Data); err != nil {
+	if err := m.q.setAside(ctx, m.name, msg.Data, cause); err != nil {
 		m.log.Error("setting aside failed", "error", err)
 		m.mu.Lock()
 		delete(m.held, seq&(1<<sequenceBits-1))
 		m.mu.Unlock()
 		return
 	}
+	m.undecodable.Add(1)
+	m.skip(ctx, seq)
+}
+
+// skip acknowledges what is not for the member's user.
+func (m *Member) skip(ctx context.Context, seq uint64) {
 	if err := m.Ack(ctx, seq); err != nil {
 		m.log.Warn("position was not stored", "error", err)
 	}
@@ -339,10 +352,21 @@ func (m *Member) Pending(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("count what is left for %s: %w", m.name, err)
 	}
+	p, err := m.progress(ctx, stream)
+	return p.pending, err
+}
+
+// progress is how far an output is.
+type progress struct {
+	pending int    // not acknowledged
+	floor   uint64 // last sequence up to which everything is
+}
+
+func (m *Member) progress(ctx context.Context, stream jetstream.Stream) (progress, error) {
 	consumer, err := stream.Consumer(ctx, m.name)
 	if err != nil {
-		return 0, fmt.Errorf("count what is left for %s: %w", m.name, err)
+		return progress{}, fmt.Errorf("count what is left for %s: %w", m.name, err)
 	}
 	info := consumer.CachedInfo()
-	return int(info.NumPending) + info.NumAckPending, nil
+	return progress{pending: int(info.NumPending) + info.NumAckPending, floor: info.AckFloor.Stream}, nil
 }

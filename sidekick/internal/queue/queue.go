@@ -88,6 +88,10 @@ type Queue struct {
 	readers []*Reader // guarded by mu
 	members []*Member // guarded by mu; instead of readers with a cluster
 
+	removing sync.Mutex // of dead letters, by those who look after them
+	removed  uint64     // guarded by removing; so many, ever
+	ages     ages
+
 	refusedAlerts, refusedLogs atomic.Int64 // because of a limit
 
 	diskLow atomic.Bool
@@ -124,13 +128,17 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 		return nil, err
 	}
 	if err := q.start(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the queue in %s: %w", opts.Dir, err), q.Close())
+		return nil, errors.Join(fmt.Errorf("open the queue in %s%s: %w", opts.Dir, q.ifDiskFull(), err), q.Close())
 	}
 	return q, nil
 }
 
 func (q *Queue) start(ctx context.Context) error {
-	var err error
+	mender := newMender(q.dir, q.log)
+	err := mender.mend()
+	if err != nil {
+		return err
+	}
 	if q.srv, err = startServer(storeConfig(q.storeDir(), q.sync), q.log); err != nil {
 		return err
 	}
@@ -147,6 +155,15 @@ func (q *Queue) start(ctx context.Context) error {
 		return fmt.Errorf("use the store: %w", err)
 	}
 	if err := q.createStreams(ctx); err != nil {
+		return err
+	}
+	if err := mender.keepSpares(); err != nil {
+		return fmt.Errorf("copy what describes the streams: %w", err)
+	}
+	if err := q.restorePositions(ctx, mender.positionsCut); err != nil {
+		return err
+	}
+	if err := q.recallRemoved(ctx); err != nil {
 		return err
 	}
 	q.checkDisk()
@@ -194,6 +211,9 @@ func (q *Queue) Close() error {
 	if q.cluster != nil {
 		q.leave()
 		return nil
+	}
+	if err := q.copyPositions(); err != nil {
+		q.log.Warn("copying positions failed", "error", err)
 	}
 	if q.conn != nil {
 		q.conn.Close()

@@ -539,6 +539,9 @@ func TestCollector(t *testing.T) {
 		`sidearmor_queue_refused_events_total{stream="ALERTS"} 0`,
 		`sidearmor_queue_limit_bytes{stream="LOGS"} 5.24288e+06`,
 		`sidearmor_queue_pending_events{destination="slack",stream="ALERTS"} `,
+		`sidearmor_queue_oldest_seconds{destination="slack",stream="ALERTS"} `,
+		`sidearmor_dead_letters_held 0`,
+		`sidearmor_dead_letters_lost_total 0`,
 	} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s is missing in\n%s", want, w.Body)

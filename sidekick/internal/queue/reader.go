@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,6 +36,8 @@ type Reader struct {
 	pull   *puller // nil while it is not open
 
 	storing sync.Mutex // orders the positions that are stored
+
+	undecodable atomic.Int64 // events that were set aside
 
 	mu  sync.Mutex
 	pos position // guarded by mu; open is what was read and not acknowledged
@@ -167,9 +170,15 @@ func (r *Reader) message(ctx context.Context) (*nats.Msg, uint64, error) {
 		if err != nil {
 			return nil, 0, fmt.Errorf("read %s: %w", r.stream, err)
 		}
-		if seq := meta.Sequence.Stream; r.take(seq) {
-			return msg, seq, nil
+		seq := meta.Sequence.Stream
+		if !r.take(seq) {
+			continue
 		}
+		if only := msg.Header.Get(headerOnly); only != "" && only != r.name {
+			r.skip(ctx, seq)
+			continue
+		}
+		return msg, seq, nil
 	}
 }
 
@@ -211,10 +220,16 @@ func (r *Reader) ready(ctx context.Context) error {
 // fails it stays in the stream for as long as the stream holds it.
 func (r *Reader) setAside(ctx context.Context, msg *nats.Msg, seq uint64, cause error) {
 	r.log.Error("stored event cannot be decoded, set aside", "error", cause, "bytes", len(msg.Data))
-	if _, err := r.q.js.Publish(ctx, "deadletters."+r.name, msg.Data); err != nil {
+	if err := r.q.setAside(ctx, r.name, msg.Data, cause); err != nil {
 		r.log.Error("setting aside failed", "error", err)
 		return
 	}
+	r.undecodable.Add(1)
+	r.skip(ctx, seq)
+}
+
+// skip acknowledges what is not for the reader's user.
+func (r *Reader) skip(ctx context.Context, seq uint64) {
 	if err := r.Ack(ctx, seq); err != nil {
 		r.log.Warn("position was not stored", "error", err)
 	}

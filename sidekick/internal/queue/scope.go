@@ -41,9 +41,22 @@ func (s scoped) Publish(ctx context.Context, subject string, data []byte, opts .
 	return s.JetStream.Publish(ctx, s.subject(subject), data, opts...)
 }
 
+// PublishMsg implements jetstream.JetStream.
+func (s scoped) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	return s.JetStream.PublishMsg(ctx, &nats.Msg{Subject: s.subject(msg.Subject), Header: msg.Header, Data: msg.Data}, opts...)
+}
+
 // PublishMsgAsync implements jetstream.JetStream.
 func (s scoped) PublishMsgAsync(msg *nats.Msg, opts ...jetstream.PublishOpt) (jetstream.PubAckFuture, error) {
 	return s.JetStream.PublishMsgAsync(&nats.Msg{Subject: s.subject(msg.Subject), Header: msg.Header, Data: msg.Data}, opts...)
+}
+
+// stored is the subject that messages have in the store.
+func (q *Queue) stored(subject string) string {
+	if q.cluster == nil {
+		return subject
+	}
+	return scoped{name: q.cluster.Name}.subject(subject)
 }
 
 // errMismatch is wrapped by errors about streams that exist and cannot be used.
@@ -80,7 +93,7 @@ func (q *Queue) joinStreams(ctx context.Context) error {
 
 // accept compares a stream with what it would be made like here.
 func (q *Queue) accept(is, want jetstream.StreamConfig) error {
-	subject := scoped{name: q.cluster.Name}.subject(want.Subjects[0])
+	subject := q.stored(want.Subjects[0])
 	if !slices.Equal(is.Subjects, []string{subject}) || is.Retention != want.Retention || is.Discard != want.Discard || is.NoAck {
 		return fmt.Errorf("%w: it has the subjects %s, retention %s and discard policy %s; choose another QUEUE_NAME",
 			errMismatch, strings.Join(is.Subjects, ","), is.Retention, is.Discard)

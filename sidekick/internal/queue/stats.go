@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -60,22 +61,27 @@ func (q *Queue) Collector() prometheus.Collector {
 		return prometheus.NewDesc("sidearmor_queue_"+name, help, labels, nil)
 	}
 	return &collector{
-		q:        q,
-		messages: desc("events", "Events held, delivered ones of the last two minutes included.", "stream"),
-		bytes:    desc("bytes", "Bytes held.", "stream"),
-		limit:    desc("limit_bytes", "Bytes that may be held.", "stream"),
-		refused:  desc("refused_events_total", "Events that were not taken because the stream or the disk was full.", "stream"),
-		pending:  desc("pending_events", "Events that an output has yet to acknowledge.", "stream", "destination"),
+		q:           q,
+		messages:    desc("events", "Events held, delivered ones of the last two minutes included.", "stream"),
+		bytes:       desc("bytes", "Bytes held.", "stream"),
+		limit:       desc("limit_bytes", "Bytes that may be held.", "stream"),
+		refused:     desc("refused_events_total", "Events that were not taken because the stream or the disk was full.", "stream"),
+		pending:     desc("pending_events", "Events that an output has yet to acknowledge.", "stream", "destination"),
+		undecodable: desc("undecodable_events_total", "Stored events that could not be decoded and are dead letters.", "stream", "destination"),
+		oldest:      desc("oldest_seconds", "Age of the oldest event that an output has yet to acknowledge, 0 for none.", "stream", "destination"),
+		held:        prometheus.NewDesc("sidearmor_dead_letters_held", "Dead letters that can be looked at and replayed.", nil, nil),
+		lost:        prometheus.NewDesc("sidearmor_dead_letters_lost_total", "Dead letters that gave way to newer ones.", nil, nil),
 	}
 }
 
 type collector struct {
-	q                                        *Queue
-	messages, bytes, limit, pending, refused *prometheus.Desc
+	q                                                *Queue
+	messages, bytes, limit, pending, refused, oldest *prometheus.Desc
+	held, lost, undecodable                          *prometheus.Desc
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.limit, c.pending, c.refused} {
+	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.limit, c.pending, c.refused, c.oldest, c.held, c.lost, c.undecodable} {
 		ch <- d
 	}
 }
@@ -99,13 +105,39 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.messages, float64(info.State.Msgs), name)
 		gauge(c.bytes, float64(info.State.Bytes), name)
 		gauge(c.limit, float64(info.Config.MaxBytes), name)
-		for _, r := range c.q.readersOf(Stream(name)) {
-			gauge(c.pending, float64(r.pending(info.State)), name, r.name)
+		if name != deadLetters {
+			c.collectOutputs(ctx, ch, Stream(name), stream)
+			continue
 		}
-		for _, m := range c.q.membersOf(Stream(name)) {
-			if n, err := m.Pending(ctx); err == nil { // else its cluster is choosing a leader
-				gauge(c.pending, float64(n), name, m.name)
-			}
+		gauge(c.held, float64(info.State.Msgs))
+		if c.q.cluster == nil {
+			ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(c.q.lostLetters(info.State)))
+		}
+	}
+}
+
+// collectOutputs gives what there is of each output that reads a stream.
+func (c *collector) collectOutputs(ctx context.Context, ch chan<- prometheus.Metric, s Stream, stream jetstream.Stream) {
+	each := func(output string, p progress, undecodable int64) {
+		ch <- prometheus.MustNewConstMetric(c.undecodable, prometheus.CounterValue, float64(undecodable), string(s), output)
+		ch <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(p.pending), string(s), output)
+		age, err := c.q.oldest(ctx, ageKey{output, s}, stream, p, time.Now())
+		if err != nil && c.q.cluster != nil {
+			return // it is choosing a leader
+		}
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(c.oldest, fmt.Errorf("look at the oldest event of %s: %w", output, err))
+			return
+		}
+		ch <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, age.Seconds(), string(s), output)
+	}
+	for _, r := range c.q.readersOf(s) {
+		p := progress{pending: r.pending(stream.CachedInfo().State), floor: r.floor()}
+		each(r.name, p, r.undecodable.Load())
+	}
+	for _, m := range c.q.membersOf(s) {
+		if p, err := m.progress(ctx, stream); err == nil { // else its cluster is choosing a leader
+			each(m.name, p, m.undecodable.Load())
 		}
 	}
 }

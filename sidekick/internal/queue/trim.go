@@ -51,6 +51,7 @@ func (q *Queue) Keep(ctx context.Context, s Stream, outputs []string) error {
 // and fill up to that quarter, for an output that is configured later.
 func (q *Queue) Run(ctx context.Context) {
 	trimmers := []*trimmer{{q: q, stream: Alerts}, {q: q, stream: Logs}}
+	k := &keeper{q: q}
 	interval := trimInterval
 	if q.cluster != nil {
 		interval = groupTrimInterval // every member looks
@@ -65,6 +66,7 @@ func (q *Queue) Run(ctx context.Context) {
 			if q.cluster == nil {
 				q.checkDisk()
 				q.revive()
+				k.keep(ctx, now)
 			}
 			for _, t := range trimmers {
 				if err := t.trim(ctx, now); err != nil && ctx.Err() == nil {
