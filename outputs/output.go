@@ -119,6 +119,7 @@ type Kind struct {
 type Setting struct {
 	Key     string // lower case, as in YAML: "webhookurl"; the variable is <BLOCK>_WEBHOOKURL; unique within the kind
 	Block   string // where the setting is when not in the kind's Block: "aws" for AWS_REGION, which several kinds share
+	Name    string // what it is called in that Block when not Key
 	Default string
 	Secret  bool // also read from <BLOCK>_<KEY>_FILE; never printed
 	Map     bool // YAML may give a mapping: it arrives as one "key:value\n" line for each entry

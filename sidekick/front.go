@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sidearmor/sidearmor/sidekick/internal/access"
 	"github.com/sidearmor/sidearmor/sidekick/internal/config"
 	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
@@ -30,11 +32,32 @@ func authorization(t config.Tokens, log *slog.Logger) (func(*http.Request) bool,
 	return tokens.Valid, nil
 }
 
+// limited gives what counts that a limit was reached.
+func limited(reg prometheus.Registerer) func(limit string) {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sidearmor_requests_limited_total", Help: "Requests refused, and connections closed, because a limit was reached.",
+	}, []string{"limit"})
+	reg.MustRegister(c)
+	for _, limit := range []string{"rate", "connections", "memory"} {
+		c.WithLabelValues(limit)
+	}
+	return func(limit string) { c.WithLabelValues(limit).Inc() }
+}
+
+// pace gives what limits each source; nil for no limit.
+func pace(n config.Limits) func(*http.Request, int) time.Duration {
+	if n.Rate == 0 {
+		return nil
+	}
+	return access.NewRate(n.Rate, !n.RateLocal).Take
+}
+
 // front is where the sidekick is reached: TCP, perhaps with TLS and a second port
 // without, and a Unix socket.
 type front struct {
-	log   *slog.Logger
-	doors []door
+	log         *slog.Logger
+	connections *access.Connections // of all doors
+	doors       []door
 }
 
 type door struct {
@@ -44,8 +67,8 @@ type door struct {
 }
 
 // openFront listens everywhere, or nowhere.
-func openFront(ctx context.Context, n config.Listen, h http.Handler, log *slog.Logger) (*front, error) {
-	f := &front{log: log}
+func openFront(ctx context.Context, n config.Listen, h http.Handler, connections *access.Connections, log *slog.Logger) (*front, error) {
+	f := &front{log: log, connections: connections}
 	if err := f.open(ctx, n, h); err != nil {
 		for _, d := range f.doors {
 			d.listener.Close()
@@ -58,7 +81,7 @@ func openFront(ctx context.Context, n config.Listen, h http.Handler, log *slog.L
 // open opens the main door first: it is the first in the log.
 func (f *front) open(ctx context.Context, n config.Listen, h http.Handler) error {
 	if n.Address != "" {
-		l, err := tcp(ctx, n.Address, n.Port)
+		l, err := f.tcp(ctx, n.Address, n.Port)
 		if err != nil {
 			return fmt.Errorf("listen on LISTENADDRESS and LISTENPORT: %w", err)
 		}
@@ -79,7 +102,7 @@ func (f *front) open(ctx context.Context, n config.Listen, h http.Handler) error
 	if n.Address == "" {
 		name = "address"
 	}
-	f.add(name, l, h)
+	f.add(name, f.connections.Listener(l), h)
 	return nil
 }
 
@@ -98,7 +121,7 @@ func (f *front) openTLS(ctx context.Context, n *config.TLS, l net.Listener, h ht
 	if len(n.PlainPaths) == 0 {
 		return nil
 	}
-	plain, err := tcp(ctx, n.PlainAddress, n.PlainPort)
+	plain, err := f.tcp(ctx, n.PlainAddress, n.PlainPort)
 	if err != nil {
 		return fmt.Errorf("listen on LISTENADDRESS and TLSSERVER_NOTLSPORT: %w", err)
 	}
@@ -106,12 +129,18 @@ func (f *front) openTLS(ctx context.Context, n *config.TLS, l net.Listener, h ht
 	return nil
 }
 
-func tcp(ctx context.Context, address string, port int) (net.Listener, error) {
-	return new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+func (f *front) tcp(ctx context.Context, address string, port int) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+	return f.connections.Listener(l), nil
 }
 
 func (f *front) add(name string, l net.Listener, h http.Handler) {
-	f.doors = append(f.doors, door{name: name, listener: l, server: ingest.Server(h, f.log)})
+	s := ingest.Server(h, f.log)
+	f.connections.Watch(s)
+	f.doors = append(f.doors, door{name: name, listener: l, server: s})
 }
 
 // addresses are attributes for the log.

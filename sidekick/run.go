@@ -18,6 +18,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // a scratch image has no root certificates
 
 	"github.com/sidearmor/sidearmor/outputs/catalog"
+	"github.com/sidearmor/sidearmor/sidekick/internal/access"
 	"github.com/sidearmor/sidearmor/sidekick/internal/config"
 	"github.com/sidearmor/sidearmor/sidekick/internal/dispatch"
 	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
@@ -123,10 +124,13 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	if err != nil {
 		return err
 	}
+	limited := limited(metrics)
+	connections := access.NewConnections(cfg.Limits.Connections, func() { limited("connections") })
 	front, err := openFront(ctx, cfg.Listen, ingest.New(ingest.Options{
 		Store: q, CustomFields: cfg.CustomFields, Authorized: authorized, Metrics: metrics, Log: log,
 		Outputs: func() any { return dispatcher.Status() },
-	}), log)
+		Pace:    pace(cfg.Limits), Arrived: access.Arrived, Limited: limited,
+	}), connections, log)
 	if err != nil {
 		return err
 	}

@@ -132,7 +132,7 @@ func TestOutputSettingsAreDocumented(t *testing.T) {
 	settings := map[string]outputs.Setting{}
 	for _, kind := range catalog.Kinds() {
 		for _, s := range kind.Settings {
-			settings[variable(cmp.Or(s.Block, kind.Block), s.Key)] = s
+			settings[variable(cmp.Or(s.Block, kind.Block), cmp.Or(s.Name, s.Key))] = s
 		}
 		settings[variable(kind.Block, "minimumpriority")] = outputs.Setting{}
 		settings[variable(kind.Block, "logs")] = outputs.Setting{Default: strconv.FormatBool(kind.Logs)}

@@ -1,6 +1,7 @@
 package outputtest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"strings"
@@ -68,7 +69,7 @@ func Variable(k outputs.Kind, s outputs.Setting) string {
 	if s.Block != "" {
 		block = s.Block
 	}
-	return strings.ToUpper(strings.ReplaceAll(fmt.Sprintf("%s_%s", block, s.Key), ".", "_"))
+	return strings.ToUpper(strings.ReplaceAll(fmt.Sprintf("%s_%s", block, cmp.Or(s.Name, s.Key)), ".", "_"))
 }
 
 // New makes an output with the given settings.

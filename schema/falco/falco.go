@@ -19,7 +19,11 @@ import (
 // event, invalid UTF-8, what exceeds the limits. The error is a
 // *schema.FieldError. Numbers among the output fields stay json.Number. ID and
 // Received of the result are zero.
-func Decode(body []byte) (schema.Event, error) {
+func Decode(body []byte) (schema.Event, error) { return DecodeWith(body, nil) }
+
+// DecodeWith is Decode for an event that gets more output fields, which win over
+// its own. As with FalcoSidekick, one that has none by itself is then complete.
+func DecodeWith(body []byte, fields map[string]string) (schema.Event, error) {
 	// encoding/json takes keys in any case and lets the last of two win.
 	if err := schema.Check(body, foldKey); err != nil {
 		return schema.Event{}, err
@@ -29,6 +33,12 @@ func Decode(body []byte) (schema.Event, error) {
 	var p types.FalcoPayload
 	if err := decoder.Decode(&p); err != nil {
 		return schema.Event{}, blame(body, err)
+	}
+	if p.OutputFields == nil {
+		p.OutputFields = make(map[string]any, len(fields))
+	}
+	for key, value := range fields {
+		p.OutputFields[key] = value
 	}
 	if !p.Check() {
 		return schema.Event{}, lack(body, &p)

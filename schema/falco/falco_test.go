@@ -41,6 +41,27 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// FalcoSidekick adds its fields before it checks.
+func TestDecodeWith(t *testing.T) {
+	for _, none := range []string{`{}`, `null`} {
+		body := strings.Replace(sample, `{"proc.name":"falcosidekick","proc.tty":1234,"evt.time":1507591916746609046}`, none, 1)
+		e, err := DecodeWith([]byte(body), map[string]string{"env": "prod"})
+		if err != nil || len(e.Falco.OutputFields) != 1 || e.Falco.OutputFields["env"] != "prod" {
+			t.Errorf("%s: %+v, %v", none, e.Falco, err)
+		}
+		if _, err := DecodeWith([]byte(body), map[string]string{}); err == nil {
+			t.Errorf("%s: taken without fields", none)
+		}
+	}
+	e, err := DecodeWith([]byte(sample), map[string]string{"proc.name": "mine"})
+	if err != nil || e.Falco.OutputFields["proc.name"] != "mine" || len(e.Falco.OutputFields) != 3 {
+		t.Errorf("%+v, %v", e.Falco, err)
+	}
+	if _, err := DecodeWith([]byte(strings.Replace(sample, `"Test rule"`, `""`, 1)), map[string]string{"env": "prod"}); err == nil {
+		t.Error("taken without a rule")
+	}
+}
+
 func TestDecodeFile(t *testing.T) {
 	body, err := os.ReadFile("../testdata/falco/write-below-binary-dir.json")
 	if err != nil {

@@ -12,15 +12,14 @@ import (
 )
 
 // Settings are those of FalcoSidekick: two of each output, and the files, which
-// all outputs share. Its MUTUALTLSCLIENT_CACERTFILE is not here, since
-// TLSCLIENT_CACERTFILE does the same, nor MUTUALTLSFILESPATH, which it keeps for
-// old configurations.
+// all outputs share. MUTUALTLSFILESPATH is the sidekick's to resolve.
 func Settings() []outputs.Setting {
 	return []outputs.Setting{
 		{Key: "checkcert", Default: "true", Usage: "whether to check the service's certificate; it is always checked with mutualtls"},
 		{Key: "mutualtls", Default: "false", Usage: "whether to show the certificate of MUTUALTLSCLIENT_CERTFILE"},
 		{Key: "certfile", Block: "mutualtlsclient", Usage: "file with the certificate to show, PEM; read again for each connection"},
 		{Key: "keyfile", Block: "mutualtlsclient", Usage: "file with the key of that certificate, PEM"},
+		{Key: "mutualcacertfile", Block: "mutualtlsclient", Name: "cacertfile", Usage: "file with certificates of authorities to trust with mutualtls, besides the system's and TLSCLIENT_CACERTFILE, PEM"},
 		{Key: "cacertfile", Block: "tlsclient", Usage: "file with certificates of authorities to trust besides the system's, PEM"},
 	}
 }
@@ -36,18 +35,18 @@ func Config(v outputs.Values) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := v.String("cacertfile")
-	if check && !mutual && file == "" {
+	if check && !mutual && v.String("cacertfile") == "" {
 		return nil, nil
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: !check && !mutual}
-	if file != "" {
-		if c.RootCAs, err = authorities(file); err != nil {
-			return nil, fmt.Errorf("%s: %w", v.Name("cacertfile"), err)
-		}
+	if err := trust(c, v, "cacertfile"); err != nil {
+		return nil, err
 	}
 	if !mutual {
 		return c, nil
+	}
+	if err := trust(c, v, "mutualcacertfile"); err != nil {
+		return nil, err
 	}
 	certFile, keyFile := v.String("certfile"), v.String("keyfile")
 	if certFile == "" || keyFile == "" {
@@ -67,17 +66,23 @@ func Config(v outputs.Values) (*tls.Config, error) {
 	return c, nil
 }
 
-func authorities(file string) (*x509.CertPool, error) {
+// trust adds the authorities in the file that key names, if it does.
+func trust(c *tls.Config, v outputs.Values, key string) error {
+	file := v.String(key)
+	if file == "" {
+		return nil
+	}
 	body, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%s: %w", v.Name(key), err)
 	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool() // no system roots at all
+	if c.RootCAs == nil {
+		if c.RootCAs, err = x509.SystemCertPool(); err != nil {
+			c.RootCAs = x509.NewCertPool() // no system roots at all
+		}
 	}
-	if !pool.AppendCertsFromPEM(body) {
-		return nil, fmt.Errorf("%s holds no certificate", file)
+	if !c.RootCAs.AppendCertsFromPEM(body) {
+		return fmt.Errorf("%s: %s holds no certificate", v.Name(key), file)
 	}
-	return pool, nil
+	return nil
 }

@@ -164,6 +164,35 @@ func TestAuthorities(t *testing.T) {
 	}
 }
 
+// The authorities for mutualtls count with it alone, and beside the others.
+func TestMutualAuthorities(t *testing.T) {
+	own, other, clients := newAuthority(t, "own"), newAuthority(t, "other"), newAuthority(t, "clients")
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key")
+	clients.issue(t, "client", certFile, keyFile)
+	mutual := outputtest.Settings{"mutualtls": "true", "certfile": certFile, "keyfile": keyFile}
+	for name, tt := range map[string]struct {
+		settings outputtest.Settings
+		server   authority
+		works    bool
+	}{
+		"with mutualtls":     {mutual.With(outputtest.Settings{"mutualcacertfile": own.file}), own, true},
+		"and others, first":  {mutual.With(outputtest.Settings{"mutualcacertfile": own.file, "cacertfile": other.file}), own, true},
+		"and others, second": {mutual.With(outputtest.Settings{"mutualcacertfile": own.file, "cacertfile": other.file}), other, true},
+		"another":            {mutual.With(outputtest.Settings{"mutualcacertfile": other.file}), own, false},
+		"without mutualtls":  {outputtest.Settings{"mutualcacertfile": own.file}, own, false},
+	} {
+		url, _ := server(t, tt.server, nil)
+		c, err := config(t, tt.settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := get(t, url, c); (err == nil) != tt.works {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestMutual(t *testing.T) {
 	own, clients := newAuthority(t, "own"), newAuthority(t, "clients")
 	url, shown := server(t, own, &clients)

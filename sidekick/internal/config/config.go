@@ -22,6 +22,7 @@ const (
 // Config is what the sidekick runs with.
 type Config struct {
 	Listen       Listen
+	Limits       Limits
 	Debug        bool
 	CustomFields map[string]string // go into every event
 	Queue        Queue
@@ -61,8 +62,10 @@ func Load(in Input) (Config, error) {
 	c := Config{Queue: l.queue()}
 	l.delivery(&c)
 	c.Listen = l.listen()
+	c.Limits = l.limits()
 	c.Debug = l.boolean("debug", false)
 	c.CustomFields = l.customFields()
+	l.get(setting{path: clientFilesPath}) // to be shown
 	for _, k := range in.Kinds {
 		for _, instance := range l.instancesOf(k) {
 			if o := l.output(instance); o != nil {

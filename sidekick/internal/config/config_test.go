@@ -236,13 +236,13 @@ func TestWarnings(t *testing.T) {
 		env  []string
 		want string // "" for no warning
 	}{
-		{"other outputs", "", []string{"TEAMS_WEBHOOKURL=x", "ALERTMANAGER_HOSTPORT=x", "AWS_SQS_URL=x", "CUSTOMTAGS=x"}, "ALERTMANAGER_HOSTPORT, AWS_SQS_URL, CUSTOMTAGS, TEAMS_WEBHOOKURL"},
+		{"other outputs", "", []string{"GOTIFY_HOSTPORT=x", "MATTERMOST_WEBHOOKURL=x", "OTLP_TRACES_ENDPOINT=x", "AWS_SQS_URL=x", "CUSTOMTAGS=x"}, "AWS_SQS_URL, CUSTOMTAGS, GOTIFY_HOSTPORT, MATTERMOST_WEBHOOKURL, OTLP_TRACES_ENDPOINT"},
 		{"common to all", "", []string{"SLACK_CHECKCERT=false"}, "SLACK_CHECKCERT"},
 		{"the SDK's", "", []string{"AWS_PROFILE=x", "AWS_S3_USE_ARN_REGION=true", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/x"}, ""},
 		{"service links", "", []string{"SLACK_SERVICE_HOST=10.0.0.1", "SLACK_PORT=tcp://10.0.0.1:80", "SLACK_PORT_80_TCP_ADDR=10.0.0.1", "QUEUE_SERVICE_PORT_HTTP=80"}, ""},
 		{"without what turns it on", "", []string{"SLACK_USERNAME=x"}, "SLACK_USERNAME has no effect: slack is off without SLACK_WEBHOOKURL"},
-		{"upstream's sample", "teams: {webhookurl: '', checkcert: false, mutualtls: ~}\nloki: {hostport: '', customheaders: {a: ''}}", nil, ""},
-		{"in the file", "teams:\n  webhookurl: x", nil, "teams ("},
+		{"upstream's sample", "mattermost: {webhookurl: '', checkcert: false, mutualtls: ~}\ngrafana: {hostport: '', customheaders: {a: ''}}", nil, ""},
+		{"in the file", "mattermost:\n  webhookurl: x", nil, "mattermost ("},
 	} {
 		got, err := load(t, c.text, c.env...)
 		if err != nil {
@@ -252,6 +252,31 @@ func TestWarnings(t *testing.T) {
 		all := strings.Join(got.Warnings, "; ")
 		if (c.want == "") != (all == "") || !strings.Contains(all, c.want) {
 			t.Errorf("%s: warnings %q", c.name, all)
+		}
+	}
+}
+
+// What FalcoSidekick says in one directory, or in files, outputs get as files.
+func TestClientFiles(t *testing.T) {
+	k := kind("slack", "slack", "webhookurl", outputs.Setting{Key: "webhookurl"},
+		outputs.Setting{Key: "certfile", Block: "mutualtlsclient"}, outputs.Setting{Key: "keyfile", Block: "mutualtlsclient"},
+		outputs.Setting{Key: "other", Block: "mutualtlsclient", Name: "cacertfile"})
+	for _, c := range []struct {
+		env  []string
+		want map[string]string
+	}{
+		{nil, map[string]string{"certfile": "", "keyfile": "", "other": ""}},
+		{[]string{"MUTUALTLSFILESPATH=/etc/certs"}, map[string]string{"certfile": "/etc/certs/client.crt", "keyfile": "/etc/certs/client.key", "other": "/etc/certs/ca.crt"}},
+		{[]string{"MUTUALTLSFILESPATH=/etc/certs", "MUTUALTLSCLIENT_KEYFILE=/k", "MUTUALTLSCLIENT_CACERTFILE=/c"}, map[string]string{"certfile": "/etc/certs/client.crt", "keyfile": "/k", "other": "/c"}},
+	} {
+		got, err := Load(Input{Environ: append(c.env, "SLACK_WEBHOOKURL=x"), Kinds: []outputs.Kind{k}})
+		if err != nil || len(got.Warnings) > 0 {
+			t.Fatal(err, got.Warnings)
+		}
+		settings := got.Outputs[0].Output.(made).settings
+		delete(settings, "webhookurl")
+		if !maps.Equal(settings, c.want) {
+			t.Errorf("%v: %v", c.env, settings)
 		}
 	}
 }

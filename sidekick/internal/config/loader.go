@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,9 +60,10 @@ func newLoader(in Input) (*loader, error) {
 			delete(l.env, name)
 		}
 	}
-	for _, s := range slices.Concat(listenSettings(), queueSettings(), clusterSettings(), deliverySettings(), []setting{
+	for _, s := range slices.Concat(listenSettings(), limitSettings(), queueSettings(), clusterSettings(), deliverySettings(), []setting{
 		{path: "debug"},
 		{path: "customfields", isMap: true},
+		{path: clientFilesPath},
 	}) {
 		l.known[s.path] = s
 	}
@@ -79,7 +82,7 @@ func settingOf(k outputs.Kind, s outputs.Setting) setting {
 	if s.Block != "" {
 		block = s.Block
 	}
-	return setting{path: block + "." + s.Key, secret: s.Secret, isMap: s.Map, byDefault: s.Default}
+	return setting{path: block + "." + cmp.Or(s.Name, s.Key), secret: s.Secret, isMap: s.Map, byDefault: s.Default}
 }
 
 // commonSettings are those that every kind has and none declares.
@@ -128,7 +131,22 @@ func (l *loader) lookup(s setting) value {
 	if hasFile && inFile.text != "" {
 		return value{text: l.secretFile(inFile.name, inFile.text), name: inFile.name}
 	}
+	if file, ok := clientFiles()[s.path]; ok {
+		if dir := l.lookup(setting{path: clientFilesPath}); dir.text != "" {
+			return value{text: filepath.Join(dir.text, file), name: dir.name}
+		}
+	}
 	return value{name: name}
+}
+
+// clientFilesPath is FalcoSidekick's older way to say where the files are that
+// outputs show who they are with: all in one directory.
+const clientFilesPath = "mutualtlsfilespath"
+
+func clientFiles() map[string]string {
+	return map[string]string{
+		"mutualtlsclient.certfile": "client.crt", "mutualtlsclient.keyfile": "client.key", "mutualtlsclient.cacertfile": "ca.crt",
+	}
 }
 
 // secretFile reads a secret, and notes what is wrong with it.

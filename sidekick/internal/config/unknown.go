@@ -31,17 +31,31 @@ func (l *loader) unknownVariables() {
 // isOurs says whether a variable has a prefix that belongs to a kind of output, to
 // the queue or to listening. AWS_ alone does not: those are the SDK's.
 func (l *loader) isOurs(name string) bool {
+	if slices.Contains(sdkVariables(), name) {
+		return false
+	}
 	for _, k := range l.kinds {
 		if strings.HasPrefix(name, variable(k.Block)+"_") {
 			return true
 		}
 	}
-	for _, prefix := range []string{"QUEUE_", "DIGEST_WINDOW", "SHUTDOWN_TIMEOUT", "AUTH_TOKEN", "TLSSERVER_", "LISTENS"} {
+	for _, prefix := range []string{
+		"QUEUE_", "DIGEST_WINDOW", "SHUTDOWN_TIMEOUT", "AUTH_TOKEN", "TLSSERVER_", "LISTENS", "RATE_LIMIT", "MAX_CONNECTION",
+		"MUTUALTLSCLIENT_", "TLSCLIENT_",
+	} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
 	return false
+}
+
+// sdkVariables are those of AWS' SDKs that begin like an output's.
+func sdkVariables() []string {
+	return []string{
+		"AWS_S3_DISABLE_EXPRESS_SESSION_AUTH", "AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS",
+		"AWS_S3_USE_ARN_REGION", "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
+	}
 }
 
 func (l *loader) variables() []string {

@@ -6,26 +6,29 @@ import (
 )
 
 // upstreamBlocks are the outputs and settings blocks of FalcoSidekick (its
-// config.go and docs/outputs); those that are also here are recognised first.
+// config.go and docs/outputs) that are not here.
 func upstreamBlocks() []string {
 	return []string{
-		"alertmanager", "azure", "cliq", "cloudevents", "datadog", "datadoglogs", "dogstatsd", "dynatrace",
-		"elasticsearch", "fission", "gcp", "googlechat", "gotify", "grafana", "grafanaoncall", "influxdb", "kafka",
-		"kafkarest", "kubeless", "logstash", "loki", "mattermost", "mqtt", "mutualtlsclient", "n8n", "nats", "nodered",
-		"openfaas", "openobserve", "opsgenie", "otlp", "pagerduty", "policyreport", "prometheus", "quickwit", "rabbitmq",
-		"redis", "rocketchat", "smtp", "splunk", "spyderbat", "stan", "statsd", "sumologic", "syslog", "talon", "teams",
-		"tekton", "telegram", "timescaledb", "tlsclient", "wavefront", "webex", "webui", "yandex",
+		"azure", "cliq", "cloudevents", "datadog", "datadoglogs", "dogstatsd", "dynatrace",
+		"fission", "gcp", "googlechat", "gotify", "grafana", "grafanaoncall", "influxdb",
+		"kafkarest", "kubeless", "logstash", "mattermost", "mqtt", "n8n", "nodered",
+		"openfaas", "openobserve", "opsgenie", "otlp.metrics", "otlp.traces", "policyreport", "prometheus", "quickwit", "rabbitmq",
+		"redis", "rocketchat", "smtp", "splunk", "spyderbat", "stan", "statsd", "sumologic", "talon",
+		"tekton", "telegram", "timescaledb", "wavefront", "webex", "webui", "yandex",
 		"zincsearch", "zoho",
 	}
 }
 
-// upstreamKeys are single settings of FalcoSidekick, by path. Of AWS_ only these:
-// the SDK has variables of its own with that prefix.
+// upstreamKeys are single settings of FalcoSidekick that are not here, by path. Of
+// AWS_ only these: the SDK has variables of its own with that prefix.
 func upstreamKeys() []string {
 	return []string{
-		"bracketreplacer", "customtags", "mutualtlsfilespath", "outputfieldformat", "templatedfields",
+		"bracketreplacer", "customtags", "outputfieldformat", "templatedfields",
+		"elasticsearch.batching", "elasticsearch.createindextemplate", "elasticsearch.flattenfields",
+		"elasticsearch.numberofreplicas", "elasticsearch.numberofshards", "elasticsearch.type",
+		"kafka.async", "kafka.balancer",
 		"aws.checkidentity", "aws.kinesis.minimumpriority", "aws.kinesis.streamname", "aws.lambda.functionname",
-		"aws.lambda.minimumpriority", "aws.s3.bucket", "aws.s3.endpoint", "aws.s3.minimumpriority", "aws.s3.prefix",
+		"aws.lambda.minimumpriority",
 		"aws.securitylake.accountid", "aws.securitylake.bucket", "aws.securitylake.region", "aws.sns.minimumpriority",
 		"aws.sns.rawjson", "aws.sns.topicarn", "aws.sqs.minimumpriority", "aws.sqs.url", "aws.usefips",
 	}
@@ -35,11 +38,11 @@ func upstreamKeys() []string {
 func upstreamCommon() []string { return []string{"mutualtls", "checkcert", "maxconcurrentrequests"} }
 
 func isUpstreamKey(path string) bool {
-	block, rest, _ := strings.Cut(path, ".")
-	if slices.Contains(upstreamBlocks(), block) || slices.Contains(upstreamCommon(), rest) {
+	_, rest, _ := strings.Cut(path, ".")
+	if slices.Contains(upstreamCommon(), rest) {
 		return true
 	}
-	for _, key := range upstreamKeys() {
+	for _, key := range slices.Concat(upstreamBlocks(), upstreamKeys()) {
 		if key == path || strings.HasPrefix(key, path+".") {
 			return true
 		}
@@ -54,7 +57,7 @@ func isUpstreamVariable(name string) bool {
 		}
 	}
 	for _, key := range upstreamKeys() {
-		if name == variable(key) {
+		if name == variable(key) || strings.HasPrefix(name, variable(key)+"_") && strings.Contains(key, ".batching") {
 			return true
 		}
 	}

@@ -1,35 +1,23 @@
 package ingest
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-)
-
-const (
-	// A body beyond smallBody waits for one of maxLargeBodies places, so that
-	// many clients with large bodies do not fill the memory.
-	smallBody      = 256 << 10
-	maxLargeBodies = 4
-	largeBodyWait  = 5 * time.Second
-
-	// The window that a zstd decoder must have according to RFC 8878, §3.1.1.1.2.
-	zstdWindow = 8 << 20
 )
 
 // refusal is why a request is not taken as a whole.
 type refusal struct {
 	status int
-	reason string // metric label
+	reason string        // metric label
+	after  time.Duration // when to try again; 0 to leave it to the status
 	problem
 }
 
@@ -37,95 +25,91 @@ func refuse(status int, reason, format string, args ...any) *refusal {
 	return &refusal{status: status, reason: reason, problem: problem{Error: fmt.Sprintf(format, args...)}}
 }
 
-// body reads the body, uncompressed. release gives its memory free again.
-func (h *handler) body(w http.ResponseWriter, r *http.Request) (body []byte, release func(), refused *refusal) {
-	release = func() {}
-	in, done, refused := h.inflate.reader(r.Header.Values("Content-Encoding"), http.MaxBytesReader(w, r.Body, MaxBodyBytes))
-	if refused != nil {
-		return nil, release, refused
-	}
-	defer done()
+// Error lets a refusal be given back where an error is.
+func (r *refusal) Error() string { return r.problem.Error }
 
-	var buf bytes.Buffer
-	if n := r.ContentLength; n > 0 {
-		buf.Grow(int(min(n, smallBody)) + bytes.MinRead)
+// body reads the body, uncompressed, into room. A compressed one is unpacked when
+// all of it is here: a slow client costs what it has sent, and no decompressor.
+func (h *handler) body(w http.ResponseWriter, r *http.Request, room *hold) ([]byte, *refusal) {
+	encoding := strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"), ",")))
+	if !known(encoding) {
+		return nil, refuse(http.StatusUnsupportedMediaType, "encoding", "content encoding %q is not supported, use gzip or zstd", encoding)
 	}
-	_, err := buf.ReadFrom(io.LimitReader(in, smallBody))
-	if err == nil && buf.Len() == smallBody {
-		select {
-		case h.large <- struct{}{}:
-			release = func() { <-h.large }
-		case <-time.After(largeBodyWait):
-			return nil, release, refuse(http.StatusServiceUnavailable, "busy", "too many large bodies at once")
-		case <-r.Context().Done():
-			return nil, release, refuse(http.StatusRequestTimeout, "aborted", "request was given up")
-		}
-		_, err = buf.ReadFrom(io.LimitReader(in, MaxBodyBytes-smallBody+1))
+	if r.ContentLength > MaxBodyBytes {
+		w.Header().Set("Connection", "close") // or else the body is read, to get past it
+		return nil, readRefusal(&http.MaxBytesError{Limit: MaxBodyBytes})
 	}
-	if refused := readError(err, buf.Len()); refused != nil {
-		release()
-		return nil, func() {}, refused
+	body, err := room.read(r.Context(), http.MaxBytesReader(w, r.Body, MaxBodyBytes), r.ContentLength)
+	if err != nil {
+		return nil, readRefusal(err)
 	}
-	return buf.Bytes(), release, nil
+	if h.arrived != nil {
+		h.arrived(r.Context())
+	}
+	if encoding == "" || encoding == "identity" {
+		return body, nil
+	}
+	if err := room.take(r.Context(), unpacked, unpackedBytes); err != nil {
+		return nil, readRefusal(err)
+	}
+	body, err = h.inflate.unpack(encoding, body)
+	room.shrink(bodies, 0)
+	if err != nil {
+		return nil, readRefusal(err)
+	}
+	return body, nil
 }
 
-func readError(err error, size int) *refusal {
+// read reads what a client sends. What it says about the length is believed when an
+// eighth of it is there.
+func (h *hold) read(ctx context.Context, in io.Reader, declared int64) ([]byte, error) {
+	size := 4 << 10
+	if declared >= 0 {
+		size = int(min(declared+1, freeBody)) // one more, to see the end
+	}
+	buf := make([]byte, 0, size)
+	for {
+		if len(buf) == cap(buf) {
+			size := grown(len(buf), declared)
+			if size > freeBody {
+				if err := h.take(ctx, bodies, int64(size)); err != nil {
+					return nil, err
+				}
+			}
+			buf = append(make([]byte, 0, size), buf...)
+		}
+		h.await(bodies)
+		n, err := in.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case !h.stay():
+			return nil, errNoRoom
+		case errors.Is(err, io.EOF):
+			return buf, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// grown is the next size of a full buffer.
+func grown(size int, declared int64) int {
+	next := min(max(2*size, freeBody), MaxBodyBytes+1)
+	if declared > int64(next) && declared <= 8*int64(size) {
+		return int(declared) + 1
+	}
+	return next
+}
+
+func readRefusal(err error) *refusal {
 	var tooLarge *http.MaxBytesError
 	switch {
-	case size > MaxBodyBytes, errors.As(err, &tooLarge), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+	case errors.Is(err, errNoRoom):
+		return refuse(http.StatusServiceUnavailable, "busy", "%v", err)
+	case errors.As(err, &tooLarge), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return refuse(http.StatusRequestEntityTooLarge, "too_large", "body has more than %d bytes", MaxBodyBytes)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return refuse(http.StatusRequestTimeout, "timeout", "body did not arrive in time")
-	case err != nil:
-		return refuse(http.StatusBadRequest, "malformed", "reading the body: %v", err)
 	}
-	return nil
-}
-
-// inflaters keeps decompressors for the next request: a new one costs far more
-// than what it reads.
-type inflaters struct {
-	gzip, zstd sync.Pool
-}
-
-func newInflaters() *inflaters {
-	return &inflaters{
-		gzip: sync.Pool{New: func() any { return new(gzip.Reader) }},
-		zstd: sync.Pool{New: func() any {
-			d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-				zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderMaxMemory(MaxBodyBytes+1))
-			if err != nil {
-				panic(err) // the options are constants
-			}
-			return d
-		}},
-	}
-}
-
-// reader gives in uncompressed. done must be called when it has been read.
-func (p *inflaters) reader(encodings []string, in io.Reader) (out io.Reader, done func(), refused *refusal) {
-	switch encoding := strings.ToLower(strings.TrimSpace(strings.Join(encodings, ","))); encoding {
-	case "", "identity":
-		return in, func() {}, nil
-	case "gzip", "x-gzip":
-		z := p.gzip.Get().(*gzip.Reader)
-		if err := z.Reset(in); err != nil {
-			p.gzip.Put(z)
-			return nil, nil, refuse(http.StatusBadRequest, "malformed", "reading the body: %v", err)
-		}
-		return z, func() { p.gzip.Put(z) }, nil
-	case "zstd":
-		z := p.zstd.Get().(*zstd.Decoder)
-		if err := z.Reset(in); err != nil {
-			return nil, nil, refuse(http.StatusBadRequest, "malformed", "reading the body: %v", err)
-		}
-		return z, func() {
-			// Without a reset the pool would keep the request's connection.
-			if z.Reset(nil) == nil {
-				p.zstd.Put(z)
-			}
-		}, nil
-	default:
-		return nil, nil, refuse(http.StatusUnsupportedMediaType, "encoding", "content encoding %q is not supported, use gzip or zstd", encoding)
-	}
+	return refuse(http.StatusBadRequest, "malformed", "reading the body: %v", err)
 }

@@ -17,8 +17,9 @@ const testRule = "Test rule"
 
 var errTooLarge = errors.New("event is too large")
 
-// decode reads one event of whatever kind it is by its content.
-func decode(item []byte) (schema.Event, error) {
+// decode reads one event of whatever kind it is by its content. A Falco event gets
+// the custom fields.
+func decode(item []byte, custom map[string]string) (schema.Event, error) {
 	if len(item) > schema.MaxEventBytes {
 		return schema.Event{}, fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(item), schema.MaxEventBytes)
 	}
@@ -27,19 +28,16 @@ func decode(item []byte) (schema.Event, error) {
 		return schema.Event{}, err
 	}
 	if kind == schema.KindFalco {
-		return falco.Decode(item)
+		return falco.DecodeWith(item, custom)
 	}
 	return schema.Decode(item)
 }
 
 // enrich adds what FalcoSidekick adds, in its order (handlers.go,
-// newFalcoPayload). In KubeArmor events the custom fields go into EventData, the
-// one place that takes any key.
+// newFalcoPayload); Falco events have the custom fields already. In KubeArmor
+// events they go into EventData, the one place that takes any key.
 func (h *handler) enrich(e *schema.Event) {
 	if f := e.Falco; f != nil {
-		for key, value := range h.custom {
-			f.OutputFields[key] = value // the check has seen to it that there are some
-		}
 		if f.Rule == testRule {
 			f.Source = "internal"
 		}

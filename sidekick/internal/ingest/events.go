@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,18 +39,48 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, refused)
 		return
 	}
-	body, release, refused := h.body(w, r)
+	if refused := h.paced(r, 0); refused != nil {
+		h.refuse(w, refused)
+		return
+	}
+	room := h.room.hold(w)
+	defer room.release()
+	body, refused := h.body(w, r, room)
 	if refused != nil {
 		h.refuse(w, refused)
 		return
 	}
-	defer release()
-	items, err := split(r.Header.Get("Content-Type"), body)
-	if err != nil {
-		h.refuse(w, splitRefusal(err))
+	items, refused := h.items(r, body, room)
+	if refused != nil {
+		h.refuse(w, refused)
 		return
 	}
-	h.take(w, r, items, key)
+	h.take(w, r, items, key, room)
+}
+
+// items cuts a body into events, for which there is room and which their source
+// may send.
+func (h *handler) items(r *http.Request, body []byte, room *hold) ([][]byte, *refusal) {
+	contentType := r.Header.Get("Content-Type")
+	var need int64
+	if len(body) > freeBody {
+		need = unpackedShare * int64(len(body))
+	}
+	if room.has[unpacked] > 0 {
+		need += int64(cap(body))
+	}
+	if most := mostItems(contentType, body); most > freeItems {
+		need += itemBytes * int64(most)
+	}
+	if err := room.take(r.Context(), work, need); err != nil {
+		return nil, readRefusal(err)
+	}
+	room.shrink(unpacked, 0)
+	items, err := split(contentType, body)
+	if err != nil {
+		return nil, splitRefusal(err)
+	}
+	return items, h.paced(r, len(items))
 }
 
 // test answers POST /test: a Falco event of the lowest priority, under the rule
@@ -58,17 +89,21 @@ func (h *handler) test(w http.ResponseWriter, r *http.Request) {
 	event := fmt.Sprintf(`{"output":"This is a test from sidearmor","priority":"Debug","hostname":"sidearmor","rule":"Test rule",`+
 		`"time":%q,"output_fields":{"proc.name":"sidekick","user.name":"sidekick"},"tags":["test","example"]}`,
 		time.Now().UTC().Format(time.RFC3339))
-	h.take(w, r, [][]byte{[]byte(event)}, "")
+	if refused := h.paced(r, 1); refused != nil {
+		h.refuse(w, refused)
+		return
+	}
+	h.take(w, r, [][]byte{[]byte(event)}, "", h.room.hold(w))
 }
 
 // take decodes, stores and answers.
-func (h *handler) take(w http.ResponseWriter, r *http.Request, items [][]byte, key string) {
+func (h *handler) take(w http.ResponseWriter, r *http.Request, items [][]byte, key string, room *hold) {
 	now := time.Now().UTC()
 	verdicts := make([]verdict, len(items))
 	events := make([]schema.Event, 0, len(items))
 	at := make([]int, 0, len(items)) // of each event, its index among the items
 	for i, item := range items {
-		e, err := decode(item)
+		e, err := decode(item, h.custom)
 		if err != nil {
 			verdicts[i] = rejection(err)
 			continue
@@ -82,6 +117,8 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, items [][]byte, k
 		err := h.store.Publish(r.Context(), events, key != "")
 		h.judge(err, events, at, verdicts)
 	}
+	room.shrink(bodies, 0)
+	room.await(work)
 	h.answer(w, verdicts)
 }
 
@@ -184,7 +221,10 @@ func (v verdict) httpStatus() int {
 func (h *handler) refuse(w http.ResponseWriter, r *refusal) {
 	h.metrics.inputs.WithLabelValues("requests", "rejected").Inc()
 	h.metrics.reject(r.reason)
-	h.log.Debug("request refused", "status", r.status, "reason", r.Error)
+	h.log.Debug("request refused", "status", r.status, "reason", r.problem.Error)
+	if r.after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(r.after/time.Second)))
+	}
 	answer(w, r.status, r.problem)
 }
 

@@ -34,6 +34,25 @@ func (h *handler) unauthorized(w http.ResponseWriter, r *http.Request) {
 	h.refuse(w, refuse(http.StatusUnauthorized, "unauthorized", "a valid token is required, as Authorization: Bearer TOKEN"))
 }
 
+// paced refuses what the source of r sends beyond its limit. With 0 events it only
+// asks whether the source may send at all, before its body is read.
+func (h *handler) paced(r *http.Request, events int) *refusal {
+	if h.pace == nil {
+		return nil
+	}
+	wait := h.pace(r, events)
+	if wait == 0 {
+		return nil
+	}
+	h.limited("rate")
+	if n := h.loud.note(time.Now()); n > 0 {
+		h.log.Warn("requests beyond RATE_LIMIT are refused", "requests", n, "last_from", r.RemoteAddr)
+	}
+	refused := refuse(http.StatusTooManyRequests, "rate", "more events than RATE_LIMIT allows one source")
+	refused.after = max(wait, time.Second)
+	return refused
+}
+
 // tally counts what is logged now and then.
 type tally struct {
 	mu     sync.Mutex

@@ -41,8 +41,18 @@ type Options struct {
 	CustomFields map[string]string        // go into every event
 	Authorized   func(*http.Request) bool // whether it may post; nil when everybody may
 	Outputs      func() any               // what /readyz says of the outputs, as JSON; nil for nothing
-	Metrics      *prometheus.Registry
-	Log          *slog.Logger
+
+	// Pace counts events from the source of a request, or says how long it should
+	// wait, and counts nothing. With 0 events it only says the latter. nil is no
+	// limit.
+	Pace func(r *http.Request, events int) time.Duration
+	// Arrived is told when the body of the request with ctx is here; may be nil.
+	Arrived func(ctx context.Context)
+	// Limited counts a request that a limit refuses: "rate" or "memory"; may be nil.
+	Limited func(limit string)
+
+	Metrics *prometheus.Registry
+	Log     *slog.Logger
 }
 
 type handler struct {
@@ -51,12 +61,16 @@ type handler struct {
 	metrics *metrics
 	log     *slog.Logger
 	debug   bool // log shows it; asked once, not for every event
-	inflate *inflaters
+	inflate *inflater
 
 	outputs    func() any               // nil when /readyz says nothing of them
 	authorized func(*http.Request) bool // nil when everybody may post
 	strangers  tally
-	large      chan struct{} // one for each large body in memory
+	pace       func(r *http.Request, events int) time.Duration // nil for no limit
+	loud       tally
+	arrived    func(context.Context)
+	limited    func(limit string)
+	room       *room
 }
 
 // New makes the handler of all paths and registers its metrics. Other than
@@ -69,18 +83,24 @@ func New(opts Options) http.Handler {
 		metrics:    newMetrics(opts.Metrics),
 		log:        opts.Log,
 		debug:      opts.Log.Enabled(context.Background(), slog.LevelDebug),
-		inflate:    newInflaters(),
+		inflate:    newInflater(),
 		outputs:    opts.Outputs,
 		authorized: opts.Authorized,
-		large:      make(chan struct{}, maxLargeBodies),
+		pace:       opts.Pace,
+		arrived:    opts.Arrived,
+		limited:    opts.Limited,
 	}
-	r := mux.NewRouter()
+	if h.limited == nil {
+		h.limited = func(string) {}
+	}
+	h.room = newRoom(func() { h.limited("memory") })
+	r := mux.NewRouter().SkipClean(true) // which would redirect, and few who post follow
 	r.HandleFunc("/", h.guarded(h.events)).Methods(http.MethodPost)
 	r.HandleFunc("/test", h.guarded(h.test)).Methods(http.MethodPost)
 	r.HandleFunc("/ping", ping)
 	r.HandleFunc("/healthz", healthz)
 	r.HandleFunc("/readyz", h.readyz)
-	r.Handle("/metrics", promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{Timeout: 10 * time.Second}))
+	r.Handle("/metrics", h.roomy(promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{Timeout: 10 * time.Second})))
 	r.MethodNotAllowedHandler = http.HandlerFunc(wrongMethod)
 	r.NotFoundHandler = http.HandlerFunc(wrongPath)
 	return h.recovering(r)
@@ -95,9 +115,24 @@ func Server(h http.Handler, log *slog.Logger) *http.Server {
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second, // from the end of the headers: reading and storing are within it
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
+		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// roomy has a page of metrics wait for room: there may be many who ask and do not
+// read.
+func (h *handler) roomy(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		room := h.room.hold(w)
+		defer room.release()
+		if err := room.take(r.Context(), work, metricsBytes); err != nil {
+			answer(w, http.StatusServiceUnavailable, problem{Error: err.Error()})
+			return
+		}
+		room.await(work)
+		next.ServeHTTP(w, r)
+	})
 }
 
 // recovering answers 500 for a request whose handling panics.

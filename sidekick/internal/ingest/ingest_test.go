@@ -292,6 +292,9 @@ func TestEnrichment(t *testing.T) {
 	post(t, url, strings.NewReader(falcoEvent))
 	post(t, url, strings.NewReader(alertEvent))
 	post(t, url, strings.NewReader(`{"Type":"ContainerLog","Operation":"File","EventData":{"env":"theirs","b":"c"}}`))
+	if status, text, _ := post(t, url, strings.NewReader(`{"output":"o","priority":"Warning","rule":"r","time":"2026-01-02T03:04:05Z"}`)); status != 200 {
+		t.Errorf("without output fields: %d %s", status, text)
+	}
 	f := s.events[0].Falco
 	if f.UUID == "" || f.Source != "syscalls" || f.OutputFields["env"] != "prod" || f.OutputFields["proc.tty"] != "hidden" || !slices.Equal(f.Tags, []string{"a", "b"}) {
 		t.Errorf("falco %+v", f)
@@ -507,7 +510,7 @@ func FuzzSplit(f *testing.F) {
 				t.Fatalf("item %q of %q", item, body)
 			}
 			rest = rest[at+len(item):]
-			if e, err := decode(item); err == nil {
+			if e, err := decode(item, nil); err == nil {
 				e.ID, e.Received = "x", time.Unix(0, 0).UTC()
 				if _, err := e.MarshalJSON(); err != nil {
 					t.Fatalf("taken but not storable: %v", err)

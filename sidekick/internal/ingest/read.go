@@ -25,7 +25,7 @@ func ReadEvents(body []byte, customFields map[string]string) ([]Read, error) {
 	h := &handler{custom: customFields}
 	all := make([]Read, len(items))
 	for i, item := range items {
-		e, err := decode(item)
+		e, err := decode(item, customFields)
 		if err != nil {
 			all[i].Err = err
 			continue

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"mime"
 	"strings"
 )
@@ -18,7 +19,11 @@ var (
 // that is written over several lines by the content type, or else by the first
 // line: it is JSON by itself or not.
 func split(contentType string, body []byte) ([][]byte, error) {
-	body = bytes.TrimSpace(body)
+	if encoding := notUTF8(body); encoding != "" {
+		return nil, fmt.Errorf("body is %s, it must be UTF-8", encoding)
+	}
+	// Some editors begin a file so (RFC 8259, §8.1: a parser may ignore it).
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
 	switch {
 	case len(body) == 0:
 		return nil, errNoEvent
@@ -31,6 +36,22 @@ func split(contentType string, body []byte) ([][]byte, error) {
 		return lines(body)
 	}
 	return [][]byte{body}, nil
+}
+
+// notUTF8 names the encoding of a body that says by its first bytes that it has
+// another: by a byte order mark, or since JSON begins with two ASCII characters.
+func notUTF8(body []byte) string {
+	if len(body) < 2 {
+		return ""
+	}
+	switch first, second := body[0], body[1]; {
+	case first == 0xff && second == 0xfe, first == 0xfe && second == 0xff,
+		first == 0 && second != 0, first != 0 && second == 0:
+		return "UTF-16 or UTF-32"
+	case first == 0 && len(body) >= 4 && body[2] == 0xfe && body[3] == 0xff:
+		return "UTF-16 or UTF-32"
+	}
+	return ""
 }
 
 func isLines(contentType string) bool {
@@ -67,15 +88,16 @@ func elements(body []byte) ([][]byte, error) {
 		return nil, err
 	}
 	var items [][]byte
+	var item json.RawMessage // one for all: only its length counts
 	for dec.More() {
 		if len(items) == MaxEvents {
 			return nil, errTooManyEvents
 		}
-		var item json.RawMessage
 		if err := dec.Decode(&item); err != nil {
 			return nil, itemError{at: len(items), err: err}
 		}
-		items = append(items, item)
+		end := dec.InputOffset()
+		items = append(items, body[end-int64(len(item)):end])
 	}
 	if _, err := dec.Token(); err != nil {
 		return nil, err
@@ -87,6 +109,15 @@ func elements(body []byte) ([][]byte, error) {
 		return nil, errNoEvent
 	}
 	return items, nil
+}
+
+// mostItems bounds the number of items without a look at the syntax.
+func mostItems(contentType string, body []byte) int {
+	separator := []byte("\n")
+	if !isLines(contentType) && bytes.HasPrefix(bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff"))), []byte("[")) {
+		separator = []byte(",")
+	}
+	return min(bytes.Count(body, separator)+1, MaxEvents)
 }
 
 // itemError is an error in the event with that index.

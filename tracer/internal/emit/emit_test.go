@@ -115,6 +115,7 @@ func TestRetries(t *testing.T) {
 			http.Error(w, "full", http.StatusServiceUnavailable)
 		},
 		"429": func(_ *sidekick, w http.ResponseWriter, _ string, _ []string) {
+			w.Header().Set("Retry-After", "1")
 			w.WriteHeader(http.StatusTooManyRequests)
 		},
 		"500": func(_ *sidekick, w http.ResponseWriter, _ string, _ []string) {
