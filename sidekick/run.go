@@ -124,13 +124,20 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	if err != nil {
 		return err
 	}
+	feeds, err := openTelemetry(ctx, cfg, authorized, metrics, log)
+	if err != nil {
+		return err
+	}
+	defer feeds.close()
 	limited := limited(metrics)
 	connections := access.NewConnections(cfg.Limits.Connections, func() { limited("connections") })
-	front, err := openFront(ctx, cfg.Listen, ingest.New(ingest.Options{
-		Store: q, CustomFields: cfg.CustomFields, Authorized: authorized, Metrics: metrics, Log: log,
+	intake := ingest.New(ingest.Options{
+		Store: feeds.store(q), CustomFields: cfg.CustomFields, Authorized: authorized, Metrics: metrics, Log: log,
 		Outputs: func() any { return dispatcher.Status() },
 		Pace:    pace(cfg.Limits), Arrived: access.Arrived, Limited: limited,
-	}), connections, log)
+	})
+	feeds.pullFrom(cfg.KubeArmor, intake, metrics)
+	front, err := openFront(ctx, cfg.Listen, intake, connections, log)
 	if err != nil {
 		return err
 	}
@@ -144,6 +151,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	defer stopQueue()
 	stopDispatch := start(life, dispatcher.Run)
 	defer stopDispatch()
+	defer feeds.run(ctx, cfg.GRPC)()
 	announce(log, cfg, front, dir)
 	return front.serve(ctx, min(requestsTimeout, cfg.ShutdownTimeout/5))
 }

@@ -55,9 +55,12 @@ var rules = []rule{
 	{"sidekick/internal/ingest", []string{"schema", "schema/*"}, "takes events and hands them to what it is given"},
 	{"sidekick/internal/filter", []string{"schema"}, "decides on one event"},
 	{"sidekick/internal/config", []string{"schema", "schema/*", "outputs", "sidekick/internal/filter"}, "what is configured is checked, filters too"},
+	{"sidekick/internal/kubearmor", []string{"schema"}, "turns messages into events and back; it carries neither"},
+	{"sidekick/internal/grpcapi", []string{"schema", "sidekick/internal/kubearmor"}, "shows events to who asks; it does not store and does not take"},
+	{"sidekick/internal/pull", []string{"schema", "sidekick/internal/kubearmor"}, "takes events and hands them on; it does not store"},
 	{
 		"sidekick/internal/queue sidekick/internal/dispatch sidekick/internal/policies " +
-			"sidekick/internal/grpcapi sidekick/internal/ui",
+			"sidekick/internal/ui",
 		[]string{"schema", "schema/*", "outputs"},
 		"the parts of the sidekick meet in sidekick/run.go only",
 	},

@@ -26,6 +26,8 @@ type Config struct {
 	Debug        bool
 	CustomFields map[string]string // go into every event
 	Queue        Queue
+	GRPC         GRPC
+	KubeArmor    KubeArmor
 	Outputs      []Output  // those that are turned on, in the order of the kinds
 	Warnings     []string  // what was given and has no effect; no values
 	Settings     []Setting // what is in effect, to be shown
@@ -63,6 +65,8 @@ func Load(in Input) (Config, error) {
 	l.delivery(&c)
 	c.Listen = l.listen()
 	c.Limits = l.limits()
+	c.GRPC = l.grpc(c.Listen)
+	c.KubeArmor = l.kubeArmor(c.GRPC)
 	c.Debug = l.boolean("debug", false)
 	c.CustomFields = l.customFields()
 	l.get(setting{path: clientFilesPath}) // to be shown

@@ -60,7 +60,7 @@ func newLoader(in Input) (*loader, error) {
 			delete(l.env, name)
 		}
 	}
-	for _, s := range slices.Concat(listenSettings(), limitSettings(), queueSettings(), clusterSettings(), deliverySettings(), []setting{
+	for _, s := range slices.Concat(listenSettings(), limitSettings(), queueSettings(), clusterSettings(), deliverySettings(), grpcSettings(), []setting{
 		{path: "debug"},
 		{path: "customfields", isMap: true},
 		{path: clientFilesPath},

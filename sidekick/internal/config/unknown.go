@@ -41,7 +41,7 @@ func (l *loader) isOurs(name string) bool {
 	}
 	for _, prefix := range []string{
 		"QUEUE_", "DIGEST_WINDOW", "SHUTDOWN_TIMEOUT", "AUTH_TOKEN", "TLSSERVER_", "LISTENS", "RATE_LIMIT", "MAX_CONNECTION",
-		"MUTUALTLSCLIENT_", "TLSCLIENT_",
+		"MUTUALTLSCLIENT_", "TLSCLIENT_", "GRPC_LISTEN", "KUBEARMOR_GRPC",
 	} {
 		if strings.HasPrefix(name, prefix) {
 			return true

@@ -76,7 +76,7 @@ type handler struct {
 // New makes the handler of all paths and registers its metrics. Other than
 // FalcoSidekick, which takes events on every path and answers a wrong method with
 // 400, it takes them on / alone, and answers 404 and 405.
-func New(opts Options) http.Handler {
+func New(opts Options) *Intake {
 	h := &handler{
 		store:      opts.Store,
 		custom:     opts.CustomFields,
@@ -103,7 +103,7 @@ func New(opts Options) http.Handler {
 	r.Handle("/metrics", h.roomy(promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{Timeout: 10 * time.Second})))
 	r.MethodNotAllowedHandler = http.HandlerFunc(wrongMethod)
 	r.NotFoundHandler = http.HandlerFunc(wrongPath)
-	return h.recovering(r)
+	return &Intake{Handler: h.recovering(r), handler: h}
 }
 
 // Server gives h with bounds on time and headers: a client that sends or reads

@@ -1,0 +1,173 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxPeers bounds KUBEARMOR_GRPC: each costs connections and memory.
+const maxPeers = 16
+
+// GRPC says where events are shown to readers of KubeArmor's.
+type GRPC struct {
+	Address string // IP address, or none for all, and port; "" for nowhere
+	Asked   string // what was given; Address is a loopback one instead, since anybody could read
+}
+
+// KubeArmor says where events are taken from.
+type KubeArmor struct {
+	Peers []string // host:port; none when nothing is taken
+	Logs  bool     // whether logs are taken, and not alerts alone
+	TLS   *PeerTLS // nil for none
+}
+
+// PeerTLS is how peers are known, and how they know the sidekick.
+type PeerTLS struct {
+	CAFile            string // of those who certify the peers; "" for those whom everybody trusts
+	CertFile, KeyFile string // "" for no certificate of its own
+}
+
+func grpcSettings() []setting {
+	return []setting{
+		{path: "grpc.listen"},
+		{path: "kubearmor.grpc", isList: true},
+		{path: "kubearmor.grpc_logs", byDefault: "false"},
+		{path: "kubearmor.grpc_tls", byDefault: "false"},
+		{path: "kubearmor.grpc_cacertfile"},
+		{path: "kubearmor.grpc_certfile"},
+		{path: "kubearmor.grpc_keyfile"},
+	}
+}
+
+// grpc looks GRPC_LISTEN up. Who is trusted is as with HTTP.
+func (l *loader) grpc(n Listen) GRPC {
+	v := l.get(setting{path: "grpc.listen"})
+	if v.text == "" {
+		return GRPC{}
+	}
+	host, port, err := net.SplitHostPort(v.text)
+	if err != nil {
+		l.problem("%s: %q is not address:port, such as %s:32767", v.name, v.text, defaultAddress)
+		return GRPC{}
+	}
+	if host == "localhost" {
+		host = defaultAddress
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" {
+		l.problem("%s: %q is not an IP address", v.name, host)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		l.problem("%s: %q is not a port, use 0 (any free one) to 65535", v.name, port)
+	}
+	trusted := n.Tokens.Required() || n.TLS != nil && n.TLS.CAFile != ""
+	narrowed, asked := narrow(host, trusted)
+	if host == "" && !trusted {
+		narrowed, asked = defaultAddress, v.text
+	}
+	g := GRPC{Address: net.JoinHostPort(narrowed, port)}
+	if asked != "" {
+		g.Asked = v.text
+	}
+	return g
+}
+
+func (l *loader) kubeArmor(own GRPC) KubeArmor {
+	v := l.get(setting{path: "kubearmor.grpc", isList: true})
+	var k KubeArmor
+	for peer := range strings.SplitSeq(v.text, ",") {
+		if peer = strings.TrimSpace(peer); peer == "" {
+			continue
+		}
+		switch problem := own.unfit(peer); {
+		case problem != "":
+			l.problem("%s: %q %s", v.name, peer, problem)
+		case slices.Contains(k.Peers, peer):
+			l.problem("%s: %q is given twice", v.name, peer)
+		}
+		k.Peers = append(k.Peers, peer)
+	}
+	if len(k.Peers) > maxPeers {
+		l.problem("%s: has %d peers, at most %d are possible", v.name, len(k.Peers), maxPeers)
+	}
+	if len(k.Peers) == 0 {
+		l.withoutEffect(grpcSettings()[2:], "nothing is taken without KUBEARMOR_GRPC")
+		return KubeArmor{}
+	}
+	k.Logs = l.boolean("kubearmor.grpc_logs", false)
+	k.TLS = l.peerTLS()
+	return k
+}
+
+// unfit says why peer cannot be one. Only what is certain is recognised as the
+// sidekick itself; what it took from there it would show there again, for ever.
+func (g GRPC) unfit(peer string) string {
+	host, port, err := net.SplitHostPort(peer)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 || strings.ContainsAny(host, "/@ \t") {
+		return "is not host:port"
+	}
+	at, ownPort, err := net.SplitHostPort(g.Address)
+	if err != nil || port != ownPort {
+		return ""
+	}
+	ip, _ := netip.ParseAddr(host)
+	if host == "localhost" || host == at || ip.Unmap().IsLoopback() {
+		return "is this sidekick itself, by GRPC_LISTEN"
+	}
+	return ""
+}
+
+func (l *loader) peerTLS() *PeerTLS {
+	if !l.boolean("kubearmor.grpc_tls", false) {
+		for _, s := range []string{"cacertfile", "certfile", "keyfile"} {
+			l.withoutEffect([]setting{{path: "kubearmor.grpc_" + s}}, "there is no TLS without KUBEARMOR_GRPC_TLS")
+		}
+		return nil
+	}
+	text := func(path string) (string, string) {
+		v := l.get(setting{path: path})
+		return v.text, v.name
+	}
+	t := &PeerTLS{}
+	t.CAFile, _ = text("kubearmor.grpc_cacertfile")
+	var cert, key string
+	t.CertFile, cert = text("kubearmor.grpc_certfile")
+	t.KeyFile, key = text("kubearmor.grpc_keyfile")
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		l.problem("%s and %s: one is of no use without the other", cert, key)
+		return t
+	}
+	if _, err := t.Config(); err != nil {
+		l.problems = append(l.problems, err)
+	}
+	return t
+}
+
+// Config reads the files. Errors name the variable.
+func (t *PeerTLS) Config() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.CAFile != "" {
+		text, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("KUBEARMOR_GRPC_CACERTFILE: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("KUBEARMOR_GRPC_CACERTFILE: %s holds no PEM certificate", t.CAFile)
+		}
+	}
+	if t.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("KUBEARMOR_GRPC_CERTFILE and KUBEARMOR_GRPC_KEYFILE: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}

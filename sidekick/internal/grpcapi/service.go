@@ -1,0 +1,146 @@
+package grpcapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	pb "github.com/kubearmor/KubeArmor/protobuf"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sidearmor/sidearmor/sidekick/internal/kubearmor"
+)
+
+// service is the interface of the protocol: its methods are for clients only.
+type service struct {
+	pb.UnimplementedLogServiceServer
+	server *Server
+}
+
+// HealthCheck gives the number back, by which clients know that they have found a
+// LogService. Everybody may ask.
+func (service) HealthCheck(_ context.Context, m *pb.NonceMessage) (*pb.ReplyMessage, error) {
+	return &pb.ReplyMessage{Retval: m.GetNonce()}, nil
+}
+
+func (s service) WatchAlerts(r *pb.RequestMessage, stream grpc.ServerStreamingServer[pb.Alert]) error {
+	if f := r.GetFilter(); f != kubearmor.FilterAll && f != kubearmor.FilterPolicy {
+		return nil // as KubeArmor does
+	}
+	return watch(s.server, &s.server.alerts, stream)
+}
+
+func (s service) WatchLogs(r *pb.RequestMessage, stream grpc.ServerStreamingServer[pb.Log]) error {
+	if f := r.GetFilter(); f != kubearmor.FilterAll && f != kubearmor.FilterSystem {
+		return nil
+	}
+	return watch(s.server, &s.server.logs, stream)
+}
+
+// WatchMessages stays open and silent, as with a KubeArmor that does not debug.
+func (s service) WatchMessages(_ *pb.RequestMessage, stream grpc.ServerStreamingServer[pb.Message]) error {
+	return watch(s.server, &s.server.messages, stream)
+}
+
+// watch sends what f gets from now on, until the client leaves or f ends.
+func watch[T any, M interface {
+	*T
+	proto.Message
+}](s *Server, f *feed[M], stream grpc.ServerStreamingServer[T],
+) error {
+	ctx := stream.Context()
+	if err := s.admit(ctx); err != nil {
+		return err
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		return status.Errorf(codes.ResourceExhausted, "%d streams are open already", maxWatchers)
+	}
+	w := f.join()
+	s.watchers.Inc()
+	defer func() {
+		f.leave(w)
+		s.watchers.Dec()
+		s.log.Debug("client of the gRPC service has left", "client", from(ctx), "missed_events", w.missed)
+	}()
+	// The headers tell a client that nothing escapes it any more.
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
+	for {
+		m, err := f.take(ctx, w)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return status.FromContextError(err).Err()
+		}
+		if err := stream.Send(m); err != nil {
+			return err
+		}
+	}
+}
+
+// admit lets those watch who may. It says the same whatever is wrong.
+func (s *Server) admit(ctx context.Context) error {
+	if s.authorized == nil || s.authorized(metadata.ValueFromIncomingContext(ctx, "authorization")) {
+		return nil
+	}
+	if n := s.strangers.note(time.Now(), 1); n > 0 {
+		s.log.Warn("gRPC clients without a valid token are refused", "requests", n, "last_from", from(ctx))
+	}
+	return status.Error(codes.Unauthenticated, "a valid token is required, as authorization: Bearer TOKEN")
+}
+
+func from(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr.String()
+	}
+	return ""
+}
+
+// probe is the health service without Watch, whose streams would be held open by
+// whoever likes. Clients take it for healthy then.
+type probe struct {
+	healthpb.UnimplementedHealthServer
+	server *health.Server
+}
+
+// Check says whether events are shown. Everybody may ask.
+func (p probe) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	return p.server.Check(ctx, r)
+}
+
+// logEvery spaces what the log says of clients: it must not be they who fill it.
+const logEvery = time.Minute
+
+// tally counts what is logged now and then.
+type tally struct {
+	mu     sync.Mutex
+	count  int
+	logged time.Time
+}
+
+// note counts n more, and gives the number of those to be logged now, else 0.
+func (t *tally) note(now time.Time, n int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count += n
+	if now.Sub(t.logged) < logEvery {
+		return 0
+	}
+	n = t.count
+	t.count, t.logged = 0, now
+	return n
+}

@@ -1,0 +1,58 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// Intake is the handler of all paths, and the way in for events that come
+// otherwise.
+type Intake struct {
+	http.Handler
+	handler *handler
+}
+
+// Take stores events that came by another way than HTTP, enriched and counted as
+// those that are posted; source is the label. It gives those that could not be
+// stored but may be later, and why. They keep their IDs.
+func (i *Intake) Take(ctx context.Context, source string, events []schema.Event) (later []schema.Event, err error) {
+	h, now := i.handler, time.Now().UTC()
+	for n := range events {
+		if e := &events[n]; e.ID == "" {
+			e.ID, e.Received = uuid.NewString(), now
+			h.enrich(e)
+		}
+	}
+	err = h.store.Publish(ctx, events, false)
+	var some interface{ Refused() map[int]error }
+	if err != nil && !errors.As(err, &some) {
+		return events, err
+	}
+	var refused map[int]error
+	if some != nil {
+		refused = some.Refused()
+	}
+	accepted := h.metrics.inputs.WithLabelValues(source, "accepted")
+	for n := range events {
+		if refused[n] == nil {
+			h.accepted(&events[n])
+			accepted.Inc()
+			continue
+		}
+		v := storeRejection(refused[n])
+		if v.later {
+			later = append(later, events[n])
+			continue
+		}
+		h.log.Error("event cannot be stored and is lost", "from", source, "error", refused[n])
+		h.metrics.reject(v.reason)
+		h.metrics.inputs.WithLabelValues(source, "rejected").Inc()
+	}
+	return later, err
+}

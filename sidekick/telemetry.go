@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/access"
+	"github.com/sidearmor/sidearmor/sidekick/internal/config"
+	"github.com/sidearmor/sidearmor/sidekick/internal/grpcapi"
+	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
+	"github.com/sidearmor/sidearmor/sidekick/internal/pull"
+)
+
+// telemetry is KubeArmor's way of carrying events: those who read them from here,
+// and those whom they are read from. Either may be absent.
+type telemetry struct {
+	log      *slog.Logger
+	listener net.Listener
+	server   *grpcapi.Server
+	puller   *pull.Puller
+}
+
+// openTelemetry listens, if it is to. It connects nowhere.
+func openTelemetry(ctx context.Context, cfg config.Config, authorized func(*http.Request) bool, metrics prometheus.Registerer, log *slog.Logger) (*telemetry, error) {
+	t := &telemetry{log: log}
+	if cfg.GRPC.Address == "" {
+		return t, nil
+	}
+	opts := grpcapi.Options{Metrics: metrics, Log: log}
+	if authorized != nil {
+		opts.Authorized = func(shown []string) bool {
+			return authorized(&http.Request{Header: http.Header{"Authorization": shown}})
+		}
+	}
+	if n := cfg.Listen.TLS; n != nil {
+		var err error
+		if opts.TLS, err = access.TLS(access.Files{Cert: n.CertFile, Key: n.KeyFile, CA: n.CAFile}, log); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if t.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.GRPC.Address); err != nil {
+		return nil, fmt.Errorf("listen on GRPC_LISTEN: %w", err)
+	}
+	t.server = grpcapi.New(opts)
+	return t, nil
+}
+
+// pullFrom prepares to take events from KubeArmor, if that is wanted.
+func (t *telemetry) pullFrom(k config.KubeArmor, intake *ingest.Intake, metrics prometheus.Registerer) {
+	if len(k.Peers) == 0 {
+		return
+	}
+	opts := pull.Options{Peers: k.Peers, Logs: k.Logs, Metrics: metrics, Log: t.log}
+	opts.Take = func(ctx context.Context, events []schema.Event) ([]schema.Event, error) {
+		return intake.Take(ctx, "kubearmor", events)
+	}
+	if k.TLS != nil {
+		opts.TLS = k.TLS.Config
+	}
+	t.puller = pull.New(opts)
+}
+
+// close is for one that was never run.
+func (t *telemetry) close() {
+	if t.listener != nil {
+		t.listener.Close()
+	}
+}
+
+// run carries events: it takes none after ctx ends, and shows them until stop,
+// which finishes what is under way.
+func (t *telemetry) run(ctx context.Context, g config.GRPC) (stop func()) {
+	stopPuller, stopServer := func() {}, func() {}
+	if t.puller != nil {
+		stopPuller = start(ctx, t.puller.Run)
+	}
+	if t.server != nil {
+		stopServer = t.serve(context.WithoutCancel(ctx), g)
+	}
+	return func() {
+		stopPuller()
+		stopServer()
+	}
+}
+
+func (t *telemetry) serve(ctx context.Context, g config.GRPC) (stop func()) {
+	if g.Asked != "" {
+		t.log.Warn("anybody could read events: only this machine or task is served; set AUTH_TOKEN, or TLSSERVER_DEPLOY and TLSSERVER_MUTUALTLS, to serve others",
+			"grpc_listen", g.Asked, "served", t.listener.Addr().String())
+	}
+	t.log.Info("listening for gRPC", "grpc_address", t.listener.Addr().String())
+	wait := start(ctx, func(context.Context) {
+		if err := t.server.Serve(t.listener); err != nil {
+			t.log.Error("gRPC is not served any more", "error", err)
+		}
+	})
+	return func() {
+		bounded, cancel := context.WithTimeout(ctx, requestsTimeout)
+		defer cancel()
+		t.server.Stop(bounded)
+		wait()
+	}
+}
+
+// store gives the queue with what else has to do with it: who watches what is
+// stored, and where it may come from.
+func (t *telemetry) store(q ingest.Store) ingest.Store {
+	return store{Store: q, telemetry: t}
+}
+
+type store struct {
+	ingest.Store
+	*telemetry
+}
+
+// Publish shows what has been stored. A batch that comes again is shown again.
+func (s store) Publish(ctx context.Context, events []schema.Event, once bool) error {
+	err := s.Store.Publish(ctx, events, once)
+	if s.server == nil {
+		return err
+	}
+	var some interface{ Refused() map[int]error }
+	switch {
+	case err == nil:
+		s.server.Show(events)
+	case errors.As(err, &some):
+		refused := some.Refused()
+		for i := range events {
+			if refused[i] == nil {
+				s.server.Show(events[i : i+1])
+			}
+		}
+	}
+	return err
+}
+
+// Ready says what keeps events from being stored, and from being taken.
+func (s store) Ready(ctx context.Context) error {
+	err := s.Store.Ready(ctx)
+	if s.puller == nil {
+		return err
+	}
+	// In one list: who asks looks at each by itself.
+	errs := s.puller.Ready()
+	if err != nil {
+		errs = append(problems(err), errs...)
+	}
+	return errors.Join(errs...)
+}
