@@ -11,7 +11,7 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 DEBS       := gcc libc6-dev pkg-config libseccomp-dev curl python3 procps runc busybox-static
 # Servers that outputs are tested with.
-DEBS_TEST  := prometheus-alertmanager rsyslog rsyslog-gnutls
+DEBS_TEST  := prometheus prometheus-alertmanager rsyslog rsyslog-gnutls
 DEBS_ARM64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libseccomp-dev:arm64
 
 # Tools are kept by version: a new version is a new path, so it is built once.
@@ -19,7 +19,7 @@ TOOLS         := $(CURDIR)/bin/tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-v2.15.0
 GOTESTSUM     := $(TOOLS)/gotestsum-v1.13.0
 
-.PHONY: all build build-arm64 deps deps-test deps-arm64 test lint fmt demo bench generate images clean
+.PHONY: all build build-arm64 deps deps-test deps-arm64 test lint fmt demo bench soak generate images clean
 all: build
 
 build: deps
@@ -61,6 +61,10 @@ bench: build
 	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
 	$(MAKE) -C $(FLOOR_SRC) BIN=$(CURDIR)/build/floor
 	$(GO) run ./test/bench -bin $(BIN) -floor build/floor
+
+# A long run with failing receivers and kills: SOAKFLAGS="-duration 5m -kill-every 20s".
+soak: build
+	$(GO) run ./test/soak -bin $(BIN) $(SOAKFLAGS)
 
 generate:
 	$(GO) generate ./...

@@ -17,6 +17,12 @@ const (
 	memoryShare = 0.9
 )
 
+// prepare sets what holds for the whole process.
+func prepare(getenv func(string) string) {
+	hideMemory()
+	limitMemory(getenv)
+}
+
 // limitMemory sets how the garbage collector works, unless GOGC and GOMEMLIMIT do.
 func limitMemory(getenv func(string) string) {
 	if getenv("GOGC") == "" {

@@ -23,13 +23,15 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
+// update says whether to write the golden files: outputtest has the flag.
+func update() bool { return flag.Lookup("update").Value.String() == "true" }
 
 // asChild, set in the environment, makes the test binary a sidekick.
 const asChild = "SIDEARMOR_SIDEKICK_CHILD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
+		hideMemory()
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
@@ -42,6 +44,7 @@ type sidekick struct {
 	url  string
 	stop func() int // asks it to stop and gives its exit status
 	kill func()
+	quit func() // ends a process with the stacks of its goroutines in the log
 	log  *lines
 }
 
@@ -105,6 +108,7 @@ func process(t *testing.T, env []string) *sidekick {
 	s := &sidekick{
 		log:  log,
 		kill: func() { _ = cmd.Process.Kill(); wait() },
+		quit: func() { _ = cmd.Process.Signal(syscall.SIGQUIT); wait() },
 		stop: func() int { _ = cmd.Process.Signal(syscall.SIGTERM); return wait() },
 	}
 	t.Cleanup(s.kill)
@@ -400,7 +404,7 @@ func TestBadConfiguration(t *testing.T) {
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join(packageDir, "testdata", name)
-	if *update {
+	if update() {
 		if err := os.WriteFile(path, got, 0o600); err != nil {
 			t.Fatal(err)
 		}

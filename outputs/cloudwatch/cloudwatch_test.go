@@ -38,8 +38,9 @@ func settings(t testing.TB, base string) outputtest.Settings {
 
 func TestConformance(t *testing.T) {
 	outputtest.Run(t, outputtest.Spec{
-		Kind:     cloudwatch.Kind(),
-		Settings: settings,
+		Kind:         cloudwatch.Kind(),
+		AnswerCounts: true,
+		Settings:     settings,
 		Answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 			_, _ = io.WriteString(w, "{}")

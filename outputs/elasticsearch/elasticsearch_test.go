@@ -76,7 +76,8 @@ func TestConformance(t *testing.T) {
 	classes[http.StatusNoContent] = outputs.Transient
 	var counts sync.Map // *http.Request: documents
 	outputtest.Run(t, outputtest.Spec{
-		Kind: elasticsearch.Kind(),
+		Kind:         elasticsearch.Kind(),
+		AnswerCounts: true,
 		Settings: func(_ testing.TB, base string) outputtest.Settings {
 			return outputtest.Settings{
 				"hostport": base, "username": "writer", "password": outputtest.Canary, "pipeline": "geo",

@@ -25,7 +25,8 @@ func TestConformance(t *testing.T) {
 		classes[code] = outputs.Transient
 	}
 	outputtest.Run(t, outputtest.Spec{
-		Kind: otlp.Kind(),
+		Kind:         otlp.Kind(),
+		AnswerCounts: true,
 		Settings: func(_ testing.TB, base string) outputtest.Settings {
 			return outputtest.Settings{"endpoint": base, "headers": "Authorization=Basic%20" + outputtest.Canary + ", X-Token=" + outputtest.Canary}
 		},

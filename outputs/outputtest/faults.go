@@ -124,8 +124,20 @@ func (s Spec) faults(t *testing.T) {
 	r := newReceiver(t, s)
 	o := New(t, s.Kind, s.Settings(t, r.URL))
 	for name, answer := range map[string]http.HandlerFunc{
-		"reset":         func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "") },
-		"nonsense":      func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "220 smtp.example ready\r\n") },
+		"reset":    func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "") },
+		"nonsense": func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "220 smtp.example ready\r\n") },
+		// Servers of other protocols, which repeat what they do not understand.
+		"echo": func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "HTTP/1.1 "+Canary+" "+Canary+"\r\n\r\n") },
+		"echoed header": func(w http.ResponseWriter, _ *http.Request) {
+			hijack(t, w, "HTTP/1.1 200 OK\r\n"+Canary+"\r\n\r\n")
+		},
+		"echoed length": func(w http.ResponseWriter, _ *http.Request) {
+			hijack(t, w, "HTTP/1.1 200 OK\r\nContent-Length: "+Canary+"\r\n\r\n")
+		},
+		"echoed encoding": func(w http.ResponseWriter, _ *http.Request) {
+			hijack(t, w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: "+Canary+"\r\n\r\n")
+		},
+		"echoed line":   func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "220 "+Canary+"\r\n\r\n") },
 		"half a header": func(w http.ResponseWriter, _ *http.Request) { hijack(t, w, "HTTP/1.1 200 OK\r\nContent-Le") },
 		"abort":         func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"monstrous header": func(w http.ResponseWriter, _ *http.Request) {

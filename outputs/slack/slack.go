@@ -4,6 +4,7 @@
 package slack
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -116,7 +117,7 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	return &output{
 		style:  s,
 		url:    url,
-		client: httppost.New(httppost.Options{Service: "slack", URL: url, TLS: config, Explain: explain}),
+		client: httppost.New(httppost.Options{Service: "slack", URL: url, TLS: config, Explain: explain, Refusal: refusal}),
 	}, nil
 }
 
@@ -165,4 +166,21 @@ func explain(body []byte) (string, time.Duration) {
 		return "", 0
 	}
 	return string(body), 0
+}
+
+// refusal finds a reason in a 200, which some ways to Slack give one in. Anything
+// else is a success: services that take Slack's messages have answers of their own.
+func refusal(body []byte) error {
+	why, _ := explain(bytes.TrimSpace(body))
+	if why == "" {
+		return nil
+	}
+	class := outputs.Permanent
+	switch why {
+	case "internal_error", "fatal_error", "rollup_error", "service_unavailable", "request_timeout":
+		class = outputs.Transient
+	case "rate_limited":
+		class = outputs.RateLimited
+	}
+	return &outputs.Error{Class: class, Err: fmt.Errorf("slack answered 200 with: %s", why)}
 }

@@ -179,6 +179,39 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+// TestRefusalInSuccess: a 200 with one of Slack's reasons is no success, whatever
+// the kind of event.
+func TestRefusalInSuccess(t *testing.T) {
+	var answer string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) }))
+	defer srv.Close()
+	o := outputtest.New(t, slack.Kind(), outputtest.Settings{"webhookurl": srv.URL + "/" + outputtest.Canary})
+	for _, tt := range []struct {
+		answer string
+		fails  bool
+		class  outputs.Class
+	}{
+		{"ok", false, 0},
+		{"", false, 0},
+		{`{"success":true}`, false, 0}, // Rocket.Chat
+		{"<html>signed in</html>", false, 0},
+		{"invalid_blocks", true, outputs.Permanent},
+		{"invalid_payload", true, outputs.Permanent},
+		{"no_service\n", true, outputs.Permanent},
+		{"channel_is_archived", true, outputs.Permanent},
+		{"internal_error", true, outputs.Transient},
+		{"rate_limited", true, outputs.RateLimited},
+	} {
+		answer = tt.answer
+		for _, e := range []schema.Event{outputtest.BlockedExec(), outputtest.Falco()} {
+			err := outputtest.Deliver(t.Context(), t, o, []schema.Event{e})
+			if (err != nil) != tt.fails || (err != nil && outputtest.Class(err) != tt.class) {
+				t.Errorf("%q, %s: %v", tt.answer, e.Kind, err)
+			}
+		}
+	}
+}
+
 // TestLimits tries the formats that the conformance suite does not.
 func TestLimits(t *testing.T) {
 	valid := outputtest.JSONSchema(t, "webhook.schema.json")

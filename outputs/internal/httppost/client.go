@@ -166,6 +166,12 @@ func (c *Client) Do(call func(*http.Client) error) error {
 
 func (c *Client) judge(rec *recorder) error {
 	class, ok := Judge(rec.status)
+	if ok && rec.broken != nil {
+		return &outputs.Error{
+			Class: outputs.Transient,
+			Err:   fmt.Errorf("read the answer of %s: %w", c.options.Service, Redact(rec.broken)),
+		}
+	}
 	if ok && c.options.Refusal != nil {
 		return c.options.Refusal(rec.body)
 	}
@@ -198,6 +204,7 @@ type recorder struct {
 	status int   // 0 while there is no answer
 	header http.Header
 	body   []byte // the beginning of a refusal, and of a 2xx answer if that counts
+	broken error  // why no more of a 2xx answer that counts could be read
 }
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -219,7 +226,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 		// A body that breaks off still explains something.
 		r.body, _ = io.ReadAll(io.LimitReader(resp.Body, maxReason))
 	case r.limit > 0:
-		r.body, _ = io.ReadAll(io.LimitReader(resp.Body, r.limit))
+		r.body, r.broken = io.ReadAll(io.LimitReader(resp.Body, r.limit))
 	}
 	resp.Body = &boundedBody{Reader: io.LimitReader(resp.Body, maxDrain), Closer: resp.Body}
 	return resp, nil

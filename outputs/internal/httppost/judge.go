@@ -77,15 +77,21 @@ func Seconds(s float64) time.Duration {
 
 var address = regexp.MustCompile(`(?i)\bhttps?://[^\s"'<>]*`)
 
+// quoted is what net/http repeats of an answer that is not HTTP. A server of another
+// protocol may repeat the request in it, credentials and all.
+var quoted = regexp.MustCompile(`(?s)(malformed (?:HTTP|MIME)[^:"]*?|bad Content-Length|unsupported transfer encoding|too many transfer encodings):? ?["\[:].*`)
+
 // Redact gives an error with the text of err without any address, since the
-// address of a webhook is its credential. Only context errors can be found in
+// address of a webhook is its credential, and without what an answer that is not
+// HTTP holds. Only context errors can be found in
 // its chain: the *url.Error in the original would print the address again.
 func Redact(err error) error {
 	text := err.Error()
 	if ue, ok := errors.AsType[*url.Error](err); ok {
 		text = ue.Err.Error()
 	}
-	return &redacted{text: address.ReplaceAllString(text, "(address)"), cause: contextError(err)}
+	text = quoted.ReplaceAllString(address.ReplaceAllString(text, "(address)"), "$1")
+	return &redacted{text: text, cause: contextError(err)}
 }
 
 type redacted struct {

@@ -42,7 +42,7 @@ func newMetrics(reg prometheus.Registerer, targets []Target) *metrics {
 		digests:   counter("sidearmor_digests_total", "Messages delivered that count several alike events.", "destination"),
 		digested:  counter("sidearmor_digested_events_total", "Events counted in such messages.", "destination"),
 		failing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sidearmor_output_failing", Help: "Whether an output's last delivery failed.",
+			Name: "sidearmor_output_failing", Help: "Whether an output's last delivery failed and is to be tried again.",
 		}, []string{"destination"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sidearmor_delivery_latency_seconds",

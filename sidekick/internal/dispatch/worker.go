@@ -278,12 +278,12 @@ func sinceOr(t trouble, now time.Time) time.Time {
 	return now
 }
 
-// report shows how the output does.
+// report shows how the output does. The gauge is for what waits to be tried again:
+// one event that was refused must not look like an outage until the next.
 func (w *worker) report() {
-	s := status(w.alerts.trouble, w.logs.trouble)
-	w.board.set(w.target.Name, s)
+	w.board.set(w.target.Name, status(w.alerts.trouble, w.logs.trouble))
 	w.metrics.failing.Set(0)
-	if s.Status == StatusFailing {
+	if w.alerts.failures+w.logs.failures > 0 {
 		w.metrics.failing.Set(1)
 	}
 }

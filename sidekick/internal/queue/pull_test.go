@@ -1,6 +1,12 @@
 package queue
 
-import "testing"
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+)
 
 // A request is made when the one before has brought all that it will, so that no
 // more comes than was asked for at once.
@@ -29,4 +35,22 @@ func waiting(t *testing.T, q *Queue, output string) int {
 		t.Fatal(err)
 	}
 	return consumer.CachedInfo().NumWaiting
+}
+
+// What gets lost between the store and its reader comes all the same.
+func TestDroppedOnTheWay(t *testing.T) {
+	q := open(t, Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	r := reader(t, q, "slack", Alerts)
+	publish(t, q, alerts(0, 20))
+	take(t, r, 5, true)
+	if _, err := r.pull.sub.NextMsg(time.Second); err != nil { // nobody sees this one
+		t.Fatal(err)
+	}
+	var want []string
+	for i := 5; i < 20; i++ {
+		want = append(want, fmt.Sprintf("a-%d", i))
+	}
+	if got := take(t, r, 15, true); !slices.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
 }

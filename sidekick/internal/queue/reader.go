@@ -170,6 +170,11 @@ func (r *Reader) message(ctx context.Context) (*nats.Msg, uint64, error) {
 		if err != nil {
 			return nil, 0, fmt.Errorf("read %s: %w", r.stream, err)
 		}
+		if !r.pull.follows(meta.Sequence.Consumer) {
+			r.log.Warn("events of the queue were dropped on their way, reading them again")
+			r.Close()
+			continue
+		}
 		seq := meta.Sequence.Stream
 		if !r.take(seq) {
 			continue
