@@ -15,6 +15,12 @@ const (
 	// memoryShare of what the container may use is where the collector begins to
 	// work as hard as it takes; the rest is for what is not the heap's.
 	memoryShare = 0.9
+
+	// usualLimit is where it does so even if there is room for more. What is live is
+	// below 50 MiB but for the largest bodies; beyond are the store's buffers, which
+	// come and go with a flood. The pages of the program itself, some 32 MiB, come on
+	// top.
+	usualLimit = 112 << 20
 )
 
 // prepare sets what holds for the whole process.
@@ -31,11 +37,12 @@ func limitMemory(getenv func(string) string) {
 	if getenv("GOMEMLIMIT") != "" {
 		return
 	}
+	debug.SetMemoryLimit(usualLimit)
 	// The container's limit under cgroup v2 and v1, as it sees it itself.
 	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
 		if text, err := os.ReadFile(path); err == nil {
 			if limit := memoryLimit(string(text)); limit > 0 {
-				debug.SetMemoryLimit(limit)
+				debug.SetMemoryLimit(min(limit, usualLimit))
 			}
 			return
 		}

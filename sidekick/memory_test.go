@@ -14,8 +14,9 @@ import (
 )
 
 // BenchmarkResident tells the resident memory of the sidekick as it is built for
-// use: idle, with 100,000 events waiting for a receiver that is down, and after a
-// million events in batches that were delivered nowhere.
+// use: idle, with 100,000 events waiting for a receiver that is down, the same with
+// an output that digests them, and after a million events in batches that were
+// delivered nowhere.
 func BenchmarkResident(b *testing.B) {
 	program := filepath.Join(b.TempDir(), "sidekick")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
@@ -37,6 +38,10 @@ func BenchmarkResident(b *testing.B) {
 		waiting.fill(b, body, 100)
 		b.ReportMetric(waiting.resident(b), "waiting-MB")
 		waiting.end()
+		digesting := program1(b, program, "SLACK_WEBHOOKURL=http://"+l.Addr().String())
+		digesting.fill(b, body, 100)
+		b.ReportMetric(digesting.resident(b), "digesting-MB")
+		digesting.end()
 		busy := program1(b, program)
 		busy.fill(b, body, 1100)
 		b.ReportMetric(busy.resident(b), "million-MB")

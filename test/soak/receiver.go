@@ -90,7 +90,9 @@ func (r *receiver) listen(address string) error {
 	if r.gone {
 		return l.Close()
 	}
-	r.address, r.server = l.Addr().String(), server
+	if r.server = server; r.address == "" { // else it is the same: others read it without a lock
+		r.address = l.Addr().String()
+	}
 	go func() { _ = server.Serve(l) }() // ends by close
 	return nil
 }

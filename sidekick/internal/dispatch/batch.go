@@ -51,6 +51,7 @@ type batch struct {
 	items   []item
 	skipped []uint64 // did not pass the gate
 	bytes   int
+	read    int // bytes, with those of what was skipped
 }
 
 // parcel is what is delivered, retried and acknowledged as one.

@@ -406,3 +406,27 @@ func FuzzPattern(f *testing.F) {
 		}
 	})
 }
+
+// What comes faster than it should be read for digests waits in the queue, until the
+// sidekick stops.
+func TestDigestReadsAtItsPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, seconds = 64 << 10, 10
+		c, m := &chat{}, newMemory(reads(1000, 1)...)
+		m.size = size
+		_, stop := running(t, &letters{}, chatTarget(c, m))
+		time.Sleep(seconds * time.Second)
+		m.mu.Lock()
+		bytes := m.next * size
+		m.mu.Unlock()
+		// One batch more may be read than the pace allows, and one waits to be taken.
+		if low := seconds * digestPace; bytes < low || bytes > low+digestBurst+2*(256<<10+size) {
+			t.Errorf("%d bytes read in %d s", bytes, seconds)
+		}
+		begin := time.Now()
+		stop()
+		if _, events := c.got(); events != 1000 || time.Since(begin) > time.Second {
+			t.Errorf("%d events told at the stop, after %v", events, time.Since(begin))
+		}
+	})
+}

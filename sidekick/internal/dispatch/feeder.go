@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/sidearmor/sidearmor/outputs"
 )
 
@@ -18,6 +20,12 @@ const (
 
 	// An output that takes batches but sets no delay gets what is there.
 	minBatchDelay = 5 * time.Millisecond
+
+	// digestPace is how many bytes a second are read to be digested, of each stream,
+	// beyond the first digestBurst. The store keeps what was read as it came in
+	// memory for ten seconds, but not what is read later.
+	digestPace  = 2 << 20
+	digestBurst = 1 << 20
 )
 
 // feeder makes the batches of one stream for one output, one ahead of the worker.
@@ -29,6 +37,7 @@ type feeder struct {
 	out    chan *batch
 	log    *slog.Logger
 	gate   *gate
+	pace   *rate.Limiter // of reading; nil for no limit
 
 	held *item // read, but too large for the batch that was being made
 }
@@ -47,7 +56,20 @@ func (f *feeder) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		f.rest(ctx, b.read)
 	}
+}
+
+// rest waits for as long as reading so many bytes should have taken, unless the
+// sidekick stops.
+func (f *feeder) rest(ctx context.Context, bytes int) {
+	if f.pace == nil || f.stop.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(f.stop, cancel)()
+	_ = f.pace.WaitN(ctx, min(bytes, digestBurst)) // fails when it is to end
 }
 
 // next waits for an event and then for more until the batch is full or has waited
@@ -64,6 +86,7 @@ func (f *feeder) next(ctx context.Context) (*batch, error) {
 			}
 			return nil, err
 		}
+		b.read += it.size
 		switch {
 		case !f.gate.passes(&it.event):
 			b.skipped = append(b.skipped, it.seq)

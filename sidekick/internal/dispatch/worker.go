@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/sidearmor/sidearmor/outputs"
 )
 
@@ -73,6 +75,9 @@ func (w *worker) run(ctx, finish context.Context, deadline func() time.Time) {
 		f := &feeder{
 			limits: limits(&w.target), maxAge: w.maxAge, reader: r, stop: ctx,
 			out: make(chan *batch), log: w.log, gate: g,
+		}
+		if w.target.digests() {
+			f.pace = rate.NewLimiter(digestPace, digestBurst)
 		}
 		l.reader, l.batches = r, f.out
 		feeders.Go(func() { f.run(reading) })

@@ -63,11 +63,16 @@ func (q *Queue) waitFor(ctx context.Context, try func(context.Context) error) er
 	wait := orDefault(q.cluster.Wait, clusterWait)
 	bounded, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	var before error
 	for tried := false; ; tried = true {
 		err := q.once(bounded, try)
 		if err == nil || hopeless(err) {
 			return err
 		}
+		if bounded.Err() != nil && before != nil {
+			err = before // the last attempt had no time to find out
+		}
+		before = err
 		if !tried {
 			q.log.Warn("cluster of the queue is not ready, waiting for it", "error", err, "at_most", wait.String())
 		}
