@@ -4,6 +4,7 @@ package outputs
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"time"
@@ -51,6 +52,13 @@ type Pacer interface {
 	// Pause is how long the last answer asked to wait although it was no refusal; 0
 	// for not at all. It is asked after each Deliver and DeliverDigest.
 	Pause() time.Duration
+}
+
+// Metered is an Output whose service counts the messages of several outputs
+// together, as that of one webhook does.
+type Metered interface {
+	// Account is a hash that is the same for outputs that share Limits.Rates.
+	Account() [sha256.Size]byte
 }
 
 // Class says what became of a delivery that failed.

@@ -44,6 +44,7 @@ func Kind() outputs.Kind {
 type output struct {
 	icon    string
 	wording *wording.Template // of KubeArmor events; nil when there is none
+	url     secret.String
 	client  *httppost.Client
 	pause   atomic.Int64 // a time.Duration, of the last answer
 }
@@ -67,9 +68,9 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 			return nil, fmt.Errorf("%s: %w", v.Name("kubearmorformat"), err)
 		}
 	}
-	o := &output{icon: v.String("icon"), wording: words}
+	o := &output{icon: v.String("icon"), wording: words, url: secret.New(address)}
 	o.client = httppost.New(httppost.Options{
-		Service: "discord", URL: secret.New(address), TLS: config, Explain: explain, Answered: o.answered,
+		Service: "discord", URL: o.url, TLS: config, Explain: explain, Answered: o.answered,
 	})
 	return o, nil
 }

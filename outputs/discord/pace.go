@@ -1,6 +1,7 @@
 package discord
 
 import (
+	"crypto/sha256"
 	"net/http"
 	"strconv"
 	"time"
@@ -15,6 +16,9 @@ import (
 func rates() []outputs.Rate {
 	return []outputs.Rate{{Messages: 5, Per: 2 * time.Second}, {Messages: 30, Per: time.Minute}}
 }
+
+// Account implements outputs.Metered: Discord counts by webhook.
+func (o *output) Account() [sha256.Size]byte { return sha256.Sum256([]byte(o.url.Reveal())) }
 
 // Pause implements outputs.Pacer.
 func (o *output) Pause() time.Duration { return time.Duration(o.pause.Load()) }

@@ -6,6 +6,7 @@ package slack
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,6 +79,9 @@ type output struct {
 	url    secret.String
 	client *httppost.Client
 }
+
+// Account implements outputs.Metered: Slack counts by webhook.
+func (o *output) Account() [sha256.Size]byte { return sha256.Sum256([]byte(o.url.Reveal())) }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
 	if err := httppost.CheckURL(v.Name("webhookurl"), v.String("webhookurl")); err != nil {

@@ -96,7 +96,8 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	defer context.AfterFunc(stopping, func() { begin() })()
 
 	var wg sync.WaitGroup
-	for _, t := range d.opts.Targets {
+	pacers := pacers(d.opts.Targets)
+	for i, t := range d.opts.Targets {
 		w := &worker{
 			target:  t,
 			dead:    d.opts.DeadLetters,
@@ -104,6 +105,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 			log:     d.opts.Log.With("output", t.Name),
 			maxAge:  d.opts.MaxAge,
 			board:   d.board,
+			pace:    pacers[i],
 		}
 		wg.Go(func() {
 			w.run(ctx, finish, begin)

@@ -30,7 +30,7 @@ func (w *worker) drained(ctx context.Context) bool {
 	}
 	now := time.Now()
 	for _, l := range []*lane{&w.alerts, &w.logs} {
-		if l.reader == nil || l.resume.After(w.drain.deadline) || w.pace.next().After(w.drain.deadline) {
+		if l.reader == nil || l.resume.After(w.drain.deadline) || w.pace.next(now).After(w.drain.deadline) {
 			continue
 		}
 		if _, some := l.holder.due(now); some || !l.holder.ready() {

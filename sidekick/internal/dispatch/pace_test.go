@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"testing"
@@ -97,21 +98,57 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// account is one service to which several outputs deliver.
+type account struct{ *enforcer }
+
+func (account) Account() [sha256.Size]byte { return sha256.Sum256([]byte("webhook")) }
+
+// Outputs with one webhook share what it takes; and what it asks of one, it asks of
+// all.
+func TestSharedPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slack := []outputs.Rate{{Messages: 1, Per: time.Second}}
+		e := &enforcer{rates: slack, delay: func(n int) time.Duration { return time.Duration(n*7919%400) * time.Millisecond }}
+		e.taken = append(e.taken, time.Now()) // somebody else's: the first is refused
+		var streams []*memory
+		var targets []Target
+		for i := range 3 {
+			m := newMemory(several("a", 20)...)
+			streams = append(streams, m)
+			targets = append(targets, Target{
+				Name: fmt.Sprint("x", i), Output: account{e}, Alerts: m,
+				Limits: outputs.Limits{BatchEvents: 1, Rates: slack},
+			})
+		}
+		_, stop := running(t, &letters{}, targets...)
+		time.Sleep(2 * time.Minute)
+		stop()
+		if e.refused != 1 {
+			t.Errorf("%d refused, %d in a row", e.refused, e.worst)
+		}
+		for i, m := range streams {
+			if m.done() != 20 {
+				t.Errorf("output %d delivered %d of 20", i, m.done())
+			}
+		}
+	})
+}
+
 func TestPacer(t *testing.T) {
 	start := time.Now()
 	p := pacer{rates: []outputs.Rate{{Messages: 3, Per: time.Second}}}
 	var waits []time.Duration
 	now := start
 	for range 7 {
-		now = later(now, p.next())
+		now = later(now, p.next(now))
 		waits = append(waits, now.Sub(start))
-		p.note(now, 0)
+		p.sentOne(now, 0)
 	}
 	if got, want := fmt.Sprint(waits), "[0s 0s 0s 1s 1s 1s 2s]"; got != want || len(p.sent) != 3 {
 		t.Errorf("sent at %s, want %s; %d remembered", got, want, len(p.sent))
 	}
-	p.note(now, 1000*time.Hour)
-	if got := p.next().Sub(now); got != maxRetryAfter {
+	p.sentOne(now, 1000*time.Hour)
+	if got := p.next(now).Sub(now); got != maxRetryAfter {
 		t.Errorf("waits %v", got)
 	}
 }

@@ -30,7 +30,8 @@ type worker struct {
 	board   *board
 
 	alerts, logs lane
-	pace         pacer
+	pace         *pacer
+	paced        bool  // the pacer waits for the job under way
 	busy         *lane // whose parcel is under way
 	results      chan result
 	drain        *drain // nil until the sidekick stops
@@ -61,7 +62,6 @@ func (w *worker) run(ctx, finish context.Context, deadline func() time.Time) {
 	defer feeders.Wait()
 	reading, cancel := context.WithCancel(finish)
 	defer cancel()
-	w.pace.rates = w.target.Limits.Rates
 	w.results = make(chan result, 1)
 	g := &gate{target: &w.target, heldBack: w.metrics.filtered, undecided: w.metrics.undecided, log: w.log}
 	feed := func(l *lane, r Reader) {
@@ -166,13 +166,15 @@ func (w *worker) start(ctx context.Context) {
 		}
 	}
 	for _, l := range []*lane{&w.alerts, &w.logs} {
-		if now.Before(l.resume) || now.Before(w.pace.next()) {
+		if now.Before(l.resume) || !w.pace.take(now) {
 			continue
 		}
 		if p := l.holder.take(now); p != nil {
+			w.paced = true
 			w.do(ctx, l, p)
 			return
 		}
+		w.pace.untake()
 	}
 }
 
@@ -205,7 +207,7 @@ func (w *worker) attempt(l *lane, now time.Time) time.Time {
 	if !ok {
 		return time.Time{}
 	}
-	return later(later(due, now), later(l.resume, w.pace.next()))
+	return later(later(due, now), later(l.resume, w.pace.next(now)))
 }
 
 // finished takes in what became of a job.
@@ -218,9 +220,13 @@ func (w *worker) finished(r result) {
 	// What is to be acknowledged only, and what is too old, says nothing of the
 	// service.
 	chore := r.job.chore
-	if r.job.called {
-		w.pace.note(now, r.job.pause)
+	switch {
+	case r.job.called:
+		w.pace.sentOne(now, max(r.job.pause, retryAfter(r.err)))
+	case w.paced:
+		w.pace.untake()
 	}
+	w.paced = false
 	switch {
 	case r.err == nil:
 		l.holder.done(r.job.parcel, now)
