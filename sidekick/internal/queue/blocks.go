@@ -115,6 +115,21 @@ func soundHeaders(body []byte) bool {
 		bytes.HasPrefix(body[:length], []byte("NATS/1.0")) && bytes.HasSuffix(body[:length], []byte("\r\n\r\n"))
 }
 
+// recordID gives the headerID of a record's message, "" if it has none.
+func recordID(record []byte) string {
+	if binary.LittleEndian.Uint32(record)&recordHeaders == 0 {
+		return ""
+	}
+	body := record[recordHead+int(binary.LittleEndian.Uint16(record[20:])):]
+	headers := body[4 : 4+binary.LittleEndian.Uint32(body)]
+	_, value, ok := bytes.Cut(headers, []byte("\r\n"+headerID+": "))
+	if !ok {
+		return ""
+	}
+	value, _, _ = bytes.Cut(value, []byte("\r\n"))
+	return string(value)
+}
+
 // knownSubject spares the checksum of most of what is no record.
 func knownSubject(subject []byte) bool {
 	return len(subject) == 0 || string(subject) == Alerts.subject() || string(subject) == Logs.subject() ||

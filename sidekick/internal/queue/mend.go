@@ -26,6 +26,7 @@ type mender struct {
 	spare string // of copies of the streams' own files
 	aside string // where damage goes; made when there is some
 	log   *slog.Logger
+	found func(id string) // gets the headerID of each event, oldest first; nil for nobody
 
 	positionsCut bool // the newest positions may be lost, older ones be there
 }

@@ -135,6 +135,7 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 
 func (q *Queue) start(ctx context.Context) error {
 	mender := newMender(q.dir, q.log)
+	mender.found = q.batches.remember
 	err := mender.mend()
 	if err != nil {
 		return err
@@ -167,7 +168,7 @@ func (q *Queue) start(ctx context.Context) error {
 		return err
 	}
 	q.checkDisk()
-	return q.recall(ctx, q.batches.remember)
+	return nil
 }
 
 // streams are what the streams are made like.

@@ -14,9 +14,9 @@ const (
 	// it can be found without reading bodies.
 	headerID = "Id"
 
-	// recallEvents is how many of the newest events of each stream are looked at
-	// to know what is stored: more than eight requests of the largest kind, which
-	// is what can have been under way.
+	// recallEvents is how many of the newest events of each stream are looked at to
+	// know what became of some of them: more than eight requests of the largest
+	// kind, which is what can have been under way.
 	recallEvents = 100_000
 )
 
