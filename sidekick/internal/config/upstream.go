@@ -26,7 +26,7 @@ func upstreamKeys() []string {
 		"bracketreplacer", "customtags", "outputfieldformat", "templatedfields",
 		"elasticsearch.batching", "elasticsearch.createindextemplate", "elasticsearch.flattenfields",
 		"elasticsearch.numberofreplicas", "elasticsearch.numberofshards", "elasticsearch.type",
-		"kafka.async", "kafka.balancer",
+		"kafka.async", "kafka.balancer", "nats.clientid", "nats.clusterid",
 		"aws.checkidentity", "aws.kinesis.minimumpriority", "aws.kinesis.streamname", "aws.lambda.functionname",
 		"aws.lambda.minimumpriority",
 		"aws.securitylake.accountid", "aws.securitylake.bucket", "aws.securitylake.region", "aws.sns.minimumpriority",
