@@ -307,6 +307,7 @@ func (w *workload) start(cmd launch.Command, h engine.Handler) error {
 	if err != nil {
 		return err
 	}
+	targetErr := signals.Target(child.PID) // before the reaper can take it away
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel, w.held, w.reaper = cancel, make(chan struct{}), launch.NewReaper(child.PID)
 	w.running.Go(func() {
@@ -322,13 +323,16 @@ func (w *workload) start(cmd launch.Command, h engine.Handler) error {
 		}
 	})
 	w.running.Go(func() {
-		if err := signals.Forward(ctx, child.PID); err != nil {
+		err := targetErr
+		if err == nil {
+			err = signals.Forward(ctx)
+		}
+		if err != nil {
 			w.log.Error("signals are no longer passed on", "error", err)
+			return // calls still have to be answered
 		}
 		// A signal when the workload's first process has gone is for the tracer.
-		if ctx.Err() == nil {
-			cancel()
-		}
+		cancel()
 	})
 	if err := child.Release(); err != nil {
 		w.wait()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -201,7 +202,19 @@ func TestForwardedSignalReachesTheWorkloadOnce(t *testing.T) {
 	}
 }
 
+// A program that leaves others behind and ends at once leaves them to the tracer.
+// Several at a time, so that each also ends before the tracer is quite ready.
 func TestDaemonsStayUnderTheirRules(t *testing.T) {
+	for i := range 12 {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			leaveDaemon(t)
+		})
+	}
+}
+
+func leaveDaemon(t *testing.T) {
+	t.Helper()
 	dir := t.TempDir()
 	secret, result := filepath.Join(dir, "secret"), filepath.Join(dir, "result")
 	if err := os.WriteFile(secret, []byte("s3cret"), 0o644); err != nil {

@@ -187,7 +187,10 @@ func TestSignalsAreForwarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopped := make(chan error, 1)
-	go func() { stopped <- signals.Forward(ctx, target.Process.Pid) }()
+	if err := signals.Target(target.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	go func() { stopped <- signals.Forward(ctx) }()
 	expect := func(want string) {
 		t.Helper()
 		buf := make([]byte, 64)

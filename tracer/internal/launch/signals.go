@@ -42,7 +42,10 @@ func forwarded() []C.int {
 }
 
 // Signals catches the signals that are meant for the workload.
-type Signals struct{ pipe *os.File }
+type Signals struct {
+	pipe   *os.File
+	target *os.File // pidfd; nil until Target
+}
 
 // received is a signal that reached the tracer.
 type received struct {
@@ -67,18 +70,25 @@ func WatchSignals() (*Signals, error) {
 	if e := C.sidearmor_watch(C.int(p[1]), &list[0], C.int(len(list))); e != 0 {
 		return nil, fmt.Errorf("launch: catching signals: %w", unix.Errno(-e))
 	}
-	return &Signals{os.NewFile(uintptr(p[0]), "signals")}, nil
+	return &Signals{pipe: os.NewFile(uintptr(p[0]), "signals")}, nil
 }
 
-// Forward passes signals on to the process pid. It returns nil when ctx ends,
-// and when a signal comes and there is no such process any more.
-func (s *Signals) Forward(ctx context.Context, pid int) error {
+// Target says which process gets the signals. It must be called before anybody
+// waits for the process, and so takes its place away.
+func (s *Signals) Target(pid int) error {
 	// By a descriptor: the number may be another process's when a signal comes.
-	target, err := unix.PidfdOpen(pid, 0)
+	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return fmt.Errorf("launch: finding the workload: %w", err)
 	}
-	defer unix.Close(target)
+	s.target = os.NewFile(uintptr(fd), "workload")
+	return nil
+}
+
+// Forward passes signals on to the target. It returns nil when ctx ends, and when a
+// signal comes that ends a process and the target is no more.
+func (s *Signals) Forward(ctx context.Context) error {
+	defer s.target.Close()
 	stop := context.AfterFunc(ctx, func() { s.pipe.Close() })
 	defer stop()
 	for {
@@ -92,14 +102,25 @@ func (s *Signals) Forward(ctx context.Context, pid int) error {
 		if !wanted(sig) {
 			continue
 		}
-		switch err := unix.PidfdSendSignal(target, sig.signo, nil, 0); err {
-		case nil:
-		case unix.ESRCH:
-			return nil
+		switch err := unix.PidfdSendSignal(int(s.target.Fd()), sig.signo, nil, 0); {
+		case err == nil:
+		case err == unix.ESRCH:
+			if ends(sig.signo) {
+				return nil
+			}
 		default:
 			return fmt.Errorf("launch: passing on signal %d: %w", sig.signo, err)
 		}
 	}
+}
+
+// ends says whether a signal ends a process that does not care for it (signal(7)).
+func ends(s unix.Signal) bool {
+	switch s {
+	case unix.SIGCONT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGWINCH:
+		return false
+	}
+	return true
 }
 
 func (s *Signals) next() (received, error) {

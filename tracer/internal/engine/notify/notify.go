@@ -295,8 +295,15 @@ func (s *service) receive(fd int, n *notification) (bool, error) {
 		} else if err != nil {
 			return false, fmt.Errorf("notify: waiting for a call: %w", err)
 		}
-		if fds[1].Revents != 0 || fds[0].Revents&unix.POLLIN == 0 {
+		switch {
+		case fds[1].Revents != 0, fds[0].Revents&(unix.POLLIN|unix.POLLHUP) == unix.POLLHUP:
 			return false, nil
+		case fds[0].Revents&unix.POLLNVAL != 0:
+			return false, fmt.Errorf("notify: waiting for a call: %w", unix.EBADF)
+		case fds[0].Revents&unix.POLLIN == 0:
+			// POLLERR: a signal came while the kernel waited for the filter's lock
+			// (seccomp_notify_poll in kernel/seccomp.c). It says nothing of the filter.
+			continue
 		}
 		*n = notification{} // the kernel insists on zeroes
 		switch err := ioctlPointer(fd, ioctlRecv, unsafe.Pointer(n)); err {
