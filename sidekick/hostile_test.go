@@ -7,9 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -169,16 +166,11 @@ func (h hostile) attack(ctx context.Context, address string) (stop func()) {
 // posts a batch of 200 KB and asks for health, both again and again, each on a new
 // connection.
 func BenchmarkHostile(b *testing.B) {
-	program := filepath.Join(b.TempDir(), "sidekick")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
+	program := build(b)
 	batch := []byte(strings.Repeat(event("alert", 1)+"\n", 200_000/(len(event("alert", 1))+1)))
 	for _, h := range hostiles(b) {
 		b.Run(h.name, func(b *testing.B) {
-			p := program1(b, program)
+			p := program1(b, program, b.TempDir())
 			defer p.end()
 			address := strings.TrimPrefix(p.url, "http://")
 			var posted, healthy, failed atomic.Int64

@@ -18,12 +18,7 @@ import (
 // an output that digests them, and after a million events in batches that were
 // delivered nowhere.
 func BenchmarkResident(b *testing.B) {
-	program := filepath.Join(b.TempDir(), "sidekick")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
+	program := build(b)
 	down := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })}
 	l, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,21 +28,33 @@ func BenchmarkResident(b *testing.B) {
 	b.Cleanup(func() { _ = down.Close() })
 	body := strings.Repeat(sample+"\n", 1000)
 	for b.Loop() {
-		waiting := program1(b, program, "WEBHOOK_ADDRESS=http://"+l.Addr().String())
+		waiting := program1(b, program, b.TempDir(), "WEBHOOK_ADDRESS=http://"+l.Addr().String())
 		b.ReportMetric(waiting.resident(b), "idle-MB")
 		waiting.fill(b, body, 100)
 		b.ReportMetric(waiting.resident(b), "waiting-MB")
 		waiting.end()
-		digesting := program1(b, program, "SLACK_WEBHOOKURL=http://"+l.Addr().String())
+		digesting := program1(b, program, b.TempDir(), "SLACK_WEBHOOKURL=http://"+l.Addr().String())
 		digesting.fill(b, body, 100)
 		b.ReportMetric(digesting.resident(b), "digesting-MB")
 		digesting.end()
-		busy := program1(b, program)
+		busy := program1(b, program, b.TempDir())
 		busy.fill(b, body, 1100)
 		b.ReportMetric(busy.resident(b), "million-MB")
 		b.ReportMetric(busy.peak(b), "peak-MB")
 		busy.end()
 	}
+}
+
+// build builds the sidekick as it is built for use.
+func build(b *testing.B) (program string) {
+	b.Helper()
+	program = filepath.Join(b.TempDir(), "sidekick")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	return program
 }
 
 // built is a running sidekick that was built for use.
@@ -56,11 +63,11 @@ type built struct {
 	cmd *exec.Cmd
 }
 
-func program1(b *testing.B, program string, more ...string) *built {
+func program1(b *testing.B, program, dir string, more ...string) *built {
 	b.Helper()
 	log := &lines{address: make(chan string, 1)}
 	cmd := exec.CommandContext(b.Context(), program)
-	cmd.Env, cmd.Stderr = append(environment(b.TempDir(), more...), "PATH="+os.Getenv("PATH")), log
+	cmd.Env, cmd.Stderr = append(environment(dir, more...), "PATH="+os.Getenv("PATH")), log
 	for _, name := range []string{"GOGC", "GOMEMLIMIT", "GODEBUG"} {
 		if v := os.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
