@@ -132,7 +132,7 @@ func (m *mender) messages(name, dir string) error {
 	if err != nil {
 		return err
 	}
-	m.positionsCut = m.positionsCut || name == positions && (changed || last > b.last)
+	m.positionsCut = m.positionsCut || name == positions && (changed || last > max(b.last, b.deleted))
 	b.report(last)
 	return nil
 }

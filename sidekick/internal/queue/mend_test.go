@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/sidearmor/sidearmor/schema"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Files of messages are small where the limit is.
@@ -405,4 +407,67 @@ func FuzzScanBlock(f *testing.F) {
 			recordSeq(buf[r.from:r.to])
 		}
 	})
+}
+
+// A file that begins with the mark of a message deleted long ago does not look as if
+// all between were lost; a gap between messages does.
+func TestDeletedIsNotLost(t *testing.T) {
+	dir := t.TempDir()
+	q := open(t, Options{Dir: dir})
+	publish(t, q, alerts(0, 10))
+	stream, err := q.js.Stream(t.Context(), string(Alerts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(4)); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	msgs := filepath.Join(dir, "store", "jetstream", "$G", "streams", string(Alerts), "msgs")
+	block := filepath.Join(msgs, "1.blk")
+	content, err := os.ReadFile(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := blockHash(string(Alerts), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, damage := scanBlock(content, h)
+	if len(records) < 13 || len(damage) > 0 {
+		t.Fatalf("%d records, %v", len(records), damage)
+	}
+	if err := os.Remove(filepath.Join(msgs, "index.db")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		keep func(seq uint64) bool
+		want string
+	}{
+		{func(seq uint64) bool { return seq >= 8 }, ""},
+		{func(seq uint64) bool { return seq >= 5 && seq != 7 }, "events=1"},
+	} {
+		var marks, messages []byte
+		for _, r := range records {
+			record := content[r.from:r.to]
+			switch seq, deletes := recordSeq(record); {
+			case deletes:
+				marks = append(marks, record...)
+			case c.keep(seq):
+				messages = append(messages, record...)
+			}
+		}
+		if err := os.WriteFile(block, slices.Concat(marks, messages), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		if err := newMender(dir, slog.New(slog.NewTextHandler(&text, nil))).mend(); err != nil {
+			t.Fatal(err)
+		}
+		if lost := strings.Contains(text.String(), "are lost"); lost != (c.want != "") || !strings.Contains(text.String(), c.want) {
+			t.Errorf("want %q in\n%s", c.want, &text)
+		}
+	}
 }

@@ -12,6 +12,9 @@ import (
 // after 8 MiB, and a message may have 2.
 const maxBlockBytes = 64 << 20
 
+// gap is some sequences of which there is no message.
+type gap struct{ from, to uint64 }
+
 // blockMender mends the files that hold the messages of one stream.
 type blockMender struct {
 	*mender
@@ -19,8 +22,9 @@ type blockMender struct {
 	msgs   string // directory
 	buf    []byte // of the file that is looked at; one at a time
 
-	last    uint64 // sequence that was seen
-	missing uint64 // sequences that were not, between others
+	last    uint64 // sequence of a message that was seen
+	deleted uint64 // sequence up to which messages were deleted
+	gaps    []gap  // between messages that were seen
 }
 
 // all says whether anything had to be changed.
@@ -61,10 +65,16 @@ func (b *blockMender) report(lastBefore uint64) {
 		return
 	}
 	if lastBefore > b.last {
-		b.missing += lastBefore - b.last
+		b.gaps = append(b.gaps, gap{b.last + 1, lastBefore})
 	}
-	if b.missing > 0 {
-		b.log.Error("events of the queue are lost", "stream", b.stream, "events", b.missing)
+	var missing uint64
+	for _, g := range b.gaps {
+		if from := max(g.from, b.deleted+1); from <= g.to {
+			missing += g.to - from + 1
+		}
+	}
+	if missing > 0 {
+		b.log.Error("events of the queue are lost", "stream", b.stream, "events", missing)
 	}
 }
 
@@ -72,13 +82,15 @@ func (b *blockMender) report(lastBefore uint64) {
 func (b *blockMender) count(records []part) {
 	for _, r := range records {
 		seq, deletes := recordSeq(b.buf[r.from:r.to])
-		if seq <= b.last {
-			continue
+		switch {
+		case deletes:
+			b.deleted = max(b.deleted, seq)
+		case seq > b.last:
+			if b.last > 0 && seq > b.last+1 {
+				b.gaps = append(b.gaps, gap{b.last + 1, seq - 1})
+			}
+			b.last = seq
 		}
-		if !deletes && b.last > 0 {
-			b.missing += seq - b.last - 1
-		}
-		b.last = seq
 	}
 }
 
