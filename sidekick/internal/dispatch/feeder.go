@@ -24,7 +24,7 @@ const (
 	// digestPace is how many bytes a second are read to be digested, of each stream,
 	// beyond the first digestBurst. The store keeps what was read as it came in
 	// memory for ten seconds, but not what is read later.
-	digestPace  = 2 << 20
+	digestPace  = 4 << 20
 	digestBurst = 1 << 20
 )
 
