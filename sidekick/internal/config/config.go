@@ -32,6 +32,8 @@ type Config struct {
 	Warnings     []string  // what was given and has no effect; no values
 	Settings     []Setting // what is in effect, to be shown
 
+	instances map[string][]string // of a kind's block, the keys of its outputs
+
 	ShutdownTimeout time.Duration // of an orderly stop as a whole
 }
 
@@ -79,7 +81,7 @@ func Load(in Input) (Config, error) {
 	}
 	l.uniqueNames(c.Outputs)
 	l.unknownVariables()
-	c.Warnings, c.Settings = l.warnings(), l.effective
+	c.Warnings, c.Settings, c.instances = l.warnings(), l.effective, l.instances
 	if len(l.problems) > 0 {
 		return Config{}, errors.Join(l.problems...)
 	}

@@ -55,7 +55,7 @@ func defaults() map[string]string {
 func (c Config) YAML() ([]byte, error) {
 	top := &branch{}
 	for _, s := range c.Settings {
-		top.put(strings.Split(s.Path, "."), s)
+		top.put(strings.Split(c.listed(s.Path), "."), s)
 	}
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
@@ -64,6 +64,19 @@ func (c Config) YAML() ([]byte, error) {
 		return nil, fmt.Errorf("write configuration: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// listed gives a path with the number of the output in the list of its kind instead
+// of its key.
+func (c Config) listed(path string) string {
+	for block, keys := range c.instances {
+		for i, key := range keys {
+			if rest, ok := strings.CutPrefix(path, block+"."+key+"."); ok && key != "" {
+				return block + "." + strconv.Itoa(i+1) + "." + rest
+			}
+		}
+	}
+	return path
 }
 
 // branch is a mapping of settings, in the order in which they were put.

@@ -15,24 +15,28 @@ import (
 // maxInstances is how many outputs of one kind there can be.
 const maxInstances = 99
 
-// Several outputs of a kind are told by a number: the settings of the first are in
-// the kind's block, as if it were alone, those of the second are below its number:
-// slack.2.webhookurl, SLACK_2_WEBHOOKURL. No setting is called by a number, so
-// neither can be taken for the other. In YAML they are the items of a list. The
-// number only says which settings belong together; what an output is called, and
-// so its position in the queue, is by its name.
+// Several outputs of a kind are told by a key: the settings of the first are in the
+// kind's block, as if it were alone, those of another are below its key, a number
+// or, for variables, its name: slack.2.webhookurl, SLACK_2_WEBHOOKURL,
+// SLACK_ONCALL_WEBHOOKURL. No setting is called by a number, and a name is one only
+// where the setting that turns such an output on is given below it. In YAML they
+// are the items of a list. The key only says which settings belong together; what
+// an output is called, and so its position in the queue, is by its name.
+
+// instanceKey is a name as a part of a variable.
+var instanceKey = regexp.MustCompile(`^[A-Z][A-Z0-9]{0,19}(_[A-Z0-9]{1,20})?$`)
 
 // instanceName is also part of a queue's subject and of a metric's label.
 var instanceName = regexp.MustCompile(`^[a-z0-9]{1,20}(-[a-z0-9]{1,20})?$`)
 
-// addInstance makes the settings of the nth output of a kind known.
-func (l *loader) addInstance(k outputs.Kind, n int) {
-	if slices.Contains(l.numbers[k.Block], n) {
+// addInstance makes the settings of an output of a kind known.
+func (l *loader) addInstance(k outputs.Kind, key string) {
+	if slices.Contains(l.instances[k.Block], key) {
 		return
 	}
-	l.numbers[k.Block] = append(l.numbers[k.Block], n)
-	slices.Sort(l.numbers[k.Block])
-	at := numbered(k, n)
+	l.instances[k.Block] = append(l.instances[k.Block], key)
+	slices.SortFunc(l.instances[k.Block], byNumber)
+	at := instance(k, key)
 	for _, s := range k.Settings {
 		own := settingOf(at, s)
 		l.known[own.path] = own
@@ -46,20 +50,35 @@ func (l *loader) addInstance(k outputs.Kind, n int) {
 // settings are in.
 func (l *loader) instancesOf(k outputs.Kind) []outputs.Kind {
 	var all []outputs.Kind
-	for _, n := range l.numbers[k.Block] {
-		all = append(all, numbered(k, n))
+	for _, key := range l.instances[k.Block] {
+		all = append(all, instance(k, key))
 	}
 	return all
 }
 
-func numbered(k outputs.Kind, n int) outputs.Kind {
-	if n > 1 {
-		k.Block += "." + strconv.Itoa(n)
+func instance(k outputs.Kind, key string) outputs.Kind {
+	if key != "" {
+		k.Block += "." + key
 	}
 	return k
 }
 
-// addVariables looks for numbers in the names of variables.
+// byNumber orders keys: the first output, numbers, names.
+func byNumber(a, b string) int {
+	m, notA := strconv.Atoi(a)
+	n, notB := strconv.Atoi(b)
+	switch {
+	case a == "" || b == "" || notA != nil && notB != nil:
+		return strings.Compare(a, b)
+	case notA != nil:
+		return 1
+	case notB != nil:
+		return -1
+	}
+	return m - n
+}
+
+// addVariables looks for numbers and names in the names of variables.
 func (l *loader) addVariables(k outputs.Kind) {
 	for name := range l.env {
 		rest, ok := strings.CutPrefix(name, variable(k.Block)+"_")
@@ -69,7 +88,11 @@ func (l *loader) addVariables(k outputs.Kind) {
 		number, _, _ := strings.Cut(rest, "_")
 		// Only as Itoa writes it: 02 would be another name for 2.
 		if n, err := strconv.Atoi(number); err == nil && n > 1 && n <= maxInstances && strconv.Itoa(n) == number {
-			l.addInstance(k, n)
+			l.addInstance(k, number)
+			continue
+		}
+		if key, ok := strings.CutSuffix(strings.TrimSuffix(rest, "_FILE"), "_"+variable(k.Enabler)); ok && instanceKey.MatchString(key) {
+			l.addInstance(k, strings.ToLower(key))
 		}
 	}
 }
@@ -81,8 +104,12 @@ func (l *loader) list(k outputs.Kind, key, content *yaml.Node) {
 		return
 	}
 	for i, item := range content.Content {
-		l.addInstance(k, i+1)
-		l.walk(numbered(k, i+1).Block, item)
+		var key string
+		if i > 0 {
+			key = strconv.Itoa(i + 1)
+		}
+		l.addInstance(k, key)
+		l.walk(instance(k, key).Block, item)
 	}
 }
 
@@ -95,22 +122,28 @@ func (l *loader) kindAt(path string) (outputs.Kind, bool) {
 	return l.kinds[i], true
 }
 
-// isNumbered says whether path is the block of a second or later output.
-func (l *loader) isNumbered(path string) bool {
-	i := strings.LastIndexByte(path, '.')
-	if i < 0 {
-		return false
+// isInstance says whether path is the block of a second or later output.
+func (l *loader) isInstance(path string) bool {
+	block, key, _ := cutLast(path)
+	return key != "" && slices.Contains(l.instances[block], key)
+}
+
+func cutLast(path string) (block, key string, found bool) {
+	if i := strings.LastIndexByte(path, '.'); i >= 0 {
+		return path[:i], path[i+1:], true
 	}
-	_, isKind := l.kindAt(path[:i])
-	_, err := strconv.Atoi(path[i+1:])
-	return isKind && err == nil
+	return path, "", false
 }
 
 // name gives what an output is called.
 func (l *loader) name(k outputs.Kind) string {
 	v := l.get(setting{path: k.Block + ".name"})
+	if _, key, _ := cutLast(k.Block); v.text == "" && l.isInstance(k.Block) && instanceKey.MatchString(strings.ToUpper(key)) {
+		v.text = strings.ReplaceAll(key, "_", "-")
+		l.note(setting{path: k.Block + ".name"}, value{text: v.text})
+	}
 	switch {
-	case v.text == "" && l.isNumbered(k.Block):
+	case v.text == "" && l.isInstance(k.Block):
 		l.problem("%s: missing, every %s but the first needs a name (in a list in YAML: a name in each item)", v.name, k.Name)
 	case v.text == "":
 		return k.Name

@@ -34,6 +34,11 @@ func TestInstances(t *testing.T) {
 			"slack https://a y ; slack-oncall https://z SideArmor ",
 		},
 		{"one alone with a name", "slack: {name: oncall, webhookurl: https://a}", nil, "slack-oncall https://a SideArmor "},
+		{"names as variables", "", []string{
+			"SLACK_WEBHOOKURL=https://a", "SLACK_TEAM_2_WEBHOOKURL=https://d", "SLACK_ONCALL_WEBHOOKURL=https://c", "SLACK_ONCALL_USERNAME=u",
+			"SLACK_2_WEBHOOKURL=https://b", "SLACK_2_NAME=x", "SLACK_ONCALL_MINIMUMPRIORITY=error",
+		}, "slack https://a SideArmor ; slack-x https://b SideArmor ; slack-oncall https://c u Error; slack-team-2 https://d SideArmor "},
+		{"name beside a list", "slack:\n- {webhookurl: https://a}", []string{"SLACK_ONCALL_WEBHOOKURL=https://c"}, "slack https://a SideArmor ; slack-oncall https://c SideArmor "},
 		{"only the second", "", []string{"SLACK_2_WEBHOOKURL=https://b", "SLACK_2_NAME=x"}, "slack-x https://b SideArmor "},
 		{"empty list", "slack: []", nil, ""},
 		{"empty items", "slack: [~, {}]", nil, ""},
@@ -90,7 +95,11 @@ func TestRefusedInstances(t *testing.T) {
 		{"number one", "", []string{"SLACK_1_WEBHOOKURL=x"}, "SLACK_1_WEBHOOKURL: unknown variable, did you mean SLACK_WEBHOOKURL?"},
 		{"zeros", "", []string{"SLACK_02_WEBHOOKURL=x"}, "SLACK_02_WEBHOOKURL: unknown variable"},
 		{"too high", "", []string{"SLACK_100_WEBHOOKURL=x"}, "SLACK_100_WEBHOOKURL: unknown variable"},
-		{"by name", "", []string{"SLACK_ONCALL_WEBHOOKURL=x"}, "SLACK_ONCALL_WEBHOOKURL: unknown variable"},
+		{"name of nothing", "", []string{"SLACK_ONCALL_USERNAME=x"}, "SLACK_ONCALL_USERNAME: unknown variable"},
+		{"misspelt below a name", "", []string{"SLACK_ONCALL_WEBHOOKURL=https://CANARY", "SLACK_ONCALL_USERNAM=x"}, "SLACK_ONCALL_USERNAM: unknown variable, did you mean SLACK_ONCALL_USERNAME?"},
+		{"three words", "", []string{"SLACK_ON_CALL_2_WEBHOOKURL=https://CANARY"}, "SLACK_ON_CALL_2_WEBHOOKURL: unknown variable"},
+		{"name and number", "", []string{second, "SLACK_2_NAME=oncall", "SLACK_ONCALL_WEBHOOKURL=https://CANARY"}, "SLACK_ONCALL_NAME: there is an output slack-oncall already, by SLACK_2_NAME"},
+		{"name as a key", "slack:\n  oncall: {username: x}", []string{"SLACK_ONCALL_WEBHOOKURL=https://CANARY"}, "conf.yaml:2: unknown key slack.oncall"},
 		{"by the output", "", []string{second, "SLACK_2_NAME=a", "SLACK_2_USERNAME=refuse"}, "SLACK_2_USERNAME: refused"},
 		{"key", "slack:\n- {}\n- {name: a, usernam: x}", nil, "conf.yaml:3: unknown key slack.2.usernam, did you mean slack.2.username?"},
 		{"number as a key", "slack:\n  2: {name: x}", []string{second, "SLACK_2_NAME=a"}, "conf.yaml:2: unknown key slack.2"},
@@ -187,5 +196,24 @@ webhook:
 	}
 	if t.Failed() {
 		t.Log(text)
+	}
+}
+
+// Outputs that variables name are shown as the list that would make them.
+func TestNamedInYAML(t *testing.T) {
+	c, err := load(t, "", "SLACK_WEBHOOKURL=https://a", "SLACK_ON_CALL_WEBHOOKURL=https://b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := load(t, strings.NewReplacer("***", "https://x").Replace(string(text)))
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, text)
+	}
+	if len(again.Outputs) != 2 || again.Outputs[1].Name != "slack-on-call" || !strings.Contains(string(text), "# SLACK_ON_CALL_WEBHOOKURL") {
+		t.Errorf("%d outputs by\n%s", len(again.Outputs), text)
 	}
 }

@@ -41,8 +41,8 @@ type loader struct {
 	kinds []outputs.Kind
 	known map[string]setting // by path
 
-	numbers   map[string][]int // of a kind's block, the outputs that there are
-	effective []Setting        // what was looked up
+	instances map[string][]string // of a kind's block, the keys of the outputs that there are
+	effective []Setting           // what was looked up
 
 	digestWindow time.Duration // of outputs that have none of their own
 
@@ -52,7 +52,7 @@ type loader struct {
 }
 
 func newLoader(in Input) (*loader, error) {
-	l := &loader{env: map[string]string{}, file: in.File, kinds: in.Kinds, known: map[string]setting{}, numbers: map[string][]int{}}
+	l := &loader{env: map[string]string{}, file: in.File, kinds: in.Kinds, known: map[string]setting{}, instances: map[string][]string{}}
 	for _, entry := range in.Environ {
 		if name, text, _ := strings.Cut(entry, "="); text != "" {
 			l.env[name] = text
@@ -68,7 +68,7 @@ func newLoader(in Input) (*loader, error) {
 		l.known[s.path] = s
 	}
 	for _, k := range in.Kinds {
-		l.addInstance(k, 1)
+		l.addInstance(k, "")
 		l.addVariables(k)
 	}
 	if err := l.readYAML(); err != nil {

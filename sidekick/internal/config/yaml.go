@@ -81,7 +81,7 @@ func (l *loader) entry(path string, key, content *yaml.Node) {
 		l.scalar(s, key, content)
 	case isKind && content.Kind == yaml.SequenceNode:
 		l.list(k, key, content)
-	case l.isBlock(path) && !l.isNumbered(path):
+	case l.isBlock(path) && !l.isInstance(path):
 		l.walk(path, content)
 	case isUpstreamKey(path):
 		if !isEmpty(content, maxDepth) {
