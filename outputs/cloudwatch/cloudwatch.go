@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -44,11 +45,14 @@ func Kind() outputs.Kind {
 	}
 }
 
-// The forms that the API allows for names.
+// The forms that the API allows for names of up to maxName characters. A length
+// within an expression makes a program of that size of it.
 var (
-	groupName  = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
-	streamName = regexp.MustCompile(`^[^:*]{1,512}$`)
+	groupName  = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]+$`)
+	streamName = regexp.MustCompile(`^[^:*]+$`)
 )
+
+const maxName = 512
 
 // output keeps one client for good: its connections and credentials are
 // refreshed by the SDK.
@@ -59,7 +63,7 @@ type output struct {
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
 	group, stream := v.String("loggroup"), v.String("logstream")
-	if !groupName.MatchString(group) {
+	if !groupName.MatchString(group) || len(group) > maxName {
 		return nil, fmt.Errorf("%s: %q is not a name of a log group", v.Name("loggroup"), group)
 	}
 	if stream == "" {
@@ -69,7 +73,7 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 		}
 		stream = "sidearmor-" + strings.NewReplacer(":", "-", "*", "-").Replace(host)
 	}
-	if !streamName.MatchString(stream) {
+	if !streamName.MatchString(stream) || utf8.RuneCountInString(stream) > maxName {
 		return nil, fmt.Errorf("%s: %q is not a name of a log stream", v.Name("logstream"), stream)
 	}
 	cfg, err := awsconfig.Load(v)

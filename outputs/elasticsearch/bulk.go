@@ -126,11 +126,11 @@ func (it *item) judge() (class outputs.Class, ok bool) {
 }
 
 // errorType is the form of Elasticsearch's names of errors.
-var errorType = regexp.MustCompile(`^[a-z_]{1,80}$`)
+var errorType = regexp.MustCompile(`^[a-z_]+$`)
 
 // reason is the name of the error: its text repeats the document.
 func (it *item) reason() string {
-	if errorType.MatchString(it.Error.Type) {
+	if len(it.Error.Type) <= 80 && errorType.MatchString(it.Error.Type) {
 		return ": " + it.Error.Type
 	}
 	return ""

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
@@ -55,9 +56,11 @@ func Kind() outputs.Kind {
 }
 
 // indexName is what Elasticsearch allows for names of indices, as far as it
-// concerns a name that a date follows
+// concerns a name that a date follows, up to maxIndex characters
 // (https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-indices-create).
-var indexName = regexp.MustCompile(`^[^A-Z\\/*?"<>| ,#:_+\-.][^A-Z\\/*?"<>| ,#:]{0,199}$`)
+var indexName = regexp.MustCompile(`^[^A-Z\\/*?"<>| ,#:_+\-.][^A-Z\\/*?"<>| ,#:]*$`)
+
+const maxIndex = 200
 
 type output struct {
 	client   *httppost.Client
@@ -72,7 +75,7 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 		return nil, err
 	}
 	o := &output{index: v.String("index")}
-	if !indexName.MatchString(o.index) {
+	if !indexName.MatchString(o.index) || utf8.RuneCountInString(o.index) > maxIndex {
 		return nil, fmt.Errorf("%s: %q is not a name of an index", v.Name("index"), o.index)
 	}
 	layouts := map[string]string{"daily": "-2006.01.02", "monthly": "-2006.01", "annually": "-2006", "none": ""}

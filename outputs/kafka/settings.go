@@ -29,8 +29,11 @@ import (
 // that are part of Kafka's daily life, such as a partition that has moved.
 const recordTries = 4
 
-// topicName is what Kafka allows (org.apache.kafka.common.internals.Topic).
-var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+// topicName is what Kafka allows, up to maxTopic characters
+// (org.apache.kafka.common.internals.Topic).
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
+
+const maxTopic = 249
 
 type settings struct {
 	brokers     []string
@@ -62,7 +65,7 @@ func parse(v outputs.Values) (settings, error) {
 	if len(s.brokers) == 0 {
 		return s, fmt.Errorf("%s: no broker is named", v.Name("hostport"))
 	}
-	if !topicName.MatchString(s.topic) {
+	if !topicName.MatchString(s.topic) || len(s.topic) > maxTopic {
 		return s, fmt.Errorf("%s: %q is not a name of a topic", v.Name("topic"), s.topic)
 	}
 	var errs []error

@@ -97,7 +97,7 @@ func (o *output) post(ctx context.Context, e *schema.Event) error {
 
 // reason is the form of PagerDuty's own reasons: "Event object is invalid",
 // "'routing_key' is missing or blank".
-var reason = regexp.MustCompile(`^[A-Za-z0-9_'"(),. -]{1,120}$`)
+var reason = regexp.MustCompile(`^[A-Za-z0-9_'"(),. -]+$`)
 
 // explainer reads PagerDuty's answer {"status","message","errors"}. What does not
 // look like a reason of its own is left out, and so is what repeats the key.
@@ -113,7 +113,7 @@ func explainer(key secret.String) func([]byte) (string, time.Duration) {
 		}
 		var parts []string
 		for _, s := range append([]string{answer.Status, answer.Message}, answer.Errors...) {
-			if len(parts) < 4 && reason.MatchString(s) && !strings.Contains(s, key.Reveal()) {
+			if len(parts) < 4 && len(s) <= 120 && reason.MatchString(s) && !strings.Contains(s, key.Reveal()) {
 				parts = append(parts, s)
 			}
 		}

@@ -54,9 +54,12 @@ func Kind() outputs.Kind {
 	}
 }
 
-// bucketName is the form of names that the API has allowed at any time
+// bucketName is the form of names that the API has allowed at any time, up to
+// maxBucket characters
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html).
-var bucketName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]$`)
+var bucketName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]+[a-zA-Z0-9]$`)
+
+const maxBucket = 255
 
 // maxPrefix leaves room for the rest of a key, which may have 1024 bytes.
 const maxPrefix = 900
@@ -69,7 +72,7 @@ type output struct {
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
 	o := &output{bucket: v.String("bucket"), prefix: strings.Trim(v.String("prefix"), "/")}
-	if !bucketName.MatchString(o.bucket) {
+	if !bucketName.MatchString(o.bucket) || len(o.bucket) > maxBucket {
 		return nil, fmt.Errorf("%s: %q is not a name of a bucket", v.Name("bucket"), o.bucket)
 	}
 	if len(o.prefix) > maxPrefix {
