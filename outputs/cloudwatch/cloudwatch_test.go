@@ -250,6 +250,8 @@ func TestSettings(t *testing.T) {
 		want   string
 	}{
 		"group":       {outputtest.Settings{"loggroup": "a b"}, "AWS_CLOUDWATCHLOGS_LOGGROUP"},
+		"long group":  {outputtest.Settings{"loggroup": strings.Repeat("a", 513)}, "AWS_CLOUDWATCHLOGS_LOGGROUP"},
+		"long stream": {outputtest.Settings{"logstream": strings.Repeat("ü", 513)}, "AWS_CLOUDWATCHLOGS_LOGSTREAM"},
 		"stream":      {outputtest.Settings{"logstream": "a:b"}, "AWS_CLOUDWATCHLOGS_LOGSTREAM"},
 		"no region":   {outputtest.Settings{"region": ""}, "AWS_REGION"},
 		"no key":      {outputtest.Settings{"secretaccesskey": ""}, "AWS_SECRETACCESSKEY"},

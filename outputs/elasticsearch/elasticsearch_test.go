@@ -303,6 +303,7 @@ func TestRefusedSettings(t *testing.T) {
 	}{
 		"address":     {outputtest.Settings{"hostport": "es:9200/" + outputtest.Canary}, "ELASTICSEARCH_HOSTPORT"},
 		"index":       {outputtest.Settings{"index": "Falco"}, "ELASTICSEARCH_INDEX"},
+		"long index":  {outputtest.Settings{"index": strings.Repeat("a", 201)}, "ELASTICSEARCH_INDEX"},
 		"suffix":      {outputtest.Settings{"suffix": "weekly"}, "ELASTICSEARCH_SUFFIX"},
 		"no password": {outputtest.Settings{"username": "a"}, "ELASTICSEARCH_PASSWORD"},
 		"two ways":    {outputtest.Settings{"username": "a", "password": outputtest.Canary, "apikey": outputtest.Canary}, "ELASTICSEARCH_APIKEY"},

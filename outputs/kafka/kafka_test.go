@@ -379,6 +379,7 @@ func TestRefusedSettings(t *testing.T) {
 		"bad broker":   {outputtest.Settings{"hostport": "a:b"}, "KAFKA_HOSTPORT"},
 		"no topic":     {outputtest.Settings{"topic": ""}, "KAFKA_TOPIC"},
 		"bad topic":    {outputtest.Settings{"topic": "a b"}, "KAFKA_TOPIC"},
+		"long topic":   {outputtest.Settings{"topic": strings.Repeat("a", 250)}, "KAFKA_TOPIC"},
 		"tls":          {outputtest.Settings{"tls": "maybe"}, "KAFKA_TLS"},
 		"acks":         {outputtest.Settings{"requiredacks": "TWO"}, "KAFKA_REQUIREDACKS"},
 		"compression":  {outputtest.Settings{"compression": "rar"}, "KAFKA_COMPRESSION"},

@@ -191,6 +191,7 @@ func TestRefusedSettings(t *testing.T) {
 		want   string
 	}{
 		"bucket":    {outputtest.Settings{"bucket": "a b"}, "AWS_S3_BUCKET"},
+		"long":      {outputtest.Settings{"bucket": strings.Repeat("a", 256)}, "AWS_S3_BUCKET"},
 		"prefix":    {outputtest.Settings{"prefix": strings.Repeat("x", 1000)}, "AWS_S3_PREFIX"},
 		"acl":       {outputtest.Settings{"objectcannedacl": "mine"}, "AWS_S3_OBJECTCANNEDACL"},
 		"endpoint":  {outputtest.Settings{"endpoint": "minio:9000/" + outputtest.Canary}, "AWS_S3_ENDPOINT"},
