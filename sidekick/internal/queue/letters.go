@@ -206,20 +206,44 @@ func (q *Queue) Replay(ctx context.Context, number uint64, configured func(outpu
 	}
 	event.ID = replayID(event.ID, number)
 	event.Received = time.Now().UTC() // or it would be too old again at once
-	msg, err := q.message(&event)
-	if err != nil {
+	if err := q.storeFor(ctx, l.Output, &event); err != nil {
 		return "", fmt.Errorf("replay dead letter %d: %w", number, err)
-	}
-	// By the message's ID the store knows for two minutes what it has. That is for a
-	// replay which is tried again because the dead letter could not be removed.
-	msg.Header = nats.Header{headerOnly: []string{l.Output}}
-	if _, err := q.js.PublishMsg(ctx, msg, jetstream.WithMsgID(l.Output+"/"+event.ID)); err != nil {
-		return "", fmt.Errorf("replay dead letter %d: %w", number, storeError(err))
 	}
 	if err := q.DeleteLetter(ctx, number); err != nil {
 		return "", fmt.Errorf("dead letter %d will be delivered again as %s, but is still there: %w", number, event.ID, err)
 	}
 	return event.ID, nil
+}
+
+// storeFor stores an event for one output alone, and once, however often a replay is
+// tried because its dead letter could not be removed.
+func (q *Queue) storeFor(ctx context.Context, output string, event *schema.Event) error {
+	msg, err := q.message(event)
+	if err != nil {
+		return err
+	}
+	id := output + "/" + event.ID
+	msg.Header = nats.Header{headerOnly: []string{output}}
+	if q.cluster != nil {
+		if _, err := q.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id)); err != nil {
+			return storeError(err)
+		}
+		return nil
+	}
+	state, err := q.batches.begin(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer q.batches.end(state)
+	if state.has(0) {
+		return nil
+	}
+	msg.Header.Set(headerID, id)
+	if _, err := q.js.PublishMsg(ctx, msg); err != nil {
+		return storeError(err)
+	}
+	q.batches.add(state, 0)
+	return nil
 }
 
 // replayID is unlike the IDs of all other events, so that the event can become a

@@ -43,6 +43,7 @@ const (
 	// A sender repeats a batch that was not answered; delivered events stay for so
 	// long that what it repeats is recognised after a restart too.
 	duplicateWindow = 2 * time.Minute
+	leastDuplicates = 100 * time.Millisecond // the server takes no less, and 0 for two minutes
 
 	defaultBytes    = 384 << 20
 	deadLetterBytes = 64 << 20
@@ -177,10 +178,14 @@ func (q *Queue) streams() []jetstream.StreamConfig {
 		Storage:    jetstream.FileStorage,
 		Retention:  jetstream.LimitsPolicy,
 		Discard:    jetstream.DiscardNew, // full means refused, never forgotten
-		Duplicates: duplicateWindow,      // of dead letters, and with a cluster of events; else see batches
+		Duplicates: duplicateWindow,
 		NoAck:      false,
 	}
 	alerts, logs, dead, pos := base, base, base, base
+	if q.cluster == nil {
+		// See batches. The server would read all events of the window at the start.
+		alerts.Duplicates, logs.Duplicates = leastDuplicates, leastDuplicates
+	}
 	alerts.Name, alerts.Subjects, alerts.MaxBytes = string(Alerts), []string{"alerts"}, q.limits[Alerts]
 	logs.Name, logs.Subjects, logs.MaxBytes = string(Logs), []string{"logs"}, q.limits[Logs]
 
