@@ -340,13 +340,20 @@ func TestTestEventReachesOutput(t *testing.T) {
 	}
 }
 
-func TestRefusesToStart(t *testing.T) {
-	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+// takenPort gives a port that somebody listens on.
+func takenPort(t *testing.T) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
-	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	t.Cleanup(func() { l.Close() })
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+func TestRefusesToStart(t *testing.T) {
+	port := takenPort(t)
 	dir := t.TempDir()
 	inside(t, environment(dir))
 	for _, c := range []struct {

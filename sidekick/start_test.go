@@ -25,12 +25,7 @@ import (
 func TestCannotStart(t *testing.T) {
 	cert, key, _ := selfSigned(t, t.TempDir())
 	_, otherKey, _ := selfSigned(t, t.TempDir())
-	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	port := takenPort(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -211,23 +210,7 @@ func TestSidekickDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin(t), "sidekick"), "-c", config)
-	cmd.Env = environ(dir, "LISTENPORT=0")
-	log, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	// Killed: it would otherwise wait for a Slack that is not there.
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	listening := awaitListening(t, log)
+	listening := startSidekick(t, environ(dir, "LISTENPORT=0"), "-c", config)
 	if listening.Outputs != "slack,awscloudwatchlogs" {
 		t.Errorf("the sample turns on %s", listening.Outputs)
 	}
@@ -237,8 +220,26 @@ func TestSidekickDocument(t *testing.T) {
 
 type listening struct{ Msg, Address, Outputs string }
 
-func awaitListening(t *testing.T, log io.Reader) (found listening) {
+// startSidekick runs a sidekick to the end of the test and gives what it says when
+// it is ready.
+func startSidekick(t *testing.T, env []string, args ...string) (found listening) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, filepath.Join(bin(t), "sidekick"), args...)
+	cmd.Env = env
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Killed: it would otherwise wait for a Slack that is not there.
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		if err := json.Unmarshal(lines.Bytes(), &found); err != nil {

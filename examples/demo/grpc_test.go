@@ -1,8 +1,6 @@
 package demo
 
 import (
-	"context"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -21,22 +19,7 @@ func TestGRPCDocument(t *testing.T) {
 	for name, value := range settings {
 		env = append(env, name+"="+value)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin(t), "sidekick"))
-	cmd.Env = env
-	log, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	exist := metrics(t, awaitListening(t, log).Address)
+	exist := metrics(t, startSidekick(t, env).Address)
 	ours := regexp.MustCompile(`^sidearmor_(grpc|kubearmor_(connected|received))`)
 	for name := range exist {
 		if !ours.MatchString(name) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,16 +21,19 @@ type DeadLetter struct {
 	Event  schema.Event `json:"event"`
 }
 
-// setAside keeps what is stored and cannot be decoded for a human to look at.
-func (q *Queue) setAside(ctx context.Context, output string, data []byte, cause error) error {
+// setAside keeps what is stored and cannot be decoded for a human to look at, if
+// that is possible.
+func (q *Queue) setAside(ctx context.Context, output string, data []byte, cause error, log *slog.Logger) bool {
+	log.Error("stored event cannot be decoded, set aside", "error", cause, "bytes", len(data))
 	letter := &nats.Msg{
 		Subject: letterSubject(output), Data: data,
 		Header: nats.Header{headerReason: []string{cause.Error()}},
 	}
 	if _, err := q.js.PublishMsg(ctx, letter); err != nil {
-		return fmt.Errorf("store dead letter: %w", err)
+		log.Error("setting aside failed", "error", err)
+		return false
 	}
-	return nil
+	return true
 }
 
 // DeadLetter keeps an event that output refused for good. An event that was kept

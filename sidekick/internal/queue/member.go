@@ -309,9 +309,7 @@ func (m *Member) number(msg *nats.Msg) (uint64, bool) {
 // setAside keeps what cannot be decoded for a human to look at. If that fails it
 // comes again.
 func (m *Member) setAside(ctx context.Context, msg *nats.Msg, seq uint64, cause error) {
-	m.log.Error("stored event cannot be decoded, set aside", "error", cause, "bytes", len(msg.Data))
-	if err := m.q.setAside(ctx, m.name, msg.Data, cause); err != nil {
-		m.log.Error("setting aside failed", "error", err)
+	if !m.q.setAside(ctx, m.name, msg.Data, cause, m.log) {
 		m.mu.Lock()
 		delete(m.held, seq&(1<<sequenceBits-1))
 		m.mu.Unlock()

@@ -224,13 +224,10 @@ func (r *Reader) ready(ctx context.Context) error {
 // setAside keeps what cannot be decoded for a human to look at. If even that
 // fails it stays in the stream for as long as the stream holds it.
 func (r *Reader) setAside(ctx context.Context, msg *nats.Msg, seq uint64, cause error) {
-	r.log.Error("stored event cannot be decoded, set aside", "error", cause, "bytes", len(msg.Data))
-	if err := r.q.setAside(ctx, r.name, msg.Data, cause); err != nil {
-		r.log.Error("setting aside failed", "error", err)
-		return
+	if r.q.setAside(ctx, r.name, msg.Data, cause, r.log) {
+		r.undecodable.Add(1)
+		r.skip(ctx, seq)
 	}
-	r.undecodable.Add(1)
-	r.skip(ctx, seq)
 }
 
 // skip acknowledges what is not for the reader's user.
