@@ -139,3 +139,25 @@ func BenchmarkEncode(b *testing.B) {
 		}
 	})
 }
+// Whoever decodes first and classifies what cannot be decoded gets the same.
+func FuzzDecodeClassifies(f *testing.F) {
+	for _, body := range []string{
+		`{"Type":"MatchedPolicy","Operation":"File","PolicyName":"p","Action":"Block"}`,
+		`{"type":"ContainerLog","operation":"Process"}`,
+		`{"Type":"MatchedPolicy","Operation":"File","rule":"r"}`,
+		`{"Type":"MatchedPolicy","Operation":"File","Rule":"r","OUTPUT_FIELDS":{}}`,
+		`{"rule":"r","output_fields":{"Type":1}}`,
+		`{"Type":"x","Operation":"y","Type":"z"}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		e, err := Decode(body)
+		if err != nil {
+			return
+		}
+		if kind, err := Classify(body); err != nil || kind != e.Kind {
+			t.Errorf("%s is decoded as %s, but classified as %q, %v", body, e.Kind, kind, err)
+		}
+	})
+}
