@@ -139,6 +139,7 @@ func BenchmarkEncode(b *testing.B) {
 		}
 	})
 }
+
 // Whoever decodes first and classifies what cannot be decoded gets the same.
 func FuzzDecodeClassifies(f *testing.F) {
 	for _, body := range []string{
