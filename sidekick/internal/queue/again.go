@@ -21,12 +21,12 @@ func (r *Reader) Event(ctx context.Context, seq uint64) (event schema.Event, siz
 // fs.ErrNotExist when it is not held any more, by the stream or by this member.
 func (m *Member) Event(ctx context.Context, seq uint64) (event schema.Event, size int, err error) {
 	m.mu.Lock()
-	current := seq>>sequenceBits == m.generation
+	of, current := m.sequence(seq)
 	m.mu.Unlock()
 	if !current {
 		return schema.Event{}, 0, fmt.Errorf("read event of %s: its consumer is gone: %w", m.stream, fs.ErrNotExist)
 	}
-	return m.q.event(ctx, m.stream, seq&(1<<sequenceBits-1))
+	return m.q.event(ctx, m.stream, of)
 }
 
 func (q *Queue) event(ctx context.Context, s Stream, seq uint64) (event schema.Event, size int, err error) {

@@ -127,15 +127,22 @@ func (q *Queue) copyPositions() error {
 		return nil // nobody reads: it stays as it is
 	}
 	q.removing.Lock()
+	defer q.removing.Unlock()
 	if q.removed > 0 {
 		records[removedSubject] = strconv.FormatUint(q.removed, 10)
 	}
-	q.removing.Unlock()
+	if maps.Equal(records, q.copied) {
+		return nil
+	}
 	content, err := json.MarshalIndent(records, "", " ")
 	if err != nil {
 		return fmt.Errorf("encode positions: %w", err)
 	}
-	return replaceFile(q.positionsCopy(), append(content, '\n'))
+	if err := replaceFile(q.positionsCopy(), append(content, '\n')); err != nil {
+		return err
+	}
+	q.copied = records
+	return nil
 }
 
 // restorePositions takes from the copy what is missing in the store and, where the

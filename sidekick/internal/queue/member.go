@@ -303,7 +303,16 @@ func (m *Member) number(msg *nats.Msg) (uint64, bool) {
 	seq := meta.Sequence.Stream
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.generation<<sequenceBits | seq, m.held[seq] != nil
+	return m.numbered(seq), m.held[seq] != nil
+}
+
+// numbered is what Next gives for a number of the stream, with mu held.
+func (m *Member) numbered(seq uint64) uint64 { return m.generation<<sequenceBits | seq }
+
+// sequence is the number of the stream, with mu held; it is not current when the
+// consumer that gave the event is no more.
+func (m *Member) sequence(numbered uint64) (seq uint64, current bool) {
+	return numbered & (1<<sequenceBits - 1), numbered>>sequenceBits == m.generation
 }
 
 // setAside keeps what cannot be decoded for a human to look at. If that fails it
@@ -311,7 +320,9 @@ func (m *Member) number(msg *nats.Msg) (uint64, bool) {
 func (m *Member) setAside(ctx context.Context, msg *nats.Msg, seq uint64, cause error) {
 	if !m.q.setAside(ctx, m.name, msg.Data, cause, m.log) {
 		m.mu.Lock()
-		delete(m.held, seq&(1<<sequenceBits-1))
+		if of, current := m.sequence(seq); current {
+			delete(m.held, of)
+		}
 		m.mu.Unlock()
 		return
 	}

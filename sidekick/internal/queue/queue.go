@@ -89,8 +89,9 @@ type Queue struct {
 	readers []*Reader // guarded by mu
 	members []*Member // guarded by mu; instead of readers with a cluster
 
-	removing sync.Mutex // of dead letters, by those who look after them
-	removed  uint64     // guarded by removing; so many, ever
+	removing sync.Mutex        // of dead letters, by those who look after them
+	removed  uint64            // guarded by removing; so many, ever
+	copied   map[string]string // guarded by removing; what the copy of the positions holds
 	ages     ages
 
 	refusedAlerts, refusedLogs atomic.Int64 // because of a limit

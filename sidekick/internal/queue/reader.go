@@ -303,18 +303,14 @@ func (r *Reader) store(ctx context.Context) error {
 
 // stored is the position as it was stored last; the zero value when there is none.
 func (r *Reader) stored(ctx context.Context) (position, error) {
-	stream, err := r.q.js.Stream(ctx, positions)
-	if err != nil {
-		return position{}, err
-	}
-	msg, err := stream.GetLastMsgForSubject(ctx, positionSubject(r.stream, r.name))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return position{}, nil
-	}
+	text, err := r.q.recorded(ctx, positionSubject(r.stream, r.name))
 	if err != nil {
 		return position{}, fmt.Errorf("read position: %w", err)
 	}
-	p, err := parsePosition(string(msg.Data))
+	if text == "" {
+		return position{}, nil
+	}
+	p, err := parsePosition(text)
 	if err != nil {
 		// To start again with what is held is better than not to start.
 		r.log.Error("stored position cannot be read, everything that is held comes again", "error", err)

@@ -31,9 +31,9 @@ func (m *Member) Ack(ctx context.Context, seqs ...uint64) error {
 	a := &acking{done: make(chan struct{})}
 	m.mu.Lock()
 	for _, numbered := range seqs {
-		seq := numbered & (1<<sequenceBits - 1)
+		seq, current := m.sequence(numbered)
 		h := m.held[seq]
-		if h == nil || h.acked != nil || numbered>>sequenceBits != m.generation {
+		if h == nil || h.acked != nil || !current {
 			continue
 		}
 		h.acked, h.word = a, time.Now()
@@ -55,7 +55,7 @@ func (m *Member) Ack(ctx context.Context, seqs ...uint64) error {
 
 // sendAck is called with mu held. What cannot be sent is sent again by keep.
 func (m *Member) sendAck(seq uint64, h *holding) {
-	_ = m.q.conn.PublishRequest(h.reply, m.to+"."+strconv.FormatUint(m.generation<<sequenceBits|seq, 10), []byte("+ACK"))
+	_ = m.q.conn.PublishRequest(h.reply, m.to+"."+strconv.FormatUint(m.numbered(seq), 10), []byte("+ACK"))
 }
 
 // confirmed takes the cluster's word that it knows of an acknowledgement.
@@ -69,9 +69,9 @@ func (m *Member) confirmed(msg *nats.Msg) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	seq := numbered & (1<<sequenceBits - 1)
+	seq, current := m.sequence(numbered)
 	h := m.held[seq]
-	if h == nil || h.acked == nil || numbered>>sequenceBits != m.generation {
+	if h == nil || h.acked == nil || !current {
 		return
 	}
 	delete(m.held, seq)
