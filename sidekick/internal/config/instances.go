@@ -124,21 +124,22 @@ func (l *loader) kindAt(path string) (outputs.Kind, bool) {
 
 // isInstance says whether path is the block of a second or later output.
 func (l *loader) isInstance(path string) bool {
-	block, key, _ := cutLast(path)
+	block, key := cutLast(path)
 	return key != "" && slices.Contains(l.instances[block], key)
 }
 
-func cutLast(path string) (block, key string, found bool) {
+// cutLast takes the last key off a path; "" for a path of one.
+func cutLast(path string) (block, key string) {
 	if i := strings.LastIndexByte(path, '.'); i >= 0 {
-		return path[:i], path[i+1:], true
+		return path[:i], path[i+1:]
 	}
-	return path, "", false
+	return path, ""
 }
 
 // name gives what an output is called.
 func (l *loader) name(k outputs.Kind) string {
 	v := l.get(setting{path: k.Block + ".name"})
-	if _, key, _ := cutLast(k.Block); v.text == "" && l.isInstance(k.Block) && instanceKey.MatchString(strings.ToUpper(key)) {
+	if _, key := cutLast(k.Block); v.text == "" && l.isInstance(k.Block) && instanceKey.MatchString(strings.ToUpper(key)) {
 		v.text = strings.ReplaceAll(key, "_", "-")
 		l.note(setting{path: k.Block + ".name"}, value{text: v.text})
 	}

@@ -227,10 +227,9 @@ func (w *worker) finished(r result) {
 		w.pace.untake()
 	}
 	w.paced = false
-	switch {
-	case r.err == nil:
+	if r.err == nil {
 		l.holder.done(r.job.parcel, now)
-	default:
+	} else {
 		l.holder.back(r.job.parcel, now)
 	}
 	switch {
