@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/config"
 	"github.com/sidearmor/sidearmor/tracer/internal/emit"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
@@ -24,7 +25,6 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
 	"github.com/sidearmor/sidearmor/tracer/internal/policies"
-	"github.com/sidearmor/sidearmor/tracer/internal/policy"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/supervise"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
@@ -101,7 +101,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 
 	who := identity.Discover(identity.Options{Environ: append(c.Identity, environ...), Logger: log})
 	background.Go(func() { who.Run(ctx) })
-	rules, hold, err := loadRules(ctx, c, who, log, &background)
+	inForce, hold, err := loadRules(ctx, c, who, log, &background)
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}
@@ -117,7 +117,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 
 	visible := visibility(c)
 	supervisor, err := newSupervisor(supervise.Options{
-		Rules: rules.Load, Origin: who.Origin, Emit: emitter.Emit, Visible: visible, Now: time.Now, Log: log,
+		Rules: inForce.Load, Origin: who.Origin, Emit: emitter.Emit, Visible: visible, Now: time.Now, Log: log,
 	})
 	if err != nil {
 		return fail(stderr, exitFailed, err)
@@ -188,7 +188,7 @@ func newSupervisor(o supervise.Options) (*supervise.Supervisor, error) {
 // loadRules compiles the policies, and says which calls they may ever need to
 // see. Whom they select may become known later, from the ECS metadata: the rules
 // are compiled again then.
-func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log *slog.Logger, background *sync.WaitGroup) (*atomic.Pointer[policy.Rules], syscalls.Class, error) {
+func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log *slog.Logger, background *sync.WaitGroup) (*atomic.Pointer[rules.Rules], rules.Operation, error) {
 	var docs []spolicy.Document
 	var err error
 	if c.Policies != "" {
@@ -202,12 +202,12 @@ func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log
 		}
 	}
 	awaitIdentity(docs, who, log)
-	compile := func() (*policy.Rules, error) {
-		rules, err := policy.Compile(docs, who.Target(), policy.Posture(c.Posture))
+	compile := func() (*rules.Rules, error) {
+		compiled, err := rules.Compile(docs, who.Target(), rules.Posture(c.Posture))
 		if err != nil {
 			return nil, fmt.Errorf("policies: %w", err)
 		}
-		return rules, nil
+		return compiled, nil
 	}
 	first, err := compile()
 	if err != nil {
@@ -216,8 +216,8 @@ func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log
 	for _, n := range first.Notes() {
 		log.Warn("a part of a policy is not enforced", "policy", n.Policy, "section", n.Section, "why", n.Why)
 	}
-	var rules atomic.Pointer[policy.Rules]
-	rules.Store(first)
+	var inForce atomic.Pointer[rules.Rules]
+	inForce.Store(first)
 	log.Info("policies loaded", "documents", len(docs), "container", who.Target().Container)
 	background.Go(func() {
 		select {
@@ -230,10 +230,10 @@ func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log
 			log.Error("the policies stay as they were", "error", err)
 			return
 		}
-		rules.Store(again)
+		inForce.Store(again)
 		log.Info("policies selected again: this container's identity is known now")
 	})
-	return &rules, classes(docs), nil
+	return &inForce, classes(docs), nil
 }
 
 // identityWait bounds how long the start waits to learn whom the policies select.
@@ -257,12 +257,12 @@ func awaitIdentity(docs []spolicy.Document, who *identity.Identity, log *slog.Lo
 }
 
 // visibility is the classes that are logged: none where nobody would take logs.
-func visibility(c config.Config) (classes syscalls.Class) {
+func visibility(c config.Config) (classes rules.Operation) {
 	if c.SidekickURL.IsZero() {
 		return 0
 	}
-	for class, wanted := range map[syscalls.Class]bool{
-		syscalls.Process: c.Visibility.Process, syscalls.File: c.Visibility.File, syscalls.Network: c.Visibility.Network,
+	for class, wanted := range map[rules.Operation]bool{
+		rules.Process: c.Visibility.Process, rules.File: c.Visibility.File, rules.Network: c.Visibility.Network,
 	} {
 		if wanted {
 			classes |= class
@@ -274,14 +274,14 @@ func visibility(c config.Config) (classes syscalls.Class) {
 // classes is what the rules of docs need to see, whether or not they select this
 // container: the filter cannot be widened later. Programs must be followed
 // wherever there are rules, for rules name them as sources.
-func classes(docs []spolicy.Document) (classes syscalls.Class) {
+func classes(docs []spolicy.Document) (classes rules.Operation) {
 	for _, d := range docs {
-		classes |= syscalls.Process
+		classes |= rules.Process
 		if len(d.File) > 0 {
-			classes |= syscalls.File
+			classes |= rules.File
 		}
 		if len(d.Network) > 0 {
-			classes |= syscalls.Network
+			classes |= rules.Network
 		}
 	}
 	return classes

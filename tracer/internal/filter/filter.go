@@ -12,6 +12,7 @@ import (
 	seccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
@@ -46,8 +47,8 @@ func guards() []guard {
 
 // Options choose what the program does.
 type Options struct {
-	Hold syscalls.Class // classes whose calls stop; State calls stop whenever one of the others does
-	Arch string         // "amd64" or "arm64"; "" is this machine's
+	Hold rules.Operation // classes whose calls stop; State calls stop whenever one of the others does
+	Arch string          // "amd64" or "arm64"; "" is this machine's
 }
 
 // Program builds the filter: held calls notify, guarded calls fail, calls of a
@@ -129,13 +130,12 @@ func addGuards(f *seccomp.ScmpFilter) error {
 	return nil
 }
 
-func addHeld(f *seccomp.ScmpFilter, hold syscalls.Class) error {
+func addHeld(f *seccomp.ScmpFilter, hold rules.Operation) error {
 	if hold == 0 {
 		return nil
 	}
-	hold |= syscalls.State
 	for _, s := range syscalls.Table() {
-		if s.Class&hold == 0 {
+		if s.Op != 0 && s.Op&hold == 0 {
 			continue
 		}
 		nr, err := seccomp.GetSyscallFromName(s.Name)

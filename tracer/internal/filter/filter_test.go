@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
@@ -57,14 +58,14 @@ func number(s syscalls.Spec, arch string) int {
 
 func TestProgramHoldsExactlyWhatIsWanted(t *testing.T) {
 	for arch, auditArch := range audit {
-		for _, hold := range []syscalls.Class{0, syscalls.Process, syscalls.File, syscalls.Network, syscalls.Process | syscalls.File | syscalls.Network} {
+		for _, hold := range []rules.Operation{0, rules.Process, rules.File, rules.Network, rules.Process | rules.File | rules.Network} {
 			prog, err := Program(Options{Hold: hold, Arch: arch})
 			if err != nil {
 				t.Fatal(err)
 			}
 			held := map[int]syscalls.Spec{}
 			for _, s := range syscalls.Table() {
-				if nr := number(s, arch); nr != syscalls.Absent && hold != 0 && s.Class&(hold|syscalls.State) != 0 {
+				if nr := number(s, arch); nr != syscalls.Absent && hold != 0 && (s.Op == 0 || s.Op&hold != 0) {
 					held[nr] = s
 				}
 			}
@@ -100,7 +101,7 @@ func TestProgramHoldsExactlyWhatIsWanted(t *testing.T) {
 }
 
 func TestForeignABIsAreRefused(t *testing.T) {
-	prog, err := Program(Options{Hold: syscalls.File, Arch: "amd64"})
+	prog, err := Program(Options{Hold: rules.File, Arch: "amd64"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,11 +137,11 @@ func TestTableAgreesWithLibseccomp(t *testing.T) {
 }
 
 func TestNativeProgramIsTheOneForThisArchitecture(t *testing.T) {
-	native, err := Program(Options{Hold: syscalls.File})
+	native, err := Program(Options{Hold: rules.File})
 	if err != nil {
 		t.Fatal(err)
 	}
-	named, err := Program(Options{Hold: syscalls.File, Arch: runtime.GOARCH})
+	named, err := Program(Options{Hold: rules.File, Arch: runtime.GOARCH})
 	if err != nil {
 		t.Fatal(err)
 	}

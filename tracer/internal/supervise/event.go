@@ -4,10 +4,9 @@ import (
 	"strings"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
-	"github.com/sidearmor/sidearmor/tracer/internal/policy"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
-	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
 // enforcer is the Enforcer of our alerts. KubeArmor's clients take any text.
@@ -60,12 +59,12 @@ func directory(name string) string {
 
 // reported says whether a call of a class is told of: every alert is, and every
 // other call of a class that is visible.
-func (s *Supervisor) reported(v policy.Verdict, class syscalls.Class) bool {
+func (s *Supervisor) reported(v rules.Verdict, class rules.Operation) bool {
 	return v.Alert || s.Visible&class != 0
 }
 
 // report sends what happened: an alert where a policy matched, a log elsewhere.
-func (s *Supervisor) report(r *schema.Record, v policy.Verdict, result string) {
+func (s *Supervisor) report(r *schema.Record, v rules.Verdict, result string) {
 	r.Result = result
 	r.EventData = schema.EventData(r.Operation, r.Resource, r.Data)
 	if !v.Alert {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
-	"github.com/sidearmor/sidearmor/tracer/internal/policy"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
@@ -45,7 +45,7 @@ func (s *Supervisor) exec(c *engine.Call, p *process.Process) engine.Answer {
 	if err != nil {
 		return s.unknown(c, p, err)
 	}
-	a := policy.Access{Operation: policy.Process, Path: file.Path, HasTTY: hasTTY(p)}
+	a := rules.Access{Operation: rules.Process, Path: file.Path, HasTTY: hasTTY(p)}
 	if a.Source, err = s.source(c, p); err != nil {
 		return s.unknown(c, p, err)
 	}
@@ -63,15 +63,15 @@ func (s *Supervisor) exec(c *engine.Call, p *process.Process) engine.Answer {
 		return engine.Answer{}
 	}
 	if v.Deny {
-		if s.reported(v, syscalls.Process) {
+		if s.reported(v, rules.Process) {
 			s.reportExec(c, p, &a, v, schema.ResultPermissionDenied, atFlags)
 		}
 		return engine.Answer{Errno: unix.EACCES}
 	}
-	if s.reported(v, syscalls.Process) {
+	if s.reported(v, rules.Process) {
 		s.reportExec(c, p, &a, v, predict(mayAccess(c, p, file.FD, unix.X_OK)), atFlags)
 	}
-	if s.Rules().CanDeny(policy.Process) {
+	if s.Rules().CanDeny(rules.Process) {
 		s.approved.add(p.PID(), approval{tid: c.TID, old: a.Source, access: a, names: names})
 	}
 	p.MarkExec(c.TID)
@@ -93,18 +93,18 @@ func execFlags(atFlags uint64) (f paths.Flags) {
 // A program is a file as well: a file rule that denies reading it denies
 // executing it. a.Path becomes the file that the verdict is about; names are all
 // that were asked about.
-func (s *Supervisor) decideExec(c *engine.Call, p *process.Process, fd int, a *policy.Access) (v policy.Verdict, names []string) {
-	rules := s.Rules()
-	wantsProcess, wantsFile, _ := rules.Wants()
-	v = rules.Decide(a)
-	if wantsFile && !v.Deny {
-		open := policy.Access{Operation: policy.File, Path: a.Path, Source: a.Source, Owner: a.Owner, HasTTY: a.HasTTY}
-		if fv := rules.Decide(&open); fv.Deny {
+func (s *Supervisor) decideExec(c *engine.Call, p *process.Process, fd int, a *rules.Access) (v rules.Verdict, names []string) {
+	inForce := s.Rules()
+	wants := inForce.Wants()
+	v = inForce.Decide(a)
+	if wants&rules.File != 0 && !v.Deny {
+		open := rules.Access{Operation: rules.FileRead, Path: a.Path, Source: a.Source, Owner: a.Owner, HasTTY: a.HasTTY}
+		if fv := inForce.Decide(&open); fv.Deny {
 			return fv, nil
 		}
 	}
 	names = append(names, a.Path)
-	if !wantsProcess || v.Deny {
+	if wants&rules.Process == 0 || v.Deny {
 		return v, names
 	}
 	for range maxScripts {
@@ -123,7 +123,7 @@ func (s *Supervisor) decideExec(c *engine.Call, p *process.Process, fd int, a *p
 		names = append(names, next.Path)
 		with := *a
 		with.Path = next.Path
-		if iv := rules.Decide(&with); iv.Deny || iv.Alert && !v.Alert {
+		if iv := inForce.Decide(&with); iv.Deny || iv.Alert && !v.Alert {
 			if v, a.Path = iv, with.Path; v.Deny {
 				return v, names
 			}
@@ -158,7 +158,7 @@ func interpreter(fd int) string {
 	return fields[0]
 }
 
-func (s *Supervisor) reportExec(c *engine.Call, p *process.Process, a *policy.Access, v policy.Verdict, result string, atFlags uint64) {
+func (s *Supervisor) reportExec(c *engine.Call, p *process.Process, a *rules.Access, v rules.Verdict, result string, atFlags uint64) {
 	r := s.record(p, c)
 	r.Operation = schema.OperationProcess
 	r.ProcessName = a.Path

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
-	"github.com/sidearmor/sidearmor/tracer/internal/policy"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
@@ -51,7 +51,7 @@ func (s *Supervisor) open(c *engine.Call, p *process.Process) engine.Answer {
 // writes; to do so it must be opened again, through /proc, which is a call of
 // its own. The kernel's own security hook for opening is not called either.
 func (s *Supervisor) openPath(c *engine.Call) engine.Answer {
-	if c.Spec.ID == syscalls.Openat2 && s.Rules().CanDeny(policy.File) {
+	if c.Spec.ID == syscalls.Openat2 && s.Rules().CanDeny(rules.File) {
 		// Its flags are in the caller's memory and may not be O_PATH any more
 		// when the kernel reads them, and a descriptor of this kind cannot be
 		// installed. Programs fall back to openat, as on kernels before 5.6.
@@ -81,8 +81,8 @@ func (s *Supervisor) tryOpen(c *engine.Call, p *process.Process, how openHow) (a
 		return s.unknown(c, p, err), false
 	}
 	v := s.Rules().Decide(&a)
-	visible := s.reported(v, syscalls.File)
-	pin := !v.Deny && s.Rules().CanDeny(policy.File)
+	visible := s.reported(v, rules.File)
+	pin := !v.Deny && s.Rules().CanDeny(rules.File)
 	if !v.Deny && !visible && !pin || !c.StillHeld() {
 		return engine.Answer{}, false
 	}
@@ -104,10 +104,12 @@ func (s *Supervisor) tryOpen(c *engine.Call, p *process.Process, how openHow) (a
 }
 
 // fileAccess is an open as the rules see it.
-func (s *Supervisor) fileAccess(c *engine.Call, p *process.Process, file *paths.Result, how openHow) (policy.Access, error) {
-	a := policy.Access{
-		Operation: policy.File, Path: file.Path, HasTTY: hasTTY(p), Create: !file.Exists,
-		Write: how.flags&unix.O_ACCMODE != unix.O_RDONLY || how.flags&unix.O_TRUNC != 0 || !file.Exists,
+func (s *Supervisor) fileAccess(c *engine.Call, p *process.Process, file *paths.Result, how openHow) (rules.Access, error) {
+	a := rules.Access{
+		Operation: rules.FileRead, Path: file.Path, HasTTY: hasTTY(p), Create: !file.Exists,
+	}
+	if how.flags&unix.O_ACCMODE != unix.O_RDONLY || how.flags&unix.O_TRUNC != 0 || !file.Exists {
+		a.Operation = rules.FileWrite
 	}
 	if uid, err := p.UID(c.TID); err == nil {
 		a.Owner = ownerOf(file) == uid
@@ -152,7 +154,7 @@ func resultOf(e unix.Errno) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-func (s *Supervisor) reportOpen(c *engine.Call, p *process.Process, a *policy.Access, v policy.Verdict, result string, flags uint64, file *paths.Result) {
+func (s *Supervisor) reportOpen(c *engine.Call, p *process.Process, a *rules.Access, v rules.Verdict, result string, flags uint64, file *paths.Result) {
 	r := s.record(p, c)
 	r.Operation = schema.OperationFile
 	r.Source = commandLine(p)

@@ -9,10 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
-	"github.com/sidearmor/sidearmor/tracer/internal/policy"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
-	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
 // maxSockaddr is sizeof(struct sockaddr_storage): the kernel takes no more.
@@ -28,15 +27,15 @@ func (s *Supervisor) connect(c *engine.Call, p *process.Process) engine.Answer {
 		return engine.Answer{} // AF_UNSPEC undoes a connection; what is malformed the kernel refuses
 	}
 	sock, err := socketOf(c, p)
-	if err != nil && s.Rules().CanDeny(policy.Network) {
+	if err != nil && s.Rules().CanDeny(rules.Network) {
 		return s.unknown(c, p, err)
 	}
-	a := policy.Access{Operation: policy.Network, HasTTY: hasTTY(p), Protocol: sock.protocol, SockType: sock.kind}
+	a := rules.Access{Operation: rules.Network, HasTTY: hasTTY(p), Protocol: sock.protocol, SockType: sock.kind}
 	if a.Source, err = s.source(c, p); err != nil {
 		return s.unknown(c, p, err)
 	}
 	v := s.Rules().Decide(&a)
-	if !v.Deny && !s.reported(v, syscalls.Network) {
+	if !v.Deny && !s.reported(v, rules.Network) {
 		return engine.Answer{}
 	}
 	if !c.StillHeld() {

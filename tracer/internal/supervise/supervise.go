@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
-	"github.com/sidearmor/sidearmor/tracer/internal/policy"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
@@ -24,10 +24,10 @@ import (
 type Options struct {
 	Processes *process.Table
 	Paths     *paths.Resolver
-	Rules     func() *policy.Rules // the rules in force; called for every call
+	Rules     func() *rules.Rules  // the rules in force; called for every call
 	Origin    func() schema.Origin // who this container is, as far as known
 	Emit      func(e schema.Event) // must not block
-	Visible   syscalls.Class       // classes whose accesses are logged when no policy matches
+	Visible   rules.Operation      // classes whose accesses are logged when no policy matches
 	Now       func() time.Time     // the clock of events
 	Log       *slog.Logger
 }
@@ -54,14 +54,14 @@ func (s *Supervisor) Handle(c *engine.Call) engine.Answer {
 	if !s.vet(c, p) {
 		return engine.Answer{Errno: unix.EACCES}
 	}
-	switch c.Spec.Class {
-	case syscalls.Process:
+	switch c.Spec.Op {
+	case rules.Process:
 		return s.exec(c, p)
-	case syscalls.File:
+	case rules.File:
 		return s.open(c, p)
-	case syscalls.Network:
+	case rules.Network:
 		return s.connect(c, p)
-	case syscalls.State:
+	default:
 		s.stateChange(c, p)
 	}
 	return engine.Answer{}
@@ -87,17 +87,6 @@ func (s *Supervisor) stateChange(c *engine.Call, p *process.Process) {
 	if c.Spec.ID != syscalls.SetDumpable {
 		p.MarkCredentials()
 	}
-}
-
-// operation is the rules' name for a class of calls.
-func operation(class syscalls.Class) policy.Operation {
-	switch class {
-	case syscalls.Process:
-		return policy.Process
-	case syscalls.Network:
-		return policy.Network
-	}
-	return policy.File
 }
 
 // unknown answers a call that could not be understood: the caller cannot be
@@ -127,7 +116,7 @@ func (s *Supervisor) unknown(c *engine.Call, p *process.Process, err error) engi
 
 // fails answers a call that cannot succeed.
 func (s *Supervisor) fails(c *engine.Call, e unix.Errno) engine.Answer {
-	if c.Spec.Class != syscalls.State && s.Rules().CanDeny(operation(c.Spec.Class)) {
+	if s.Rules().CanDeny(c.Spec.Op) {
 		return engine.Answer{Errno: e}
 	}
 	return engine.Answer{}
@@ -158,7 +147,7 @@ func (s *Supervisor) resolve(c *engine.Call, p *process.Process, flags paths.Fla
 	if c.Spec.Dirfd != syscalls.None {
 		dirfd = int(int32(c.Args[c.Spec.Dirfd]))
 	}
-	if c.Spec.Class != syscalls.File || !s.Rules().CanDeny(policy.File) {
+	if c.Spec.Op != rules.File || !s.Rules().CanDeny(rules.File) {
 		return s.Paths.Resolve(p, c.TID, dirfd, path, flags)
 	}
 	// The tracer will open the file itself, and so must not find what the caller
@@ -170,7 +159,7 @@ func (s *Supervisor) resolve(c *engine.Call, p *process.Process, flags paths.Fla
 // program is an error: the rule may be about it.
 func (s *Supervisor) source(c *engine.Call, p *process.Process) (string, error) {
 	name, err := p.Exe()
-	if err != nil && s.Rules().CanDeny(operation(c.Spec.Class)) {
+	if err != nil && s.Rules().CanDeny(c.Spec.Op) {
 		return "", err
 	}
 	return name, nil

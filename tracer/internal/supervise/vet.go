@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
-	"github.com/sidearmor/sidearmor/tracer/internal/policy"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 )
 
@@ -16,7 +16,7 @@ import (
 type approval struct {
 	tid    int
 	old    string // the program that made it
-	access policy.Access
+	access rules.Access
 	names  []string // programs that may come of it: the file, and its interpreters
 }
 

@@ -1,5 +1,5 @@
 // Package syscalls is the one table of the system calls that the tracer holds:
-// name, number on each architecture, class and where each argument stands.
+// name, number on each architecture, operation and where each argument stands.
 // It decides nothing; the filter, the handlers and the Data strings of events
 // are all derived from it, so that they cannot drift apart.
 package syscalls
@@ -8,6 +8,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/schema/rules"
 )
 
 // ID names a row of the table, the same on every architecture.
@@ -39,19 +41,6 @@ const (
 	SchedGetaffinity
 )
 
-// Class groups calls by what the user asks for.
-type Class uint8
-
-// The classes. Process, File and Network are the user's choice; State calls
-// change facts that are cached about a process, or tell that it has begun to run
-// a program, and are held while any other class is.
-const (
-	Process Class = 1 << iota
-	File
-	Network
-	State
-)
-
 // Absent is the number of a call that an architecture does not have.
 const Absent = -1
 
@@ -71,7 +60,10 @@ type Spec struct {
 	Name  string // the kernel's name, as libseccomp knows it
 	AMD64 int    // arch/x86/entry/syscalls/syscall_64.tbl
 	ARM64 int    // include/uapi/asm-generic/unistd.h
-	Class Class
+	// Op is what the call can be, as one operation or several; 0 for calls that
+	// change facts which are kept about a process, or tell that it has begun to
+	// run a program. Those are held while any other call is.
+	Op rules.Operation
 
 	Dirfd int // directory that a relative path starts from; None means the working directory
 	Path  int // pointer to the path
@@ -84,44 +76,44 @@ type Spec struct {
 
 // Table returns every row. The slice is the caller's own.
 func Table() []Spec {
-	n := func(id ID, name string, amd64, arm64 int, class Class) Spec {
-		return Spec{ID: id, Name: name, AMD64: amd64, ARM64: arm64, Class: class, Dirfd: None, Path: None, Flags: None, Argv: None, FD: None, Addr: None}
+	n := func(id ID, name string, amd64, arm64 int, op rules.Operation) Spec {
+		return Spec{ID: id, Name: name, AMD64: amd64, ARM64: arm64, Op: op, Dirfd: None, Path: None, Flags: None, Argv: None, FD: None, Addr: None}
 	}
 	exec := func(s Spec, dirfd, path, argv, flags int) Spec {
 		s.Dirfd, s.Path, s.Argv, s.Flags = dirfd, path, argv, flags
 		return s
 	}
 	file := func(s Spec, dirfd, path, flags int) Spec { return exec(s, dirfd, path, None, flags) }
-	connect := n(Connect, "connect", 42, 203, Network)
+	connect := n(Connect, "connect", 42, 203, rules.Network)
 	connect.FD, connect.Addr = 0, 1
-	dumpable := n(SetDumpable, "prctl", 157, 167, State)
+	dumpable := n(SetDumpable, "prctl", 157, 167, 0)
 	dumpable.When = &Match{Arg: 0, Value: unix.PR_SET_DUMPABLE}
-	affinity := n(SchedGetaffinity, "sched_getaffinity", 204, 123, State)
+	affinity := n(SchedGetaffinity, "sched_getaffinity", 204, 123, 0)
 	affinity.When = &Match{Arg: 0, Value: 0}
 	return []Spec{
-		exec(n(Execve, "execve", 59, 221, Process), None, 0, 1, None),
-		exec(n(Execveat, "execveat", 322, 281, Process), 0, 1, 2, 4),
-		file(n(Open, "open", 2, Absent, File), None, 0, 1),
-		file(n(Creat, "creat", 85, Absent, File), None, 0, None),
-		file(n(Openat, "openat", 257, 56, File), 0, 1, 2),
-		file(n(Openat2, "openat2", 437, 437, File), 0, 1, 2),
+		exec(n(Execve, "execve", 59, 221, rules.Process), None, 0, 1, None),
+		exec(n(Execveat, "execveat", 322, 281, rules.Process), 0, 1, 2, 4),
+		file(n(Open, "open", 2, Absent, rules.File), None, 0, 1),
+		file(n(Creat, "creat", 85, Absent, rules.File), None, 0, None),
+		file(n(Openat, "openat", 257, 56, rules.File), 0, 1, 2),
+		file(n(Openat2, "openat2", 437, 437, rules.File), 0, 1, 2),
 		connect,
-		n(Chdir, "chdir", 80, 49, State),
-		n(Fchdir, "fchdir", 81, 50, State),
-		n(Chroot, "chroot", 161, 51, State),
-		n(Setuid, "setuid", 105, 146, State),
-		n(Setgid, "setgid", 106, 144, State),
-		n(Setreuid, "setreuid", 113, 145, State),
-		n(Setregid, "setregid", 114, 143, State),
-		n(Setresuid, "setresuid", 117, 147, State),
-		n(Setresgid, "setresgid", 119, 149, State),
-		n(Setfsuid, "setfsuid", 122, 151, State),
-		n(Setfsgid, "setfsgid", 123, 152, State),
-		n(Setgroups, "setgroups", 116, 159, State),
+		n(Chdir, "chdir", 80, 49, 0),
+		n(Fchdir, "fchdir", 81, 50, 0),
+		n(Chroot, "chroot", 161, 51, 0),
+		n(Setuid, "setuid", 105, 146, 0),
+		n(Setgid, "setgid", 106, 144, 0),
+		n(Setreuid, "setreuid", 113, 145, 0),
+		n(Setregid, "setregid", 114, 143, 0),
+		n(Setresuid, "setresuid", 117, 147, 0),
+		n(Setresgid, "setresgid", 119, 149, 0),
+		n(Setfsuid, "setfsuid", 122, 151, 0),
+		n(Setfsgid, "setfsgid", 123, 152, 0),
+		n(Setgroups, "setgroups", 116, 159, 0),
 		dumpable,
 		// Programs make one of these as they start, and hardly ever again: C
 		// libraries the first, the Go runtime the second.
-		n(SetTidAddress, "set_tid_address", 218, 96, State),
+		n(SetTidAddress, "set_tid_address", 218, 96, 0),
 		affinity,
 	}
 }

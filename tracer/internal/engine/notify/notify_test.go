@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine/notify"
 	"github.com/sidearmor/sidearmor/tracer/internal/filter"
@@ -30,7 +31,7 @@ func (f handlerFunc) Handle(c *engine.Call) engine.Answer { return f(c) }
 // exit code and output.
 func supervise(t *testing.T, h handlerFunc, script string) (int, string) {
 	t.Helper()
-	prog, err := filter.Program(filter.Options{Hold: syscalls.Process | syscalls.File | syscalls.Network})
+	prog, err := filter.Program(filter.Options{Hold: rules.Process | rules.File | rules.Network})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +79,10 @@ func supervise(t *testing.T, h handlerFunc, script string) (int, string) {
 func TestCallsAreHeldAndContinue(t *testing.T) {
 	var execs, opens atomic.Int32
 	code, out := supervise(t, func(c *engine.Call) engine.Answer {
-		switch c.Spec.Class {
-		case syscalls.Process:
+		switch c.Spec.Op {
+		case rules.Process:
 			execs.Add(1)
-		case syscalls.File:
+		case rules.File:
 			opens.Add(1)
 		}
 		if !c.StillHeld() {
@@ -100,10 +101,10 @@ func TestCallsAreHeldAndContinue(t *testing.T) {
 func TestDeniedCallFails(t *testing.T) {
 	first := true
 	code, out := supervise(t, func(c *engine.Call) engine.Answer {
-		if c.Spec.Class == syscalls.Process && !first {
+		if c.Spec.Op == rules.Process && !first {
 			return engine.Answer{Errno: unix.EACCES}
 		}
-		first = first && c.Spec.Class != syscalls.Process
+		first = first && c.Spec.Op != rules.Process
 		return engine.Answer{}
 	}, "/bin/echo hello; echo status $?")
 	if code != 0 || !strings.Contains(out, "Permission denied") || !strings.HasSuffix(out, "status 126\n") {
@@ -125,7 +126,7 @@ func TestStuckCallDoesNotHoldUpOthers(t *testing.T) {
 	marker := filepath.Join(t.TempDir(), "stuck")
 	var stuck, others atomic.Int32
 	code, out := supervise(t, func(c *engine.Call) engine.Answer {
-		if c.Spec.Class != syscalls.Process {
+		if c.Spec.Op != rules.Process {
 			return engine.Answer{}
 		}
 		switch n := stuck.Add(1); {
@@ -147,7 +148,7 @@ func TestStuckCallDoesNotHoldUpOthers(t *testing.T) {
 }
 
 func TestEngineStopsWithItsContext(t *testing.T) {
-	prog, err := filter.Program(filter.Options{Hold: syscalls.Process})
+	prog, err := filter.Program(filter.Options{Hold: rules.Process})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package policy
+package rules
 
 import (
 	"testing"
@@ -86,7 +86,7 @@ func outcome(t *testing.T, v Verdict) string {
 }
 
 func read(path string, source ...string) Access {
-	a := Access{Operation: File, Path: path}
+	a := Access{Operation: FileRead, Path: path}
 	if len(source) > 0 {
 		a.Source = source[0]
 	}
@@ -95,7 +95,7 @@ func read(path string, source ...string) Access {
 
 func write(path string, source ...string) Access {
 	a := read(path, source...)
-	a.Write = true
+	a.Operation = FileWrite
 	return a
 }
 
@@ -182,7 +182,7 @@ func TestSources(t *testing.T) {
 			{run(ls, dash, bash), deny}, {run(ls, bash, dash), deny}, {run(ls, bash, bash), pass},
 		}},
 		{name: "file: only the program itself", docs: []spolicy.Document{files("p", fpath(block, "/s", dash))}, steps: []step{
-			{Access{Operation: File, Path: "/s", Source: "/bin/cat", ParentSource: dash}, pass}, {read("/s", dash), deny},
+			{Access{Operation: FileRead, Path: "/s", Source: "/bin/cat", ParentSource: dash}, pass}, {read("/s", dash), deny},
 		}},
 		{name: "sourced directory beats plain path", docs: []spolicy.Document{files("p", fpath(block, "/a/s"), fdir(allow, "/a/", true, dash))}, steps: []step{
 			{read("/a/s", dash), pass}, {read("/a/s", bash), deny},

@@ -1,4 +1,4 @@
-package policy
+package rules
 
 import (
 	"strconv"
@@ -34,7 +34,7 @@ func newRule(policy string, e spolicy.Effect, readOnly, ownerOnly bool, order in
 // permits says whether a is the kind of access that readOnly and ownerOnly
 // reserve: a read, by the owner. Without either there is no such kind.
 func (r *rule) permits(a *Access) bool {
-	return (!r.readOnly || !a.Write) && (!r.ownerOnly || a.Owner)
+	return (!r.readOnly || a.Operation != FileWrite) && (!r.ownerOnly || a.Owner)
 }
 
 // fires says whether a Block or Audit rule is about a.

@@ -1,4 +1,4 @@
-// Package policy decides about accesses: it compiles policy documents into
+// Package rules decides about accesses: it compiles policy documents into
 // immutable rules and answers, for one access at a time, whether it is denied
 // and which alert is due. It does no I/O, reads no clock and resolves no path.
 //
@@ -18,29 +18,7 @@
 //   - Network rules that name an Internet protocol are about Internet sockets;
 //     KubeArmor takes any stream socket, a Unix one too, for "tcp".
 //   - A directory written without its final slash is still a directory.
-package policy
-
-// Operation is a class of accesses.
-type Operation int
-
-// The operations.
-const (
-	Process Operation = iota
-	File
-	Network
-)
-
-func (op Operation) String() string {
-	switch op {
-	case Process:
-		return "Process"
-	case File:
-		return "File"
-	case Network:
-		return "Network"
-	}
-	return "Unknown"
-}
+package rules
 
 // Access is one thing that the workload is about to do.
 type Access struct {
@@ -49,7 +27,6 @@ type Access struct {
 	Source       string   // program of the acting process; for Process the one that calls exec
 	ParentSource string   // program of its parent
 	Args         []string // Process: argv without argv[0]
-	Write        bool     // File: opened for writing, created or truncated
 	Create       bool     // File: made by this access
 	Owner        bool     // the acting process owns the file; of a new file, its directory
 	Protocol     string   // Network: TCP, UDP, ICMP, RAW …; "" for families without any
@@ -105,7 +82,7 @@ func (r *Rules) Decide(a *Access) Verdict {
 	switch a.Operation {
 	case Process:
 		return r.process.decide(a)
-	case File:
+	case FileRead, FileWrite:
 		return r.file.decide(a)
 	case Network:
 		return r.network.decide(a)
@@ -113,24 +90,26 @@ func (r *Rules) Decide(a *Access) Verdict {
 	return Verdict{}
 }
 
-// Wants says for which classes rules exist, so that accesses of these must be
-// put to Decide.
-func (r *Rules) Wants() (process, file, network bool) {
-	return r.process.used, r.file.used, r.network.used
-}
+// Wants says for which operations rules exist, so that these must be put to
+// Decide.
+func (r *Rules) Wants() Operation { return r.which(func(c *class) bool { return c.used }) }
 
-// CanDeny says whether any access of this class can be denied: if not, the
-// caller needs no race-free answer.
-func (r *Rules) CanDeny(op Operation) bool {
-	switch op {
-	case Process:
-		return r.process.canDeny()
-	case File:
-		return r.file.canDeny()
-	case Network:
-		return r.network.canDeny()
+// CanDeny says whether any access of one of the operations can be denied: if
+// not, the caller needs no race-free answer.
+func (r *Rules) CanDeny(op Operation) bool { return r.which((*class).canDeny)&op != 0 }
+
+// which gives the operations whose class has a property.
+func (r *Rules) which(has func(*class) bool) (op Operation) {
+	if has(&r.process.class) {
+		op |= Process
 	}
-	return false
+	if has(&r.file.class) {
+		op |= File
+	}
+	if has(&r.network.class) {
+		op |= Network
+	}
+	return op
 }
 
 // Notes lists what the policies ask for and these rules do not do.

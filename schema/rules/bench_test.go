@@ -1,4 +1,4 @@
-package policy
+package rules
 
 import (
 	"fmt"
@@ -26,10 +26,10 @@ func many(n int) []spolicy.Document {
 }
 
 var benchAccesses = map[string]Access{
-	"miss":      {Operation: File, Path: "/usr/lib/x86_64-linux-gnu/libc.so.6", Source: "/usr/bin/python3"},
-	"missDeep":  {Operation: File, Path: "/usr/lib/python3/dist-packages/requests/packages/urllib3/util/__pycache__/retry.cpython-312.pyc", Source: "/usr/bin/python3"},
-	"blockPath": {Operation: File, Path: "/opt/app-0/secret", Source: "/usr/bin/python3"},
-	"auditFrom": {Operation: File, Path: "/etc/passwd", Source: "/usr/bin/app-3"},
+	"miss":      {Operation: FileRead, Path: "/usr/lib/x86_64-linux-gnu/libc.so.6", Source: "/usr/bin/python3"},
+	"missDeep":  {Operation: FileRead, Path: "/usr/lib/python3/dist-packages/requests/packages/urllib3/util/__pycache__/retry.cpython-312.pyc", Source: "/usr/bin/python3"},
+	"blockPath": {Operation: FileRead, Path: "/opt/app-0/secret", Source: "/usr/bin/python3"},
+	"auditFrom": {Operation: FileRead, Path: "/etc/passwd", Source: "/usr/bin/app-3"},
 }
 
 func BenchmarkDecide(b *testing.B) {

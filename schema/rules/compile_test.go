@@ -1,4 +1,4 @@
-package policy
+package rules
 
 import (
 	"strings"
@@ -61,7 +61,7 @@ func TestNotes(t *testing.T) {
 		t.Error(s)
 	}
 	// What is left out must neither deny nor make an allow-list.
-	if process, file, network := r.Wants(); process || file || network {
+	if r.Wants() != 0 {
 		t.Error("rules were made of what is not evaluated")
 	}
 }
@@ -94,23 +94,24 @@ func TestWantsAndCanDeny(t *testing.T) {
 		name    string
 		posture string
 		doc     spolicy.Document
-		wants   [3]bool
-		denies  [3]bool
+		wants   Operation
+		denies  Operation
 	}{
-		{"nothing", "", spolicy.Document{}, [3]bool{}, [3]bool{}},
-		{"audit", PostureBlock, files("p", fpath(audit, "/f")), [3]bool{false, true, false}, [3]bool{}},
-		{"block", "", processes("p", ppath(block, "/f")), [3]bool{true, false, false}, [3]bool{true, false, false}},
-		{"allow, posture audit", "", protocols("p", net(allow, "tcp")), [3]bool{false, false, true}, [3]bool{}},
-		{"allow, posture block", PostureBlock, protocols("p", net(allow, "tcp")), [3]bool{false, false, true}, [3]bool{false, false, true}},
-		{"allow readOnly", "", files("p", readOnly), [3]bool{false, true, false}, [3]bool{false, true, false}},
+		{"nothing", "", spolicy.Document{}, 0, 0},
+		{"audit", PostureBlock, files("p", fpath(audit, "/f")), File, 0},
+		{"block", "", processes("p", ppath(block, "/f")), Process, Process},
+		{"allow, posture audit", "", protocols("p", net(allow, "tcp")), Network, 0},
+		{"allow, posture block", PostureBlock, protocols("p", net(allow, "tcp")), Network, Network},
+		{"allow readOnly", "", files("p", readOnly), File, File},
 	} {
 		r := compile(t, c.posture, c.doc)
-		p, f, n := r.Wants()
-		if got := [3]bool{p, f, n}; got != c.wants {
-			t.Errorf("%s: wants %v, want %v", c.name, got, c.wants)
+		if got := r.Wants(); got != c.wants {
+			t.Errorf("%s: wants %b, want %b", c.name, got, c.wants)
 		}
-		if got := [3]bool{r.CanDeny(Process), r.CanDeny(File), r.CanDeny(Network)}; got != c.denies {
-			t.Errorf("%s: can deny %v, want %v", c.name, got, c.denies)
+		for _, op := range []Operation{Process, FileRead, FileWrite, Network} {
+			if got := r.CanDeny(op); got != (c.denies&op != 0) {
+				t.Errorf("%s: can deny %b: %v", c.name, op, got)
+			}
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package policy
+package rules
 
 import (
 	"math/rand/v2"
@@ -28,7 +28,7 @@ func flatten(docs []spolicy.Document, op Operation) (rules []flat) {
 			for _, r := range d.Process {
 				rules = append(rules, flat{policy: d.Name, path: r.Path, dir: r.Dir, name: r.ExecName, recursive: r.Recursive, owner: r.OwnerOnly, from: r.FromSource, effect: r.Effect})
 			}
-		case File:
+		case FileRead, FileWrite:
 			for _, r := range d.File {
 				rules = append(rules, flat{policy: d.Name, path: r.Path, dir: r.Dir, recursive: r.Recursive, ro: r.ReadOnly, owner: r.OwnerOnly, from: r.FromSource, effect: r.Effect})
 			}
@@ -84,7 +84,9 @@ func (r *flat) ranks(a *Access) (ranks []int) {
 	return ranks
 }
 
-func (r *flat) permitted(a *Access) bool { return !(r.ro && a.Write) && !(r.owner && !a.Owner) }
+func (r *flat) permitted(a *Access) bool {
+	return !(r.ro && a.Operation == FileWrite) && !(r.owner && !a.Owner)
+}
 
 func (r *flat) says() Verdict {
 	severity := ""
@@ -218,8 +220,8 @@ func (g generator) documents() (docs []spolicy.Document) {
 func (g generator) access(path, source string) *Access {
 	socket := pick(g, someSockets)
 	return &Access{
-		Operation: Operation(g.IntN(3)), Path: path, Source: source, ParentSource: pick(g, someSources),
-		Write: g.chance(), Owner: g.chance(), Protocol: socket[0], SockType: socket[1],
+		Operation: 1 << g.IntN(4), Path: path, Source: source, ParentSource: pick(g, someSources),
+		Owner: g.chance(), Protocol: socket[0], SockType: socket[1],
 	}
 }
 
