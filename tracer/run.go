@@ -122,7 +122,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}
-	prog, err := filter.Program(filter.Options{Hold: visible | hold})
+	prog, err := filter.Program(filter.Options{Hold: visible | hold, VerifyExec: hold&rules.Process != 0})
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}

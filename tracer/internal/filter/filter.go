@@ -47,8 +47,33 @@ func guards() []guard {
 
 // Options choose what the program does.
 type Options struct {
-	Hold rules.Operation // classes whose calls stop; State calls stop whenever one of the others does
-	Arch string          // "amd64" or "arm64"; "" is this machine's
+	// Hold is the operations whose calls stop. The calls that keep the facts about
+	// processes, execve among them, stop whenever one of the others does.
+	Hold rules.Operation
+	// Sockets holds socket(2) as well: where a rule could be about a protocol.
+	Sockets bool
+	// VerifyExec holds a call that programs make as they start, for another look
+	// at what was executed: where a rule could deny it.
+	VerifyExec bool
+	Arch       string // "amd64" or "arm64"; "" is this machine's
+}
+
+// holds says whether the calls of a row stop, and for which of them.
+func (o Options) holds(s *syscalls.Spec) (when []syscalls.Condition, held bool) {
+	if o.Hold == 0 {
+		return nil, false
+	}
+	when = s.When
+	if s.WhenWriting != nil && o.Hold&rules.File == rules.FileWrite {
+		when = s.WhenWriting
+	}
+	switch s.ID {
+	case syscalls.Socket:
+		return when, o.Sockets
+	case syscalls.SetTidAddress, syscalls.SchedGetaffinity:
+		return when, o.VerifyExec
+	}
+	return when, s.Op == 0 || s.Op == rules.Process || s.Op&o.Hold != 0
 }
 
 // Program builds the filter: held calls notify, guarded calls fail, calls of a
@@ -67,7 +92,7 @@ func Program(o Options) ([]unix.SockFilter, error) {
 	if err := addGuards(f); err != nil {
 		return nil, err
 	}
-	if err := addHeld(f, o.Hold); err != nil {
+	if err := addHeld(f, o); err != nil {
 		return nil, err
 	}
 	return export(f)
@@ -119,39 +144,55 @@ func setArch(f *seccomp.ScmpFilter, arch string) error {
 
 func addGuards(f *seccomp.ScmpFilter) error {
 	for _, g := range guards() {
-		nr, err := seccomp.GetSyscallFromName(g.name)
-		if err != nil {
-			return fmt.Errorf("seccomp: %s is unknown to libseccomp: %w", g.name, err)
-		}
-		if err := f.AddRule(nr, seccomp.ActErrno.SetReturnCode(int16(g.errno))); err != nil {
+		if err := add(f, g.name, seccomp.ActErrno.SetReturnCode(int16(g.errno)), nil); err != nil {
 			return fmt.Errorf("seccomp: refusing %s: %w", g.name, err)
 		}
 	}
 	return nil
 }
 
-func addHeld(f *seccomp.ScmpFilter, hold rules.Operation) error {
-	if hold == 0 {
-		return nil
-	}
-	for _, s := range syscalls.Table() {
-		if s.Op != 0 && s.Op&hold == 0 {
-			continue
-		}
-		nr, err := seccomp.GetSyscallFromName(s.Name)
-		if err != nil {
-			return fmt.Errorf("seccomp: %s is unknown to libseccomp: %w", s.Name, err)
-		}
-		if s.When == nil {
-			err = f.AddRule(nr, seccomp.ActNotify)
-		} else {
-			err = f.AddRuleConditional(nr, seccomp.ActNotify, []seccomp.ScmpCondition{{Argument: s.When.Arg, Op: seccomp.CompareEqual, Operand1: s.When.Value}})
-		}
-		if err != nil {
-			return fmt.Errorf("seccomp: holding %s: %w", s.Name, err)
+func addHeld(f *seccomp.ScmpFilter, o Options) error {
+	table := syscalls.Table()
+	for i := range table {
+		if when, held := o.holds(&table[i]); held {
+			if err := add(f, table[i].Name, seccomp.ActNotify, when); err != nil {
+				return fmt.Errorf("seccomp: holding %s: %w", table[i].Name, err)
+			}
 		}
 	}
 	return nil
+}
+
+// add gives a call an action: when one of the conditions is true, or always if
+// there are none.
+func add(f *seccomp.ScmpFilter, name string, action seccomp.ScmpAction, when []syscalls.Condition) error {
+	nr, err := seccomp.GetSyscallFromName(name)
+	if err != nil {
+		return fmt.Errorf("unknown to libseccomp: %w", err)
+	}
+	if len(when) == 0 {
+		return f.AddRule(nr, action)
+	}
+	for _, all := range when {
+		conditions := make([]seccomp.ScmpCondition, len(all))
+		for i, m := range all {
+			conditions[i] = comparison(m)
+		}
+		if err := f.AddRuleConditional(nr, action, conditions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func comparison(m syscalls.Match) seccomp.ScmpCondition {
+	switch {
+	case m.Not:
+		return seccomp.ScmpCondition{Argument: m.Arg, Op: seccomp.CompareNotEqual, Operand1: m.Value}
+	case m.Mask == syscalls.All:
+		return seccomp.ScmpCondition{Argument: m.Arg, Op: seccomp.CompareEqual, Operand1: m.Value}
+	}
+	return seccomp.ScmpCondition{Argument: m.Arg, Op: seccomp.CompareMaskedEqual, Operand1: m.Mask, Operand2: m.Value}
 }
 
 // export takes the finished program out of libseccomp, which writes it to a

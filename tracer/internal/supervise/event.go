@@ -20,6 +20,7 @@ const updatedTime = "2006-01-02T15:04:05.000000Z"
 func (s *Supervisor) record(p *process.Process, c *engine.Call) *schema.Record {
 	now := s.Now().UTC()
 	uid, _ := p.UID(c.TID)
+	p.MarkCwd(c.TID) // chdir is not followed: the name may be an old one
 	cwd, _ := p.Cwd(c.TID)
 	tty, _ := p.TTY()
 	name, _ := p.Comm()

@@ -57,10 +57,12 @@ func (s *Supervisor) Handle(c *engine.Call) engine.Answer {
 	switch c.Spec.Op {
 	case rules.Process:
 		return s.exec(c, p)
-	case rules.File:
+	case rules.File, rules.FileWrite:
 		return s.open(c, p)
 	case rules.Network:
-		return s.connect(c, p)
+		if c.Spec.Addr != syscalls.None {
+			return s.connect(c, p)
+		}
 	default:
 		s.stateChange(c, p)
 	}
@@ -70,13 +72,12 @@ func (s *Supervisor) Handle(c *engine.Call) engine.Answer {
 // stateChange notes that a fact about the process is about to change.
 func (s *Supervisor) stateChange(c *engine.Call, p *process.Process) {
 	switch c.Spec.ID {
-	case syscalls.Chdir, syscalls.Fchdir:
-		p.MarkCwd(c.TID)
-		return
-	case syscalls.Chroot:
+	case syscalls.Chroot, syscalls.PivotRoot:
 		p.MarkRoot()
 		return
-	case syscalls.SetTidAddress, syscalls.SchedGetaffinity:
+	case syscalls.Unshare, syscalls.Setns:
+		p.MarkRoot() // and credentials, where it is a user namespace
+	case syscalls.SetTidAddress, syscalls.SchedGetaffinity, syscalls.LandlockCreateRuleset, syscalls.LandlockRestrictSelf:
 		return // a program starts; what there was to do about it has been done
 	}
 	// Once the uid has changed, or the process is not dumpable, the kernel may
@@ -147,7 +148,7 @@ func (s *Supervisor) resolve(c *engine.Call, p *process.Process, flags paths.Fla
 	if c.Spec.Dirfd != syscalls.None {
 		dirfd = int(int32(c.Args[c.Spec.Dirfd]))
 	}
-	if c.Spec.Op != rules.File || !s.Rules().CanDeny(rules.File) {
+	if c.Spec.Op&rules.File == 0 || !s.Rules().CanDeny(rules.File) {
 		return s.Paths.Resolve(p, c.TID, dirfd, path, flags)
 	}
 	// The tracer will open the file itself, and so must not find what the caller

@@ -87,7 +87,8 @@ func (s *Spec) Data(args *[6]uint64, flags uint64) string {
 		out += " flag=" + ExecFlags(flags)
 	case Open, Creat, Openat, Openat2:
 		out += " flags=" + OpenFlags(flags)
-	case Connect:
+	}
+	if s.FD != None {
 		out += " fd=" + strconv.Itoa(int(int32(args[s.FD])))
 	}
 	return out

@@ -7,8 +7,6 @@ package syscalls
 import (
 	"runtime"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sidearmor/sidearmor/schema/rules"
 )
 
@@ -24,9 +22,14 @@ const (
 	Openat
 	Openat2
 	Connect
-	Chdir
-	Fchdir
+	Socket
+	Sendto
+	Sendmsg
+	Sendmmsg
 	Chroot
+	PivotRoot
+	Unshare
+	Setns
 	Setuid
 	Setgid
 	Setreuid
@@ -36,7 +39,10 @@ const (
 	Setfsuid
 	Setfsgid
 	Setgroups
+	Capset
 	SetDumpable
+	LandlockCreateRuleset
+	LandlockRestrictSelf
 	SetTidAddress
 	SchedGetaffinity
 )
@@ -47,12 +53,25 @@ const Absent = -1
 // None stands for an argument that a call does not have.
 const None = -1
 
-// Match limits a row to calls whose argument Arg equals Value: the kernel
-// filter compares it, other values never stop.
+// All is the mask of an argument that counts as a whole. Int is the mask of one
+// that the kernel takes as int or unsigned int: it does not look at the upper
+// half of the register, where a caller may put anything.
+const (
+	All = ^uint64(0)
+	Int = uint64(0xffffffff)
+)
+
+// Match is a comparison of an argument that the kernel's filter makes: the bits
+// of Mask are those of Value; with Not, which takes the mask All, they are not.
 type Match struct {
 	Arg   uint
+	Mask  uint64
 	Value uint64
+	Not   bool
 }
+
+// Condition is true when all its comparisons are.
+type Condition []Match
 
 // Spec is one row: a system call and its arguments' positions (0 to 5, or None).
 type Spec struct {
@@ -67,55 +86,18 @@ type Spec struct {
 
 	Dirfd int // directory that a relative path starts from; None means the working directory
 	Path  int // pointer to the path
-	Flags int // open(2) flags, execveat's AT_ flags, or openat2's pointer to struct open_how
+	Flags int // open(2) flags, execveat's AT_ flags, send's MSG_ flags, or openat2's pointer to struct open_how
 	Argv  int // pointer to the argument vector
 	FD    int // socket
 	Addr  int // pointer to a sockaddr; its length follows it
-	When  *Match
-}
+	Msg   int // pointer to a struct msghdr, or to an array of struct mmsghdr whose length follows it
 
-// Table returns every row. The slice is the caller's own.
-func Table() []Spec {
-	n := func(id ID, name string, amd64, arm64 int, op rules.Operation) Spec {
-		return Spec{ID: id, Name: name, AMD64: amd64, ARM64: arm64, Op: op, Dirfd: None, Path: None, Flags: None, Argv: None, FD: None, Addr: None}
-	}
-	exec := func(s Spec, dirfd, path, argv, flags int) Spec {
-		s.Dirfd, s.Path, s.Argv, s.Flags = dirfd, path, argv, flags
-		return s
-	}
-	file := func(s Spec, dirfd, path, flags int) Spec { return exec(s, dirfd, path, None, flags) }
-	connect := n(Connect, "connect", 42, 203, rules.Network)
-	connect.FD, connect.Addr = 0, 1
-	dumpable := n(SetDumpable, "prctl", 157, 167, 0)
-	dumpable.When = &Match{Arg: 0, Value: unix.PR_SET_DUMPABLE}
-	affinity := n(SchedGetaffinity, "sched_getaffinity", 204, 123, 0)
-	affinity.When = &Match{Arg: 0, Value: 0}
-	return []Spec{
-		exec(n(Execve, "execve", 59, 221, rules.Process), None, 0, 1, None),
-		exec(n(Execveat, "execveat", 322, 281, rules.Process), 0, 1, 2, 4),
-		file(n(Open, "open", 2, Absent, rules.File), None, 0, 1),
-		file(n(Creat, "creat", 85, Absent, rules.File), None, 0, None),
-		file(n(Openat, "openat", 257, 56, rules.File), 0, 1, 2),
-		file(n(Openat2, "openat2", 437, 437, rules.File), 0, 1, 2),
-		connect,
-		n(Chdir, "chdir", 80, 49, 0),
-		n(Fchdir, "fchdir", 81, 50, 0),
-		n(Chroot, "chroot", 161, 51, 0),
-		n(Setuid, "setuid", 105, 146, 0),
-		n(Setgid, "setgid", 106, 144, 0),
-		n(Setreuid, "setreuid", 113, 145, 0),
-		n(Setregid, "setregid", 114, 143, 0),
-		n(Setresuid, "setresuid", 117, 147, 0),
-		n(Setresgid, "setresgid", 119, 149, 0),
-		n(Setfsuid, "setfsuid", 122, 151, 0),
-		n(Setfsgid, "setfsgid", 123, 152, 0),
-		n(Setgroups, "setgroups", 116, 159, 0),
-		dumpable,
-		// Programs make one of these as they start, and hardly ever again: C
-		// libraries the first, the Go runtime the second.
-		n(SetTidAddress, "set_tid_address", 218, 96, 0),
-		affinity,
-	}
+	// When limits the row to calls for which one of the conditions is true:
+	// others never stop. nil is no limit.
+	When []Condition
+	// WhenWriting takes the place of When while writes of files are wanted and
+	// reads are not.
+	WhenWriting []Condition
 }
 
 // Number is the call's number on the architecture that this program runs on,

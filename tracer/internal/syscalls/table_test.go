@@ -1,6 +1,12 @@
 package syscalls
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +22,39 @@ func TestTableRowsAreInOrderAndDistinct(t *testing.T) {
 			t.Errorf("%s stands twice", s.Name)
 		}
 		seen[s.Name] = true
+	}
+}
+
+// x/sys generates its numbers from the kernel's headers, for each architecture.
+func TestNumbersAreTheKernels(t *testing.T) {
+	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/sys").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	constant := regexp.MustCompile(`(?m)^\s+SYS_(\w+)\s+= (\d+)$`)
+	for arch, number := range map[string]func(Spec) int{
+		"amd64": func(s Spec) int { return s.AMD64 },
+		"arm64": func(s Spec) int { return s.ARM64 },
+	} {
+		source, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "unix", "zsysnum_linux_"+arch+".go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers := map[string]int{}
+		for _, m := range constant.FindAllStringSubmatch(string(source), -1) {
+			if numbers[strings.ToLower(m[1])], err = strconv.Atoi(m[2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, s := range Table() {
+			want, ok := numbers[s.Name]
+			if !ok {
+				want = Absent
+			}
+			if got := number(s); got != want {
+				t.Errorf("%s: %s is %d, the table says %d", arch, s.Name, want, got)
+			}
+		}
 	}
 }
 
@@ -56,6 +95,8 @@ func TestData(t *testing.T) {
 		{Open, [6]uint64{}, unix.O_SYNC | unix.O_DIRECT | unix.O_NOFOLLOW | unix.O_PATH, "syscall=SYS_OPEN flags=O_RDONLY|O_SYNC|O_NOFOLLOW|O_DIRECT|O_PATH"},
 		{Open, [6]uint64{}, oLargefile, "syscall=SYS_OPEN flags=O_RDONLY|O_LARGEFILE"},
 		{Connect, [6]uint64{10}, 0, "syscall=SYS_CONNECT fd=10"},
+		{Sendto, [6]uint64{7}, 0, "syscall=SYS_SENDTO fd=7"},
+		{Socket, [6]uint64{unix.AF_INET}, 0, "syscall=SYS_SOCKET"},
 	} {
 		if got := table[c.id].Data(&c.args, c.flags); got != c.want {
 			t.Errorf("%s %#x: %q, want %q", table[c.id].Name, c.flags, got, c.want)

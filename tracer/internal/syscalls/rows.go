@@ -1,0 +1,127 @@
+package syscalls
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/schema/rules"
+)
+
+// Table returns every row, in the order of the IDs. The slice is the caller's own.
+func Table() []Spec {
+	return slices.Concat(programs(), files(), sockets(), namespaces(), credentials(), starts())
+}
+
+// row is a call without any of the arguments that have a place in Spec.
+func row(id ID, name string, amd64, arm64 int, op rules.Operation) Spec {
+	return Spec{
+		ID: id, Name: name, AMD64: amd64, ARM64: arm64, Op: op,
+		Dirfd: None, Path: None, Flags: None, Argv: None, FD: None, Addr: None, Msg: None,
+	}
+}
+
+// programs are held while any other call is: whatever is asked about a call,
+// which program makes it is part of the answer.
+func programs() []Spec {
+	exec := func(s Spec, dirfd, path, argv, flags int) Spec {
+		s.Dirfd, s.Path, s.Argv, s.Flags = dirfd, path, argv, flags
+		return s
+	}
+	return []Spec{
+		exec(row(Execve, "execve", 59, 221, rules.Process), None, 0, 1, None),
+		exec(row(Execveat, "execveat", 322, 281, rules.Process), 0, 1, 2, 4),
+	}
+}
+
+func files() []Spec {
+	file := func(s Spec, dirfd, path, flags int) Spec {
+		s.Dirfd, s.Path, s.Flags = dirfd, path, flags
+		return s
+	}
+	withFlags := func(s Spec, dirfd, path, flags int) Spec {
+		s.WhenWriting = anyBit(uint(flags), unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC)
+		return file(s, dirfd, path, flags)
+	}
+	return []Spec{
+		withFlags(row(Open, "open", 2, Absent, rules.File), None, 0, 1),
+		file(row(Creat, "creat", 85, Absent, rules.FileWrite), None, 0, None),
+		withFlags(row(Openat, "openat", 257, 56, rules.File), 0, 1, 2),
+		file(row(Openat2, "openat2", 437, 437, rules.File), 0, 1, 2), // the flags are in memory
+	}
+}
+
+// sockets are the calls that make connections, and the one that makes what they
+// need: socket's arguments are domain, type and protocol. A datagram that is sent
+// without connect stays unseen, but not the data that MSG_FASTOPEN sends along
+// with the opening of a TCP connection.
+func sockets() []Spec {
+	connect := row(Connect, "connect", 42, 203, rules.Network)
+	connect.FD, connect.Addr = 0, 1
+	send := func(s Spec, addr, msg, flags int) Spec {
+		s.FD, s.Addr, s.Msg, s.Flags = 0, addr, msg, flags
+		s.When = anyBit(uint(flags), unix.MSG_FASTOPEN)
+		return s
+	}
+	return []Spec{
+		connect,
+		row(Socket, "socket", 41, 198, rules.Network),
+		send(row(Sendto, "sendto", 44, 206, rules.Network), 4, None, 3),
+		send(row(Sendmsg, "sendmsg", 46, 211, rules.Network), None, 1, 2),
+		send(row(Sendmmsg, "sendmmsg", 307, 269, rules.Network), None, 1, 3),
+	}
+}
+
+// namespaces are the calls that change what a path leads to.
+func namespaces() []Spec {
+	return []Spec{
+		row(Chroot, "chroot", 161, 51, 0),
+		row(PivotRoot, "pivot_root", 155, 41, 0),
+		row(Unshare, "unshare", 272, 97, 0),
+		row(Setns, "setns", 308, 268, 0),
+	}
+}
+
+// credentials are the calls that change what a thread may do, or who may look
+// into it.
+func credentials() []Spec {
+	dumpable := row(SetDumpable, "prctl", 157, 167, 0)
+	dumpable.When = []Condition{{equal(0, unix.PR_SET_DUMPABLE)}}
+	return []Spec{
+		row(Setuid, "setuid", 105, 146, 0),
+		row(Setgid, "setgid", 106, 144, 0),
+		row(Setreuid, "setreuid", 113, 145, 0),
+		row(Setregid, "setregid", 114, 143, 0),
+		row(Setresuid, "setresuid", 117, 147, 0),
+		row(Setresgid, "setresgid", 119, 149, 0),
+		row(Setfsuid, "setfsuid", 122, 151, 0),
+		row(Setfsgid, "setfsgid", 123, 152, 0),
+		row(Setgroups, "setgroups", 116, 159, 0),
+		row(Capset, "capset", 126, 91, 0),
+		dumpable,
+		row(LandlockCreateRuleset, "landlock_create_ruleset", 444, 444, 0),
+		row(LandlockRestrictSelf, "landlock_restrict_self", 446, 446, 0),
+	}
+}
+
+// starts are calls of which programs make one as they start, and hardly ever
+// again: C libraries the first, the Go runtime the second.
+func starts() []Spec {
+	affinity := row(SchedGetaffinity, "sched_getaffinity", 204, 123, 0)
+	affinity.When = []Condition{{equal(0, 0)}}
+	return []Spec{row(SetTidAddress, "set_tid_address", 218, 96, 0), affinity}
+}
+
+// equal compares an argument that the kernel takes as int.
+func equal(arg uint, value uint64) Match { return Match{Arg: arg, Mask: Int, Value: value} }
+
+// anyBit is true of arguments that have a bit of mask. A filter compares all of
+// a mask at once, so it takes a condition for each bit.
+func anyBit(arg uint, mask uint64) (when []Condition) {
+	for bit := uint64(1); bit != 0; bit <<= 1 {
+		if mask&bit != 0 {
+			when = append(when, Condition{{Arg: arg, Mask: bit, Value: bit}})
+		}
+	}
+	return when
+}
