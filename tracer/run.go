@@ -309,7 +309,7 @@ func (w *workload) start(cmd launch.Command, h engine.Handler) error {
 	}
 	targetErr := signals.Target(child.PID) // before the reaper can take it away
 	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel, w.held, w.reaper = cancel, make(chan struct{}), launch.NewReaper(child.PID)
+	w.cancel, w.held, w.reaper = cancel, make(chan struct{}), launch.NewReaper(child.PID, w.log)
 	w.running.Go(func() {
 		defer close(w.held)
 		defer child.Listener.Close()
@@ -318,7 +318,7 @@ func (w *workload) start(cmd launch.Command, h engine.Handler) error {
 		}
 	})
 	w.running.Go(func() {
-		if err := w.reaper.Run(); err != nil {
+		if err := w.reaper.Run(ctx); err != nil {
 			w.log.Error("waiting for the workload", "error", err)
 		}
 	})

@@ -222,3 +222,22 @@ func reapOne(pid int) {
 		}
 	}
 }
+
+// Protect closes the tracer's memory, descriptors and environment to other
+// processes of its uid.
+func Protect() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("launch: making the tracer's memory private: %w", err)
+	}
+	return nil
+}
+
+// HasSysAdmin says whether the process may load a filter without no_new_privs.
+func HasSysAdmin() bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&head, &data[0]); err != nil {
+		return false
+	}
+	return data[unix.CAP_SYS_ADMIN/32].Effective&(1<<(unix.CAP_SYS_ADMIN%32)) != 0
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -43,16 +44,30 @@ func start(t *testing.T, path string, args ...string) (int, string, error) {
 	}
 	defer child.Listener.Close()
 	releaseErr := child.Release()
-	reaper := NewReaper(child.PID)
-	if err := reaper.Run(); err != nil {
-		t.Fatal(err)
-	}
+	reaper, stop := reap(t, child.PID, slog.New(slog.DiscardHandler))
 	<-reaper.Main()
+	stop()
 	out, err := io.ReadAll(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return reaper.Code(), string(out), releaseErr
+}
+
+// reap runs a reaper for main until stop is called.
+func reap(t *testing.T, main int, log *slog.Logger) (reaper *Reaper, stop func()) {
+	t.Helper()
+	reaper = NewReaper(main, log)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- reaper.Run(ctx) }()
+	return reaper, func() {
+		t.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestExitStatus(t *testing.T) {

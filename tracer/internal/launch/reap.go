@@ -1,24 +1,38 @@
 package launch
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Reaper waits for the workload's processes: its first one, whose status it
-// keeps, and orphans that fall to the tracer when it is PID 1.
+// keeps, orphans that fall to the tracer when it is PID 1, and threads that some
+// thread of the tracer has attached to by ptrace. A wait takes whatever comes
+// first of all of them, so there is only one, and it hands on what is not its own.
 type Reaper struct {
 	main int
+	log  *slog.Logger
 	done chan struct{}
 	code int
+
+	mu       sync.Mutex
+	traces   map[int]*Trace // by thread
+	traced   chan struct{}  // there are some again; capacity 1
+	reported bool           // a stop that is nobody's has been logged
 }
 
 // NewReaper makes a reaper for the first process main.
-func NewReaper(main int) *Reaper { return &Reaper{main: main, done: make(chan struct{})} }
+func NewReaper(main int, log *slog.Logger) *Reaper {
+	return &Reaper{main: main, log: log, done: make(chan struct{}), traces: map[int]*Trace{}, traced: make(chan struct{}, 1)}
+}
 
 // Main is closed when the first process has ended.
 func (r *Reaper) Main() <-chan struct{} { return r.done }
@@ -27,24 +41,67 @@ func (r *Reaper) Main() <-chan struct{} { return r.done }
 // when signal n ended it. Valid once Main is closed.
 func (r *Reaper) Code() int { return r.code }
 
-// Run reaps until there are no children left. Nothing else in the program may
-// wait for a child meanwhile.
-func (r *Reaper) Run() error {
+// Run reaps until ctx has ended and there are no children left. Nothing else in
+// the program may wait for a child meanwhile.
+func (r *Reaper) Run(ctx context.Context) error {
 	for {
 		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WUNTRACED, nil)
+		// WALL: threads, and children that do not end with SIGCHLD.
+		pid, err := unix.Wait4(-1, &status, unix.WUNTRACED|unix.WALL, nil)
 		switch {
+		case err == nil:
+			r.dispatch(pid, status)
 		case err == unix.EINTR:
-		case err == unix.ECHILD:
-			return nil
-		case err != nil:
+		case err != unix.ECHILD:
 			return fmt.Errorf("launch: waiting for the workload: %w", err)
-		case pid == r.main && status.Stopped():
-			r.stopWith()
-		case pid == r.main:
-			r.code = exitCode(status)
-			close(r.done)
+		case !r.awaitTrace(ctx):
+			return nil
 		}
+	}
+}
+
+// attachPause is how often the reaper looks whether a thread that somebody is
+// about to attach to has become one to wait for. It matters only to a tracer that
+// has no children left.
+const attachPause = time.Millisecond
+
+// awaitTrace waits until there may be something to wait for again, or says that
+// ctx has ended.
+func (r *Reaper) awaitTrace(ctx context.Context) bool {
+	r.mu.Lock()
+	pending := len(r.traces) > 0
+	r.mu.Unlock()
+	var pause <-chan time.Time
+	if pending {
+		pause = time.After(attachPause)
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-r.traced:
+	case <-pause:
+	}
+	return true
+}
+
+// dispatch hands on what a wait told.
+func (r *Reaper) dispatch(pid int, status unix.WaitStatus) {
+	isMain := pid == r.main
+	if isMain && status.Stopped() && ptraceEvent(status) == 0 {
+		switch stateOf(pid) {
+		case stopped:
+			stopWith()
+			return
+		case tracingStop:
+		default:
+			return // that stop is over by now
+		}
+	}
+	r.deliver(Stop{pid, status})
+	if isMain && !status.Stopped() {
+		r.code = exitCode(status)
+		r.main = 0 // the number is free for another process now
+		close(r.done)
 	}
 }
 
@@ -60,9 +117,8 @@ func exitCode(status unix.WaitStatus) int {
 // for the tracer passes it on. Where no shell with job control can be waiting,
 // whoever stops the workload means it alone, and the tracer must go on
 // answering its other processes.
-func (r *Reaper) stopWith() {
-	if !isStopped(r.main) || isSessionLeader() || !hasTerminal() {
-		// Not stopped: that stop is over by now.
+func stopWith() {
+	if isSessionLeader() || !hasTerminal() {
 		return
 	}
 	// The error can only be that this process does not exist.
@@ -80,30 +136,21 @@ func hasTerminal() bool {
 	return true
 }
 
-func isStopped(pid int) bool {
+// States of a process in /proc (proc_pid_stat(5)).
+const (
+	stopped     = 'T' // by job control
+	tracingStop = 't' // by ptrace
+)
+
+// stateOf is the state of a process; 0 when there is none.
+func stateOf(pid int) byte {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return false
+		return 0
 	}
-	_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
-	return strings.HasPrefix(rest, "T")
-}
-
-// Protect closes the tracer's memory, descriptors and environment to other
-// processes of its uid.
-func Protect() error {
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("launch: making the tracer's memory private: %w", err)
+	// "pid (comm) state ppid": comm may hold anything, ")" too.
+	if at := strings.LastIndexByte(string(stat), ')') + 2; at > 1 && at < len(stat) {
+		return stat[at]
 	}
-	return nil
-}
-
-// HasSysAdmin says whether the process may load a filter without no_new_privs.
-func HasSysAdmin() bool {
-	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&head, &data[0]); err != nil {
-		return false
-	}
-	return data[unix.CAP_SYS_ADMIN/32].Effective&(1<<(unix.CAP_SYS_ADMIN%32)) != 0
+	return 0
 }
