@@ -16,35 +16,6 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// guard is a call that would get around the filter and is refused by it, for
-// every workload and without asking the tracer.
-type guard struct {
-	name  string
-	errno unix.Errno
-}
-
-// guards lists what reaches files, sockets or the tracer past the held calls.
-// Container runtimes' default profiles refuse nearly all of them as well, so
-// that programs cope. io_uring answers ENOSYS, which makes its users fall back
-// to ordinary calls.
-func guards() []guard {
-	return []guard{
-		{"io_uring_setup", unix.ENOSYS},
-		{"io_uring_enter", unix.ENOSYS},
-		{"io_uring_register", unix.ENOSYS},
-		{"open_by_handle_at", unix.EPERM}, // opens by inode, no path
-		{"userfaultfd", unix.EPERM},       // stalls the tracer's reads of the workload's memory
-		{"pidfd_getfd", unix.EPERM},       // takes descriptors from other processes
-		{"fsopen", unix.EPERM},            // the mount API aliases paths
-		{"fsmount", unix.EPERM},
-		{"fsconfig", unix.EPERM},
-		{"fspick", unix.EPERM},
-		{"open_tree", unix.EPERM},
-		{"move_mount", unix.EPERM},
-		{"mount_setattr", unix.EPERM},
-	}
-}
-
 // Options choose what the program does.
 type Options struct {
 	// Hold is the operations whose calls stop. The calls that keep the facts about
@@ -55,7 +26,9 @@ type Options struct {
 	// VerifyExec holds a call that programs make as they start, for another look
 	// at what was executed: where a rule could deny it.
 	VerifyExec bool
-	Arch       string // "amd64" or "arm64"; "" is this machine's
+	// Tracer is the process that the workload is kept from; 0 is this one.
+	Tracer int
+	Arch   string // "amd64" or "arm64"; "" is this machine's
 }
 
 // holds says whether the calls of a row stop, and for which of them.
@@ -89,7 +62,7 @@ func Program(o Options) ([]unix.SockFilter, error) {
 		return nil, err
 	}
 	defer f.Release()
-	if err := addGuards(f); err != nil {
+	if err := addGuards(f, o.Tracer); err != nil {
 		return nil, err
 	}
 	if err := addHeld(f, o); err != nil {
@@ -142,9 +115,12 @@ func setArch(f *seccomp.ScmpFilter, arch string) error {
 	return f.RemoveArch(native)
 }
 
-func addGuards(f *seccomp.ScmpFilter) error {
-	for _, g := range guards() {
-		if err := add(f, g.name, seccomp.ActErrno.SetReturnCode(int16(g.errno)), nil); err != nil {
+func addGuards(f *seccomp.ScmpFilter, tracer int) error {
+	if tracer == 0 {
+		tracer = os.Getpid()
+	}
+	for _, g := range guards(tracer) {
+		if err := add(f, g.name, seccomp.ActErrno.SetReturnCode(int16(g.errno)), g.when); err != nil {
 			return fmt.Errorf("seccomp: refusing %s: %w", g.name, err)
 		}
 	}

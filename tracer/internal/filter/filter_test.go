@@ -75,18 +75,23 @@ func holdsTrue(all syscalls.Condition, args [6]uint64) bool {
 // expected is what a call is to get: a guard's error, else a notification if a
 // row that is wanted says so.
 func expected(o Options, args [6]uint64, g *guard, s *syscalls.Spec) uint32 {
-	if g != nil {
+	applies := func(when []syscalls.Condition) bool {
+		return len(when) == 0 || slices.ContainsFunc(when, func(c syscalls.Condition) bool { return holdsTrue(c, args) })
+	}
+	if g != nil && applies(g.when) {
 		return retErrno | uint32(g.errno)
 	}
 	if s == nil {
 		return retAllow
 	}
-	when, held := o.holds(s)
-	if held && (len(when) == 0 || slices.ContainsFunc(when, func(c syscalls.Condition) bool { return holdsTrue(c, args) })) {
+	if when, held := o.holds(s); held && applies(when) {
 		return retNotify
 	}
 	return retAllow
 }
+
+// tracerPID stands for the tracer's number.
+const tracerPID = 4242
 
 // upper is a bit of the half of a register that the kernel ignores in an int.
 const upper = 1 << 32
@@ -96,6 +101,7 @@ func arguments() (all [][6]uint64) {
 	values := []uint64{
 		0, 1, 2, 3, unix.PR_SET_DUMPABLE, unix.PR_SET_DUMPABLE | upper, upper, unix.O_CREAT, unix.O_TRUNC, unix.O_CLOEXEC,
 		unix.O_TMPFILE, unix.MSG_FASTOPEN, unix.MSG_FASTOPEN | upper, unix.MSG_FASTOPEN << 32, unix.MSG_NOSIGNAL, syscalls.All,
+		tracerPID, tracerPID | upper, tracerPID << 32, unix.PTRACE_ATTACH, unix.PTRACE_SEIZE, unix.PR_SET_MM, 1 | upper,
 	}
 	for _, v := range values {
 		for _, w := range values {
@@ -120,7 +126,7 @@ func TestProgramHoldsExactlyWhatIsWanted(t *testing.T) {
 		{Hold: everything, Sockets: true, VerifyExec: true},
 	} {
 		for arch := range audit {
-			o.Arch = arch
+			o.Arch, o.Tracer = arch, tracerPID
 			compare(t, o)
 		}
 	}
@@ -133,6 +139,9 @@ func compare(t *testing.T, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(prog) > 256 {
+		t.Errorf("%+v: %d instructions: is the tree gone?", o, len(prog))
+	}
 	rows, refused := map[int]*syscalls.Spec{}, map[int]*guard{}
 	for _, s := range syscalls.Table() {
 		if nr := number(s, o.Arch); nr != syscalls.Absent {
@@ -143,7 +152,7 @@ func compare(t *testing.T, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, g := range guards() {
+	for _, g := range guards(o.Tracer) {
 		nr, err := seccomp.GetSyscallFromNameByArch(g.name, arch)
 		if err != nil {
 			t.Fatal(err)
@@ -203,6 +212,17 @@ func TestHeldCalls(t *testing.T) {
 		{Options{Hold: rules.Process, VerifyExec: true}, syscalls.SetTidAddress, call{}, true},
 		{Options{Hold: rules.Process, VerifyExec: true}, syscalls.SchedGetaffinity, call{upper}, true},
 		{Options{Hold: rules.Process, VerifyExec: true}, syscalls.SchedGetaffinity, call{1}, false},
+		{Options{}, syscalls.Prlimit64, call{17}, false},
+		{Options{Hold: rules.Process}, syscalls.Prlimit64, call{17}, true},
+		{Options{Hold: rules.Process}, syscalls.Prlimit64, call{0, unix.RLIMIT_NOFILE}, false},
+		{Options{Hold: rules.Process}, syscalls.SchedSetaffinity, call{0, 8}, false},
+		{Options{Hold: rules.Process}, syscalls.SchedSetaffinity, call{17}, true},
+		{Options{Hold: rules.Process}, syscalls.Setpriority, call{unix.PRIO_PROCESS, 0}, false},
+		{Options{Hold: rules.Process}, syscalls.Setpriority, call{unix.PRIO_PROCESS, 17}, true},
+		{Options{Hold: rules.Process}, syscalls.Setpriority, call{unix.PRIO_PGRP, 0}, true},
+		{Options{Hold: rules.Process}, syscalls.IoprioSet, call{1, 0}, false},
+		{Options{Hold: rules.Process}, syscalls.IoprioSet, call{1, 17}, true},
+		{Options{Hold: rules.Process}, syscalls.IoprioSet, call{3, 0}, true},
 	} {
 		s := syscalls.Table()[c.id]
 		for arch, auditArch := range audit {
@@ -214,6 +234,61 @@ func TestHeldCalls(t *testing.T) {
 			got := evaluate(t, load(t, prog), auditArch, uint32(number(s, arch)), c.args)
 			if (got == retNotify) != c.held {
 				t.Errorf("%+v: %s with %#x gives %#x, held: %v", c.o, s.Name, c.args, got, c.held)
+			}
+		}
+	}
+}
+
+func TestTracerIsOutOfReach(t *testing.T) {
+	type call = [6]uint64
+	const mine = 17
+	for _, c := range []struct {
+		name    string
+		args    call
+		refused bool
+	}{
+		{"prlimit64", call{tracerPID}, true},
+		{"prlimit64", call{tracerPID | upper}, true},
+		{"prlimit64", call{mine}, false},
+		{"sched_setaffinity", call{tracerPID}, true},
+		{"sched_setattr", call{tracerPID}, true},
+		{"sched_setscheduler", call{tracerPID}, true},
+		{"sched_setparam", call{tracerPID}, true},
+		{"sched_getparam", call{tracerPID}, false},
+		{"setpriority", call{unix.PRIO_PROCESS, tracerPID}, true},
+		{"setpriority", call{unix.PRIO_USER, tracerPID}, false}, // a user of that number
+		{"ioprio_set", call{1, tracerPID | upper}, true},
+		{"process_vm_writev", call{tracerPID}, true},
+		{"process_vm_writev", call{mine}, false},
+		{"process_vm_readv", call{tracerPID}, true},
+		{"migrate_pages", call{tracerPID}, true},
+		{"move_pages", call{tracerPID}, true},
+		{"kcmp", call{tracerPID, mine}, true},
+		{"kcmp", call{mine, tracerPID}, true},
+		{"kcmp", call{mine, mine, tracerPID}, false},
+		{"ptrace", call{unix.PTRACE_ATTACH, tracerPID}, true},
+		{"ptrace", call{unix.PTRACE_SEIZE, tracerPID | upper}, true},
+		{"ptrace", call{unix.PTRACE_ATTACH, mine}, false},
+		{"ptrace", call{unix.PTRACE_TRACEME, tracerPID}, false},
+		{"pidfd_open", call{tracerPID}, false},
+		{"prctl", call{unix.PR_SET_MM | upper}, true},
+		{"prctl", call{unix.PR_SET_NAME}, false},
+	} {
+		for arch, auditArch := range audit {
+			for _, hold := range []rules.Operation{0, rules.Process} {
+				prog, err := Program(Options{Hold: hold, Arch: arch, Tracer: tracerPID})
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, _ := seccomp.GetArchFromString(arch)
+				nr, err := seccomp.GetSyscallFromNameByArch(c.name, a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := evaluate(t, load(t, prog), auditArch, uint32(nr), c.args)
+				if (got == retErrno|uint32(unix.EPERM)) != c.refused {
+					t.Errorf("%s hold %b: %s with %#x gives %#x, refused: %v", arch, hold, c.name, c.args, got, c.refused)
+				}
 			}
 		}
 	}

@@ -71,6 +71,9 @@ func (s *Supervisor) Handle(c *engine.Call) engine.Answer {
 
 // stateChange notes that a fact about the process is about to change.
 func (s *Supervisor) stateChange(c *engine.Call, p *process.Process) {
+	if c.Spec.Victim != syscalls.None {
+		return // it changes no fact that is kept
+	}
 	switch c.Spec.ID {
 	case syscalls.Chroot, syscalls.PivotRoot:
 		p.MarkRoot()

@@ -10,7 +10,7 @@ import (
 
 // Table returns every row, in the order of the IDs. The slice is the caller's own.
 func Table() []Spec {
-	return slices.Concat(programs(), files(), sockets(), namespaces(), credentials(), starts())
+	return slices.Concat(programs(), files(), sockets(), namespaces(), credentials(), starts(), victims())
 }
 
 // row is a call without any of the arguments that have a place in Spec.
@@ -18,6 +18,7 @@ func row(id ID, name string, amd64, arm64 int, op rules.Operation) Spec {
 	return Spec{
 		ID: id, Name: name, AMD64: amd64, ARM64: arm64, Op: op,
 		Dirfd: None, Path: None, Flags: None, Argv: None, FD: None, Addr: None, Msg: None,
+		Victim: None, Which: None,
 	}
 }
 
@@ -112,8 +113,44 @@ func starts() []Spec {
 	return []Spec{row(SetTidAddress, "set_tid_address", 218, 96, 0), affinity}
 }
 
+// What a number is of, for setpriority and for ioprio_set, when it is of a thread.
+const (
+	PrioProcess   = unix.PRIO_PROCESS
+	IoprioProcess = 1 // IOPRIO_WHO_PROCESS in include/uapi/linux/ioprio.h
+)
+
+// victims are the calls that take limits, processor time or disk time from a
+// thread that the caller names. Of the tracer's threads only the first one's
+// number is known to the filter, which refuses that by itself. What a thread does
+// to itself, which is number 0, does not stop.
+func victims() []Spec {
+	thread := func(s Spec) Spec {
+		s.Victim, s.When = 0, []Condition{{other(0, 0)}}
+		return s
+	}
+	either := func(s Spec, thread uint64) Spec {
+		s.Which, s.Victim = 0, 1
+		s.When = []Condition{{equal(0, thread), other(1, 0)}, {other(0, thread)}}
+		return s
+	}
+	return []Spec{
+		thread(row(Prlimit64, "prlimit64", 302, 261, 0)),
+		either(row(Setpriority, "setpriority", 141, 140, 0), PrioProcess),
+		either(row(IoprioSet, "ioprio_set", 251, 30, 0), IoprioProcess),
+		thread(row(SchedSetparam, "sched_setparam", 142, 118, 0)),
+		thread(row(SchedSetscheduler, "sched_setscheduler", 144, 119, 0)),
+		thread(row(SchedSetaffinity, "sched_setaffinity", 203, 122, 0)),
+		thread(row(SchedSetattr, "sched_setattr", 314, 274, 0)),
+	}
+}
+
 // equal compares an argument that the kernel takes as int.
 func equal(arg uint, value uint64) Match { return Match{Arg: arg, Mask: Int, Value: value} }
+
+// other is true of arguments that are not value. It looks at the whole register,
+// for filters have no other way: something in the upper half holds a call that
+// need not stop, and never lets one pass.
+func other(arg uint, value uint64) Match { return Match{Arg: arg, Mask: All, Value: value, Not: true} }
 
 // anyBit is true of arguments that have a bit of mask. A filter compares all of
 // a mask at once, so it takes a condition for each bit.

@@ -45,6 +45,13 @@ const (
 	LandlockRestrictSelf
 	SetTidAddress
 	SchedGetaffinity
+	Prlimit64
+	Setpriority
+	IoprioSet
+	SchedSetparam
+	SchedSetscheduler
+	SchedSetaffinity
+	SchedSetattr
 )
 
 // Absent is the number of a call that an architecture does not have.
@@ -80,8 +87,9 @@ type Spec struct {
 	AMD64 int    // arch/x86/entry/syscalls/syscall_64.tbl
 	ARM64 int    // include/uapi/asm-generic/unistd.h
 	// Op is what the call can be, as one operation or several; 0 for calls that
-	// change facts which are kept about a process, or tell that it has begun to
-	// run a program. Those are held while any other call is.
+	// change facts which are kept about a process, tell that it has begun to run
+	// a program, or may be aimed at the tracer. Those are held while any other
+	// call is.
 	Op rules.Operation
 
 	Dirfd int // directory that a relative path starts from; None means the working directory
@@ -91,6 +99,12 @@ type Spec struct {
 	FD    int // socket
 	Addr  int // pointer to a sockaddr; its length follows it
 	Msg   int // pointer to a struct msghdr, or to an array of struct mmsghdr whose length follows it
+
+	// Victim is the number of the thread, or of the process by any of its threads,
+	// that the call acts upon. Which is what else Victim may be the number of: a
+	// PRIO_ value of setpriority, or an IOPRIO_WHO_ value; None: nothing else.
+	Victim int
+	Which  int
 
 	// When limits the row to calls for which one of the conditions is true:
 	// others never stop. nil is no limit.

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// A workload may be of the tracer's user, and root at that: it could take the
+// tracer's descriptors, processor and disk time away from it. What it does to
+// itself goes on.
+func TestTracerKeepsItsResources(t *testing.T) {
+	for _, tool := range []string{"prlimit", "renice", "taskset", "chrt", "ionice"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			skip(t, err)
+		}
+	}
+	script := `for p in $PPID $$; do
+try() { "$@" >/dev/null 2>&1 && echo "$1 done" || echo "$1 refused"; }
+try prlimit --pid $p --nofile=64
+try renice -n 5 -p $p
+try taskset -p -c 0 $p
+try chrt --batch -p 0 $p
+try ionice -c 3 -p $p
+done; ulimit -n`
+	all := func(what string) string {
+		var b strings.Builder
+		for _, tool := range []string{"prlimit", "renice", "taskset", "chrt", "ionice"} {
+			b.WriteString(tool + " " + what + "\n")
+		}
+		return b.String()
+	}
+	want := all("refused") + all("done") + "64\n"
+	for _, args := range [][]string{{"--policies", blockPolicy(t, "/no/such/file")}, {"--visibility", "none"}} {
+		args = append(append([]string{"run"}, args...), "--", "/bin/sh", "-c", script)
+		if got := outcomeOf(t, tracer(t, args...)); got.stdout != want || got.stderr != "" {
+			t.Errorf("%v: %+v, want\n%s", args[:3], got, want)
+		}
+	}
+}
