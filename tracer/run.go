@@ -18,7 +18,6 @@ import (
 	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/config"
 	"github.com/sidearmor/sidearmor/tracer/internal/emit"
-	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine/notify"
 	"github.com/sidearmor/sidearmor/tracer/internal/filter"
 	"github.com/sidearmor/sidearmor/tracer/internal/identity"
@@ -116,23 +115,25 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	background.Go(func() { _ = emitter.Run(ctx) }) // its error is ctx's
 
 	visible := visibility(c)
-	supervisor, err := newSupervisor(supervise.Options{
-		Rules: inForce.Load, Origin: who.Origin, Emit: emitter.Emit, Visible: visible, Now: time.Now, Log: log,
-	})
-	if err != nil {
+	w := &workload{log: log}
+	if w.supervisor, w.processes, err = newSupervisor(supervise.Options{
+		Rules: inForce.Load, Origin: who.Origin, Emit: emitter.Emit, Visible: visible, Now: time.Now, Log: log, Trace: w.trace,
+	}); err != nil {
 		return fail(stderr, exitFailed, err)
 	}
 	prog, err := filter.Program(filter.Options{Hold: visible | hold, VerifyExec: hold&rules.Process != 0})
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}
-	w := &workload{log: log}
+	code := 0
 	if err := w.start(launch.Command{
 		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), Filter: prog, NoNewPrivs: !launch.HasSysAdmin(),
-	}, supervisor); err != nil {
-		return fail(stderr, exitStatusOf(err), err)
+	}); err != nil {
+		code = fail(stderr, exitStatusOf(err), err)
+	} else {
+		code = w.wait()
 	}
-	code := w.wait()
+	w.stopReporting()
 	flush, stop := context.WithTimeout(context.Background(), c.FlushTimeout)
 	defer stop()
 	if err := emitter.Close(flush); err != nil {
@@ -171,18 +172,18 @@ func newLogger(c config.Log, stderr io.Writer) (*slog.Logger, func(), error) {
 	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.Level})), closeOut, nil
 }
 
-func newSupervisor(o supervise.Options) (*supervise.Supervisor, error) {
+func newSupervisor(o supervise.Options) (*supervise.Supervisor, *process.Table, error) {
 	// Files that are made in the workload's place get the workload's mask. (It
 	// starts with the one that the tracer was started with.)
 	unix.Umask(0)
 	var err error
 	if o.Processes, err = process.NewTable(process.Options{}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if o.Paths, err = paths.New(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return supervise.New(o), nil
+	return supervise.New(o), o.Processes, nil
 }
 
 // loadRules compiles the policies, and says which calls they may ever need to
@@ -289,16 +290,38 @@ func classes(docs []spolicy.Document) (classes rules.Operation) {
 
 // workload is the running workload and what runs for it.
 type workload struct {
-	log     *slog.Logger
-	reaper  *launch.Reaper
-	running sync.WaitGroup
-	cancel  context.CancelFunc // ends the engine and the forwarding of signals
-	held    chan struct{}      // closed when the engine has ended
+	log        *slog.Logger
+	supervisor *supervise.Supervisor
+	processes  *process.Table
+	reaper     *launch.Reaper
+	running    sync.WaitGroup
+	cancel     context.CancelFunc // ends the engine and the forwarding of signals
+	held       chan struct{}      // closed when the engine has ended
+
+	reporting     sync.WaitGroup
+	stopReporting func() // waits until all is emitted that was to be reported
 }
 
-// start starts the program under h. An error says that it did not start, and
-// nothing of it runs any more.
-func (w *workload) start(cmd launch.Command, h engine.Handler) error {
+// trace follows threads of the workload by ptrace.
+func (w *workload) trace(threads ...int) (supervise.Trace, bool) {
+	t, ok := w.reaper.Trace(threads...)
+	return t, ok
+}
+
+// report lets the supervisor report what it sees.
+func (w *workload) report() {
+	ctx, cancel := context.WithCancel(context.Background())
+	w.reporting.Go(func() { w.supervisor.Run(ctx) })
+	w.stopReporting = func() {
+		cancel()
+		w.reporting.Wait()
+	}
+}
+
+// start starts the program. An error says that it did not start, and nothing of
+// it runs any more.
+func (w *workload) start(cmd launch.Command) error {
+	w.report()
 	signals, err := launch.WatchSignals()
 	if err != nil {
 		return err
@@ -313,7 +336,8 @@ func (w *workload) start(cmd launch.Command, h engine.Handler) error {
 	w.running.Go(func() {
 		defer close(w.held)
 		defer child.Listener.Close()
-		if err := notify.New(child.Listener, syscalls.Table(), w.log).Run(ctx, h); err != nil {
+		e := notify.New(notify.Options{Listener: child.Listener, Specs: syscalls.Table(), Signalled: w.processes.Signalled, Log: w.log})
+		if err := e.Run(ctx, w.supervisor); err != nil {
 			w.log.Error("calls are no longer answered: they fail from now on", "error", err)
 		}
 	})

@@ -1,6 +1,6 @@
 // Package engine says what holding a system call of the workload means: the
-// call, the answer, and who gives it. How the kernel is made to hold calls is
-// the business of the packages below it.
+// call, its answer, what became of it, and who gives the answer. How the kernel
+// is made to hold calls is the business of the packages below it.
 package engine
 
 import (
@@ -12,50 +12,145 @@ import (
 )
 
 // Call is one system call of the workload, held by the kernel until it is
-// answered. It is valid only until Handle returns.
+// answered. It is valid until Handle returns.
 type Call struct {
 	TID  int // the calling thread, in the tracer's pid namespace
 	Spec *syscalls.Spec
 	Args [6]uint64
 
-	// StillHeld asks the kernel whether the call still waits for its answer.
-	// What was read from the caller's memory or from its /proc directory is
-	// known to be the caller's only if this says true afterwards: the thread
-	// may have died and its id may have been given to another.
-	StillHeld func() bool
+	Hold Hold // what the engine knows of the caller while it waits
 }
 
-// Answer is what happens to a held call. The zero Answer lets it run.
+// Hold is the engine's side of one held call.
+type Hold interface {
+	// Valid asks the kernel whether the call still waits for its answer. What was
+	// read from the caller's memory or from its directory in procfs is known to be
+	// the caller's only if this says true afterwards: the thread may have died and
+	// its number may have been given to another. Doubt is false.
+	Valid() bool
+	// MayWait says that the handler is about to do what can take as long as others
+	// please, such as opening a named pipe. Other calls are answered meanwhile. A
+	// system call that blocks then fails with EINTR when the caller has died or has
+	// a signal to handle; Interrupted says whether it was for one of these.
+	MayWait()
+	// Interrupted says that the caller has a signal to handle or is gone: Restart
+	// is the answer then.
+	Interrupted() bool
+}
+
+// Answer is what happens to a held call. It is made by Continue, Fail, Return,
+// Install or Restart. The zero Answer fails the call with EACCES: nothing passes
+// by omission.
 type Answer struct {
-	Errno unix.Errno // not 0: the call fails with this error and is not carried out
-
-	// File is an open file of the tracer's that the call returns to the caller
-	// in place of one of its own making, as its lowest free descriptor. The
-	// engine closes the tracer's copy.
-	File        *File
-	CloseOnExec bool // of the caller's descriptor
-
-	// Later finds the answer where that takes as long as others please. It runs
-	// in a goroutine of its own, must return soon after stillHeld says false,
-	// and must not give an answer with Later.
-	Later func(stillHeld func() bool) Answer
+	kind        kind
+	errno       unix.Errno
+	value       int64
+	fd          int
+	closeOnExec bool
 }
 
-// File is a descriptor of the tracer's.
-type File struct{ FD int }
+type kind uint8
 
-// Handler answers calls. Handle must not wait for the network or the workload:
-// the calling thread, and every other thread that makes a held call, waits for
-// it. Handle may be called by several goroutines at once; each is locked to its
-// thread.
+const (
+	refuse kind = iota
+	proceed
+	fail
+	give
+	install
+	restart
+)
+
+// Continue lets the call run.
+func Continue() Answer { return Answer{kind: proceed} }
+
+// Fail fails the call with e; it is not carried out. Fail(0) is the zero Answer.
+func Fail(e unix.Errno) Answer {
+	if e == 0 {
+		return Answer{}
+	}
+	return Answer{kind: fail, errno: e}
+}
+
+// Return gives the caller v, as if the call had been carried out with success.
+func Return(v int64) Answer { return Answer{kind: give, value: v} }
+
+// Install gives the caller the open file fd of the tracer's as its lowest free
+// descriptor, which the call returns. The engine closes fd before the caller
+// runs, so that no copy of it outlives the caller's. Where the caller has no
+// free descriptor the call fails with EMFILE.
+func Install(fd int, closeOnExec bool) Answer {
+	return Answer{kind: install, fd: fd, closeOnExec: closeOnExec}
+}
+
+// Restart lets the caller handle its signals and then, where a handler is to
+// restart calls or there is none, make the call again; else it fails with EINTR.
+// Precondition: Hold.Interrupted.
+func Restart() Answer { return Answer{kind: restart} }
+
+// Continues says whether the answer lets the call run.
+func (a Answer) Continues() bool { return a.kind == proceed }
+
+// Restarts says whether the answer is Restart.
+func (a Answer) Restarts() bool { return a.kind == restart }
+
+// Errno is the error that the answer fails the call with, 0 for none.
+func (a Answer) Errno() unix.Errno {
+	switch a.kind {
+	case refuse:
+		return unix.EACCES
+	case fail:
+		return a.errno
+	}
+	return 0
+}
+
+// Value is what the answer makes the call return.
+func (a Answer) Value() int64 { return a.value }
+
+// File is the descriptor to install, if there is one.
+func (a Answer) File() (fd int, closeOnExec, ok bool) {
+	return a.fd, a.closeOnExec, a.kind == install
+}
+
+// Outcome is what became of a call.
+type Outcome struct {
+	// Sent says that the caller got the answer. If not, it had died or was
+	// interrupted before, and the call did not happen.
+	Sent bool
+	// Known says that Result and Errno are what the call gave its caller; they are
+	// not known of a call that was let run.
+	Known  bool
+	Result int64
+	Errno  unix.Errno
+}
+
+// Handler makes the workers that answer calls.
 type Handler interface {
-	Handle(c *Call) Answer
+	// Worker is called on each OS thread that is going to answer calls. The thread
+	// belongs to the worker: it may change the thread's credentials.
+	Worker() Worker
+}
+
+// Worker answers calls, one at a time, on one OS thread, which takes no signals.
+type Worker interface {
+	// Handle answers at once: the caller, and every other thread that makes a held
+	// call, waits for it. What takes longer is announced by Hold.MayWait. done, when
+	// not nil, runs after the answer was given: what is to be told of the call.
+	Handle(c *Call) (a Answer, done func(Outcome))
 }
 
 // Engine holds calls and hands them to a handler.
 type Engine interface {
-	// Run serves the handler until the last process under the filter is gone
-	// or ctx ends, and returns nil then.
+	// Run serves the handler until the last process under the filter is gone or ctx
+	// ends, and returns nil then. No error of a single call ends it.
 	Run(ctx context.Context, h Handler) error
 	Name() string
+	Can() Abilities
+}
+
+// Abilities are what an engine can do on this kernel.
+type Abilities struct {
+	Install bool // Answer Install works
+	Results bool // the result of a call that was let run is known
+	Atomic  bool // a signal cannot come between a call's receipt and its answer
 }

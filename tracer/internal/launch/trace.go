@@ -91,3 +91,9 @@ func (r *Reaper) deliver(s Stop) {
 
 // ptraceEvent is the PTRACE_EVENT_ number of a stop; 0 for none.
 func ptraceEvent(status unix.WaitStatus) int { return int(status>>16) & 0xff }
+
+// Next waits for the next stop of one of the threads, or its end.
+func (t *Trace) Next() (tid int, status unix.WaitStatus) {
+	s := <-t.Stops
+	return s.TID, s.Status
+}

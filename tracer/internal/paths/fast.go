@@ -26,7 +26,7 @@ func (r *Resolver) fast(q *request) (res Result, ok bool, err error) {
 	if q.flags&NoFollow != 0 {
 		how.Flags |= unix.O_NOFOLLOW
 	}
-	fd, err := q.openat2(start, q.path, &how)
+	fd, err := openat2(start, q.path, &how)
 	if err == unix.ENOENT {
 		return r.fastMissing(q, start, how)
 	}
@@ -68,7 +68,7 @@ func (r *Resolver) fastMissing(q *request, start int, how unix.OpenHow) (res Res
 		return none(), false, nil
 	}
 	how.Flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	fd, err := q.openat2(start, dir, &how)
+	fd, err := openat2(start, dir, &how)
 	if err != nil {
 		return none(), false, nil //nolint:nilerr // what it means for the workload is for the walk to say
 	}
@@ -76,7 +76,7 @@ func (r *Resolver) fastMissing(q *request, start int, how unix.OpenHow) (res Res
 	// A name that is there after all is a symbolic link that leads nowhere, or was made this very moment.
 	var buf [1]byte
 	if err == nil && !r.own(fd, link) {
-		if err := q.lookup(false, func() error { _, err := unix.Readlinkat(fd, base, buf[:]); return err }); err == unix.ENOENT {
+		if _, err := unix.Readlinkat(fd, base, buf[:]); err == unix.ENOENT {
 			res, err = missing(fd, link, base)
 			return res, true, err
 		}
@@ -116,14 +116,6 @@ func (r *Resolver) own(fd int, name string) bool {
 func isProc(fd int) bool {
 	var st unix.Statfs_t
 	return unix.Fstatfs(fd, &st) != nil || st.Type == unix.PROC_SUPER_MAGIC
-}
-
-func (q *request) openat2(dirfd int, path string, how *unix.OpenHow) (fd int, err error) {
-	err = q.lookup(false, func() (err error) {
-		fd, err = openat2(dirfd, path, how)
-		return err
-	})
-	return fd, err
 }
 
 // openat2 repeats what the kernel gives up because of a concurrent rename: it answers EAGAIN when it cannot be sure

@@ -3,6 +3,7 @@ package paths
 import (
 	"errors"
 	"os"
+	"runtime"
 	"testing"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
@@ -48,7 +49,7 @@ type rig struct {
 
 func newRig(tb testing.TB) *rig {
 	tb.Helper()
-	table, err := process.NewTable(process.Options{})
+	table, err := process.NewTable(process.Options{FollowCwd: true})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -85,6 +86,26 @@ type lookup struct {
 	flags         Flags
 }
 
+// resolve resolves with the victim's own rights.
+func (g *rig) resolve(r *Resolver, tid int, l lookup) (res Result, err error) {
+	p := g.process(tid)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with its rights
+		var s *process.StandIn
+		if s, err = g.table.NewStandIn(); err != nil {
+			return
+		}
+		if err = s.Become(p, tid); err != nil {
+			return
+		}
+		res, err = r.Resolve(p, tid, l.dirfd, l.path, l.flags)
+	}()
+	<-done
+	return res, err
+}
+
 // same has the victim open the path and expects every Resolver to find the same file, or the same error.
 func (g *rig) same(l lookup) {
 	g.Helper()
@@ -99,7 +120,7 @@ func (g *rig) same(l lookup) {
 		defer g.victim.Do(command{Op: "close", Thread: l.thread, Dir: kernel.FD})
 	}
 	for how, r := range g.resolvers {
-		res, err := r.Resolve(g.process(kernel.TID), kernel.TID, l.dirfd, l.path, l.flags)
+		res, err := g.resolve(r, kernel.TID, l)
 		switch {
 		case kernel.Errno == unix.ENOENT:
 			if err == nil && res.Exists || err != nil && !errors.Is(err, unix.ENOENT) {

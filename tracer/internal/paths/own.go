@@ -1,11 +1,10 @@
 package paths
 
 import (
-	"os"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/sidearmor/sidearmor/tracer/internal/process"
 )
 
 // ownThread reports whether a name in procfs has a component that is the number
@@ -19,7 +18,7 @@ func (r *Resolver) ownThread(name string) bool {
 		if comp == "" || comp[0] < '1' || comp[0] > '9' {
 			continue
 		}
-		if n, err := strconv.ParseInt(comp, 10, 32); err == nil && unix.Tgkill(os.Getpid(), int(n), 0) == nil {
+		if n, err := strconv.ParseInt(comp, 10, 32); err == nil && process.IsOwn(int(n)) {
 			return true
 		}
 	}

@@ -55,6 +55,21 @@ func New() (*Resolver, error) {
 	return r, nil
 }
 
+// Descriptors is an open directory in which each descriptor of the tracer's has its number as name. Opening a name there
+// opens the file again.
+func (r *Resolver) Descriptors() int { return r.selfFD }
+
+// Directory opens the directory of a file that was found, with O_PATH, and tells the file's name in it. It fails for
+// files that have no name.
+func (r *Resolver) Directory(file *Result) (fd int, base string, err error) {
+	if !file.Exists || file.Deleted || !strings.HasPrefix(file.Path, "/") || file.Path == "/" {
+		return -1, "", unix.ENOENT
+	}
+	dir, base := split(file.Path)
+	fd, err = unix.Openat(r.rootFD, strings.TrimLeft(dir, "/")+".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return fd, base, err
+}
+
 // Close gives up the Resolver's descriptors.
 func (r *Resolver) Close() error {
 	unix.Close(r.selfFD)
@@ -68,43 +83,26 @@ type request struct {
 	dirfd int
 	path  string
 	flags Flags
-	as    bool // look names up with the thread's rights, not the tracer's
-}
-
-// lookup runs f, which looks up a name, with the rights that the request asks for. link says that f follows a magic
-// link of procfs.
-func (q *request) lookup(link bool, f func() error) error {
-	if !q.as {
-		return f()
-	}
-	return q.p.ActAs(q.tid, link, f)
 }
 
 func (q *request) absolute() bool { return strings.HasPrefix(q.path, "/") }
 
 // Resolve returns the file that the kernel finds for the thread tid of p when it passes dirfd (sign-extended,
 // unix.AT_FDCWD for the working directory) and path to a call whose flags mean f. The thread must be held in a call.
+// Names are looked up with the rights that this OS thread has: with those of tid, see process.StandIn, it finds what tid
+// would find, and what tid may not reach is EACCES.
 //
 // A missing final component is no error: see Result.Exists. Any other failure of the lookup is the kernel's own
 // answer, to be found with errors.Is: ENOENT for a missing directory, ENOTDIR, ELOOP, ENAMETOOLONG, EBADF, EXDEV,
 // EACCES. process.ErrUnreadable says that the tracer cannot know what the kernel sees, process.ErrGone that the
-// process ended, and ErrNoName that the file is there but cannot be named. Permissions are not predicted: the tracer may find a file that the workload may not reach.
+// process ended, and ErrNoName that the file is there but cannot be named.
 //
 // Procfs is understood where its pid namespace is the tracer's, which a container's always is.
 func (r *Resolver) Resolve(p *process.Process, tid, dirfd int, path string, f Flags) (Result, error) {
-	return r.answer(&request{p: p, tid: tid, dirfd: dirfd, path: path, flags: f})
-}
-
-// ResolveAs is Resolve with the thread's own rights to directories: it finds nothing that the thread could not reach.
-// Who opens the file in the thread's place needs that; EACCES is then the kernel's answer to the workload.
-func (r *Resolver) ResolveAs(p *process.Process, tid, dirfd int, path string, f Flags) (Result, error) {
-	return r.answer(&request{p: p, tid: tid, dirfd: dirfd, path: path, flags: f, as: true})
-}
-
-func (r *Resolver) answer(q *request) (Result, error) {
-	res, err := r.resolve(q)
+	q := request{p: p, tid: tid, dirfd: dirfd, path: path, flags: f}
+	res, err := r.resolve(&q)
 	if err != nil {
-		return none(), &Error{PID: q.p.PID(), Path: q.path, Err: err}
+		return none(), &Error{PID: p.PID(), Path: path, Err: err}
 	}
 	return res, nil
 }
@@ -131,7 +129,7 @@ func (r *Resolver) resolve(q *request) (Result, error) {
 			return res, err
 		}
 	}
-	return r.slow(q)
+	return r.walk(q)
 }
 
 // plainlySelf spares a try that is bound to end in the tracer's own directory of procfs.

@@ -11,9 +11,6 @@ import (
 // paths, and rules cannot match them.
 var ErrNoName = errors.New("the absolute path is longer than the kernel can tell")
 
-// errMagicLink says that a magic link refused the tracer.
-var errMagicLink = errors.New("follow a link of procfs")
-
 // Flags are what a system call says about the lookup of its path.
 type Flags uint32
 

@@ -1,7 +1,6 @@
 package paths
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// walk resolves a path one component at a time, as path_resolution(7) says, from the workload's point of view.
-type walk struct {
+// walker resolves a path one component at a time, as path_resolution(7) says, from the workload's point of view.
+type walker struct {
 	*Resolver
 	q    *request
 	rest string // what is still to be resolved
@@ -28,33 +27,9 @@ type walk struct {
 	rootSeen bool
 }
 
-// slow walks as the tracer, and when that lacks a permission, as the workload: on a network file system root may
-// have fewer rights than the workload's user.
-func (r *Resolver) slow(q *request) (Result, error) {
-	res, err := r.walkOnce(q)
-	if !errors.Is(err, unix.EACCES) || errors.Is(err, process.ErrUnreadable) || q.as {
-		return res, err
-	}
-	refusedLink := errors.Is(err, errMagicLink)
-	asWorkload := q.p.Impersonate(q.tid, func() (e error) {
-		res, e = r.walkOnce(q)
-		return e
-	})
-	if !errors.Is(asWorkload, process.ErrUnreadable) {
-		err = asWorkload
-	}
-	// Links of procfs ask who the caller is, not only which user: what the tracer may not, the workload still may.
-	if refusedLink && errors.Is(err, unix.EACCES) {
-		err = fmt.Errorf("%w: %w", process.ErrUnreadable, err)
-	}
-	if err != nil {
-		return none(), err
-	}
-	return res, nil
-}
-
-func (r *Resolver) walkOnce(q *request) (Result, error) {
-	w := &walk{Resolver: r, q: q, rest: q.path, cur: -1, root: -1}
+// walk resolves what the kernel cannot resolve for the workload at once.
+func (r *Resolver) walk(q *request) (Result, error) {
+	w := &walker{Resolver: r, q: q, rest: q.path, cur: -1, root: -1}
 	defer w.close()
 	if err := w.start(); err != nil {
 		return none(), err
@@ -67,7 +42,7 @@ func (r *Resolver) walkOnce(q *request) (Result, error) {
 	}
 }
 
-func (w *walk) close() {
+func (w *walker) close() {
 	for _, fd := range []int{w.cur, w.root} {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -76,7 +51,7 @@ func (w *walk) close() {
 }
 
 // start sets the root and the first directory.
-func (w *walk) start() error {
+func (w *walker) start() error {
 	if err := w.openRoot(); err != nil {
 		return err
 	}
@@ -91,7 +66,7 @@ func (w *walk) start() error {
 	return w.move(fd)
 }
 
-func (w *walk) openRoot() error {
+func (w *walker) openRoot() error {
 	var err error
 	if w.q.flags&scoped != 0 {
 		w.root, err = w.q.openBase()
@@ -110,7 +85,7 @@ func (w *walk) openRoot() error {
 	return err
 }
 
-func (w *walk) toRoot() error {
+func (w *walker) toRoot() error {
 	from := w.root
 	if from < 0 {
 		from = w.rootFD
@@ -123,7 +98,7 @@ func (w *walk) toRoot() error {
 }
 
 // move makes fd the current file and takes it over.
-func (w *walk) move(fd int) error {
+func (w *walker) move(fd int) error {
 	first := w.cur < 0
 	if !first {
 		unix.Close(w.cur)
@@ -150,7 +125,7 @@ func (w *walk) move(fd int) error {
 }
 
 // next resolves one component.
-func (w *walk) next() (res Result, done bool, err error) {
+func (w *walker) next() (res Result, done bool, err error) {
 	slashes := len(w.rest) > 0 && w.rest[0] == '/'
 	comp, rest, more := strings.Cut(strings.TrimLeft(w.rest, "/"), "/")
 	if (slashes || comp != "") && !w.isDir() {
@@ -174,13 +149,13 @@ func (w *walk) next() (res Result, done bool, err error) {
 	return w.step(comp)
 }
 
-func (w *walk) isDir() bool { return w.stat.Mode&unix.S_IFMT == unix.S_IFDIR }
+func (w *walker) isDir() bool { return w.stat.Mode&unix.S_IFMT == unix.S_IFDIR }
 
 // final reports whether nothing but slashes is left.
-func (w *walk) final() bool { return strings.Trim(w.rest, "/") == "" }
+func (w *walker) final() bool { return strings.Trim(w.rest, "/") == "" }
 
 // up goes to the parent directory, but not above the root.
-func (w *walk) up() error {
+func (w *walker) up() error {
 	w.rootSeen = true
 	if w.root >= 0 {
 		id, err := process.Identify(w.cur, "")
@@ -194,7 +169,7 @@ func (w *walk) up() error {
 			return nil
 		}
 	}
-	fd, err := w.q.open(w.cur, "..", unix.O_DIRECTORY)
+	fd, err := open(w.cur, "..", unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
@@ -202,8 +177,8 @@ func (w *walk) up() error {
 }
 
 // step goes to the entry comp of the current directory.
-func (w *walk) step(comp string) (res Result, done bool, err error) {
-	fd, err := w.q.open(w.cur, comp, unix.O_NOFOLLOW)
+func (w *walker) step(comp string) (res Result, done bool, err error) {
+	fd, err := open(w.cur, comp, unix.O_NOFOLLOW)
 	switch {
 	case err == unix.ENOENT && w.final():
 		res, err = w.notThere(comp)
@@ -223,7 +198,7 @@ func (w *walk) step(comp string) (res Result, done bool, err error) {
 	return none(), false, w.move(fd)
 }
 
-func (w *walk) notThere(base string) (Result, error) {
+func (w *walker) notThere(base string) (Result, error) {
 	link, err := w.name(w.cur)
 	if err != nil {
 		return none(), err
@@ -234,7 +209,7 @@ func (w *walk) notThere(base string) (Result, error) {
 }
 
 // follow goes through the symbolic link fd, which is the entry comp of the current directory.
-func (w *walk) follow(fd int, comp string, st *unix.Stat_t) error {
+func (w *walker) follow(fd int, comp string, st *unix.Stat_t) error {
 	if w.links++; w.links > maxSymlinks || w.q.flags&NoSymlinks != 0 {
 		return unix.ELOOP
 	}
@@ -264,7 +239,7 @@ func (w *walk) follow(fd int, comp string, st *unix.Stat_t) error {
 }
 
 // self is what the links "self" and "thread-self" in the root of procfs read as for the workload; "" for others.
-func (w *walk) self(comp string) string {
+func (w *walker) self(comp string) string {
 	pid := strconv.Itoa(w.q.p.PID())
 	switch comp {
 	case "self":
@@ -278,7 +253,7 @@ func (w *walk) self(comp string) string {
 
 // jump goes through a magic link, which the kernel follows to a file and not to a name. All symbolic links below the
 // root of procfs are such.
-func (w *walk) jump(comp string) error {
+func (w *walker) jump(comp string) error {
 	switch {
 	case w.q.flags&NoMagicLinks != 0:
 		return unix.ELOOP
@@ -290,18 +265,21 @@ func (w *walk) jump(comp string) error {
 	if err != nil || w.isOwn(w.cur, name) {
 		return fmt.Errorf("follow a link of the tracer's own: %w", unix.EACCES)
 	}
-	follow := w.q.openLink
+	fd := -1
+	follow := func() (err error) { fd, err = open(w.cur, comp, 0); return err }
 	if strings.HasPrefix(name+"/", "/proc/"+strconv.Itoa(w.q.p.PID())+"/") {
-		follow = open // a process may always look at itself, whoever it runs as; others may not say so for it
+		// A process may always look at itself, whoever it runs as; others may not say so for it.
+		err = w.q.p.Reach(w.q.tid, follow)
+	} else {
+		err = follow()
 	}
-	fd, err := follow(w.cur, comp, 0)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errMagicLink, err)
+		return fmt.Errorf("follow a link of procfs: %w", err)
 	}
 	return w.move(fd)
 }
 
-func (w *walk) readlink(fd int) (string, error) {
+func (w *walker) readlink(fd int) (string, error) {
 	buf := w.buffers.Get().(*[]byte)
 	defer w.buffers.Put(buf)
 	n, err := unix.Readlinkat(fd, "", *buf)
@@ -312,23 +290,6 @@ func (w *walk) readlink(fd int) (string, error) {
 		return "", unix.ENOENT
 	}
 	return string((*buf)[:n]), nil
-}
-
-func (q *request) open(dirfd int, name string, flags int) (fd int, err error) {
-	err = q.lookup(false, func() (err error) {
-		fd, err = open(dirfd, name, flags)
-		return err
-	})
-	return fd, err
-}
-
-// openLink is open for a magic link.
-func (q *request) openLink(dirfd int, name string, flags int) (fd int, err error) {
-	err = q.lookup(true, func() (err error) {
-		fd, err = open(dirfd, name, flags)
-		return err
-	})
-	return fd, err
 }
 
 // open opens a file for its name only: no FIFO or device is touched, and nothing waits.

@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,19 +24,31 @@ type Credentials struct {
 // A number that goes to another thread of the same process keeps its credentials here until then. Threads share all
 // memory, so those that differ in credentials protect nothing from each other.
 func (p *Process) Credentials(tid int) (Credentials, error) {
+	c, err := p.credentials(tid)
+	if err != nil {
+		return Credentials{}, err
+	}
+	return *c, nil
+}
+
+// credentials gives kept ones, which nobody may change.
+func (p *Process) credentials(tid int) (*Credentials, error) {
 	t := p.table
 	t.mu.Lock()
 	th := t.threads[tid]
 	if th != nil && th.proc == p && th.creds != nil && th.credGen == p.credGen {
 		defer t.mu.Unlock()
-		return *th.creds, nil
+		return th.creds, nil
 	}
 	gen := p.credGen
 	t.mu.Unlock()
 
 	c, err := t.readCredentials(tid)
 	if err != nil {
-		return Credentials{}, fmt.Errorf("credentials of thread %d: %w", tid, err)
+		return nil, fmt.Errorf("credentials of thread %d: %w", tid, err)
+	}
+	if err := p.limitToNamespace(tid, c); err != nil {
+		return nil, err
 	}
 
 	t.mu.Lock()
@@ -43,32 +56,41 @@ func (p *Process) Credentials(tid int) (Credentials, error) {
 	if th := t.threads[tid]; th != nil && th.proc == p && p.credGen == gen {
 		th.creds, th.credGen = c, gen
 	}
-	return *c, nil
+	return c, nil
+}
+
+// limitToNamespace takes away what capabilities in a user namespace of the workload's own are worth outside of it:
+// nothing. (Inside they would let it override the permissions of files whose owner and group it maps.)
+func (p *Process) limitToNamespace(tid int, c *Credentials) error {
+	if c.CapEff == 0 {
+		return nil
+	}
+	var ns Identity
+	err := p.Reach(tid, func() (err error) {
+		ns, err = Identify(p.table.proc, idName(tid, "/ns/user"))
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrUnreadable):
+		// It has changed its user, or made itself undumpable: no capability of its is certain.
+		c.CapEff = 0
+	case err != nil:
+		return fmt.Errorf("user namespace of thread %d: %w", tid, procError("stat", idName(tid, "/ns/user"), err))
+	case ns.Ino != p.table.userNS.Ino:
+		c.CapEff = 0
+	}
+	return nil
 }
 
 // UID is the effective user id of the thread tid: the one that permissions follow. (The kernel helper that KubeArmor
 // reads gives the real user id, Credentials.RUID; the two differ only in set-user-id programs, which never elevate
 // under no_new_privs, and in daemons between two seteuid calls.)
 func (p *Process) UID(tid int) (int, error) {
-	c, err := p.Credentials(tid)
-	return c.UID, err
-}
-
-// Umask reads the file mode creation mask of the thread tid. No trap follows umask(2), so it is never kept.
-func (p *Process) Umask(tid int) (int, error) {
-	mask, found := 0, false
-	err := p.table.readStatus(tid, func(key, value string) bool {
-		if key != "Umask" {
-			return true
-		}
-		m, err := strconv.ParseInt(value, 8, 32)
-		mask, found = int(m), err == nil
-		return false
-	})
-	if err == nil && !found {
-		err = fmt.Errorf("/proc/%d/status has no umask", tid)
+	c, err := p.credentials(tid)
+	if err != nil {
+		return 0, err
 	}
-	return mask, err
+	return c.UID, nil
 }
 
 func (t *Table) readCredentials(tid int) (*Credentials, error) {

@@ -116,15 +116,48 @@ func (p *Process) Args() ([]string, error) {
 
 // CommandLine is Exe and the arguments behind argv[0], joined by spaces: KubeArmor's Source.
 func (p *Process) CommandLine() (string, error) {
-	exe, err := p.Exe()
+	line, err := load(p, &p.line, p.noExec, func() (*string, error) {
+		exe, err := p.Exe()
+		if err != nil {
+			return nil, err
+		}
+		args, err := p.Args()
+		if err == nil && len(args) > 1 {
+			exe += " " + strings.Join(args[1:], " ")
+		}
+		return &exe, err
+	})
 	if err != nil {
 		return "", err
 	}
-	args, err := p.Args()
-	if err != nil || len(args) < 2 {
-		return exe, err
+	return *line, nil
+}
+
+// Snapshot is what events tell of a process. What is not known is empty.
+type Snapshot struct {
+	PID, PPID   int
+	Exe         string
+	CommandLine string
+	Comm        string
+	TTY         string
+	Parent      string // the program of the parent
+}
+
+// Snapshot reads what is not known already.
+func (p *Process) Snapshot() Snapshot {
+	s := Snapshot{PID: p.pid}
+	s.Exe, _ = p.Exe()
+	if s.CommandLine, _ = p.CommandLine(); s.CommandLine == "" {
+		s.CommandLine = s.Exe
 	}
-	return exe + " " + strings.Join(args[1:], " "), nil
+	s.Comm, _ = p.Comm()
+	s.TTY, _ = p.TTY()
+	// There is no host above this container that could be looked at: its pids are the only ones.
+	if parent, err := p.Parent(); err == nil && parent != nil {
+		s.PPID = parent.pid
+		s.Parent, _ = parent.Exe()
+	}
+	return s
 }
 
 func (p *Process) readArgs() (*[]string, error) {
@@ -144,10 +177,10 @@ func (p *Process) readArgs() (*[]string, error) {
 	return &args, nil
 }
 
-// Cwd is the name of the working directory of the thread tid, for people to read. It is kept for the whole process
-// until MarkCwd; opening relative paths never depends on it.
+// Cwd is the name of the working directory of the thread tid, for people to read. Where changes are followed it is kept
+// for the whole process until MarkCwd; opening relative paths never depends on it.
 func (p *Process) Cwd(tid int) (string, error) {
-	dir, err := load(p, &p.cwd, func() bool { return !p.chdirs.some() }, func() (*directory, error) {
+	dir, err := load(p, &p.cwd, func() bool { return p.table.follow && !p.chdirs.some() }, func() (*directory, error) {
 		return p.readDirectory(tid, "/cwd")
 	})
 	if err != nil {
@@ -179,4 +212,34 @@ func (p *Process) lastThread() int {
 
 func refused(err error) bool {
 	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)
+}
+
+// Image is the path and the identity of the program that the process runs, read anew.
+func (p *Process) Image() (string, Identity, error) {
+	exe, err := p.readExe()
+	if err != nil {
+		return "", Identity{}, err
+	}
+	var id Identity
+	err = p.viaThread(func(tid int) (err error) {
+		id, err = Identify(p.table.proc, idName(tid, "/exe"))
+		return err
+	})
+	if err != nil {
+		return "", Identity{}, fmt.Errorf("program of process %d: %w", p.pid, err)
+	}
+	return exe.path, id, nil
+}
+
+// maxAuxv is more than the kernel puts there.
+const maxAuxv = 4096
+
+// AuxiliaryVector is what the kernel has told the program about itself, see getauxval(3): pairs of 64-bit numbers.
+func (p *Process) AuxiliaryVector() ([]byte, error) {
+	buf := make([]byte, maxAuxv)
+	err := p.viaThread(func(id int) (err error) {
+		buf, err = p.table.readFile(id, "/auxv", buf[:maxAuxv])
+		return err
+	})
+	return buf, err
 }

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -9,33 +10,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Impersonate runs f on this OS thread with the file system ids and the supplementary groups of the thread tid, and
-// takes the tracer's own back before it returns. The kernel then checks f's file accesses, and its looks into /proc,
-// as if the workload made them. f must not start goroutines nor change credentials.
+// impersonate runs f on this OS thread with the file system ids and the supplementary groups of a user, and gives the
+// thread back what it had. It may be nested. f must not start goroutines nor change credentials.
 //
 // The tracer needs CAP_SETUID and CAP_SETGID for it; without them the error is ErrUnreadable. Two side effects last:
 // the kernel makes the tracer not dumpable, which it should be anyway, and clears this thread's parent death signal.
-func (p *Process) Impersonate(tid int, f func() error) error {
-	c, err := p.table.readCredentials(tid) // never from the cache: this is about permissions
-	if err != nil {
-		return err
-	}
-	return p.table.impersonate(c.FSUID, c.FSGID, c.Groups, f)
+func (t *Table) impersonate(uid, gid int, groups []int, f func() error) error {
+	return elevated(func() error {
+		before, err := currentIDs()
+		if err != nil {
+			return err
+		}
+		defer t.assume(before.FSUID, before.FSGID, before.Groups, groups)
+		if !t.assume(uid, gid, groups, before.Groups) {
+			return fmt.Errorf("act as user %d: %w", uid, ErrUnreadable)
+		}
+		return f()
+	})
 }
 
-// impersonate may be nested: it goes back to the ids that it found.
-func (t *Table) impersonate(uid, gid int, groups []int, f func() error) error {
+// elevated runs f on this OS thread with all capabilities that it may have, and then takes them back.
+func elevated(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	before, err := currentIDs()
+	before, err := capabilities()
 	if err != nil {
 		return err
 	}
-	defer t.assume(before.FSUID, before.FSGID, before.Groups, groups)
-	if !t.assume(uid, gid, groups, before.Groups) {
-		return fmt.Errorf("act as user %d: %w", uid, ErrUnreadable)
+	if before.effective == before.permitted {
+		err := f()
+		// A change of ids in f drops and raises effective ones.
+		return errors.Join(err, before.setEffective(before.effective))
 	}
-	return f()
+	if err := before.setEffective(before.permitted); err != nil {
+		return err
+	}
+	err = f()
+	return errors.Join(err, before.setEffective(before.effective))
 }
 
 // currentIDs are this thread's.
@@ -72,9 +83,13 @@ func setgroups(groups []int) bool {
 	return errno == 0
 }
 
-// asOwner repeats f, which was refused with cause, as the owner of the process. This opens the files of /proc that
-// need ptrace access to a process that runs as one other user throughout and is dumpable, which an exec makes it.
+// asOwner repeats f, which was refused with cause: with CAP_SYS_PTRACE if the tracer has it, else as the owner of the
+// process. The latter opens the files of /proc that need ptrace access to a process that runs as one other user
+// throughout and is dumpable, which an exec makes it.
 func (p *Process) asOwner(tid int, cause error, f func() error) error {
+	if p.table.ptracer {
+		return elevated(f)
+	}
 	c, err := p.table.readCredentials(tid)
 	if err != nil {
 		return err

@@ -69,7 +69,7 @@ func (p *Process) SameRoot(tid int) (bool, error) {
 		return known.id == t.root, nil
 	}
 	var id Identity
-	err := p.link(tid, func() (err error) {
+	err := p.Reach(tid, func() (err error) {
 		id, err = Identify(t.proc, idName(tid, "/root"))
 		return err
 	})
@@ -87,7 +87,7 @@ func (p *Process) SameRoot(tid int) (bool, error) {
 func (p *Process) openLink(tid int, name string) (int, error) {
 	fd := -1
 	path := idName(tid, name)
-	err := p.link(tid, func() (err error) {
+	err := p.Reach(tid, func() (err error) {
 		if fd, err = unix.Openat(p.table.proc, path, unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
 			return procError("open", path, err)
 		}
@@ -99,8 +99,9 @@ func (p *Process) openLink(tid int, name string) (int, error) {
 	return fd, nil
 }
 
-// link runs f, and once more as the process's owner when it is refused.
-func (p *Process) link(tid int, f func() error) error {
+// Reach runs f, which looks at what procfs tells of the process, and once more with all means of the tracer when it is
+// refused. tid is a thread that is held in a system call. ErrUnreadable says that the tracer has no such means.
+func (p *Process) Reach(tid int, f func() error) error {
 	err := f()
 	if err != nil && refused(err) {
 		return p.asOwner(tid, err, f)
@@ -131,7 +132,7 @@ func (p *Process) reopen(what string, cause error, last func() *directory) (int,
 
 func (p *Process) readDirectory(tid int, name string) (*directory, error) {
 	dir := new(directory)
-	err := p.link(tid, func() (err error) {
+	err := p.Reach(tid, func() (err error) {
 		if dir.path, err = p.table.readlink(tid, name); err != nil {
 			return err
 		}

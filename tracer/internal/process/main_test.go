@@ -22,6 +22,7 @@ func TestWithoutRoot(t *testing.T) { processtest.RunAsUser(t, "^Test[^W]", 1000)
 
 func newTable(tb testing.TB, o Options) *Table {
 	tb.Helper()
+	o.FollowCwd = true
 	table, err := NewTable(o)
 	if err != nil {
 		tb.Fatal(err)

@@ -49,13 +49,10 @@ func (q *pending) finish(pid, tid int) {
 //
 // An exec that failed ends in the same way and costs one more reading.
 func (p *Process) MarkExec(tid int) {
-	st, err := p.table.readStat(p.pid)
+	st, _ := p.loadStat() // an unknown start of the stack is 0
 	p.mark(func(q *Process) {
 		if !q.execs.some() {
-			q.stack = 0
-			if err == nil {
-				q.stack = st.startStack
-			}
+			q.stack = st.startStack
 		}
 		q.execs.add(tid)
 		q.gen++
@@ -140,7 +137,7 @@ func (p *Process) settleExec(tid int) {
 	if p.execs.some() {
 		p.settleByStat()
 	}
-	p.stat, p.exe, p.args = nil, nil, nil
+	p.stat, p.exe, p.args, p.line = nil, nil, nil, nil
 	p.gen++
 	p.credGen++ // an exec drops or gains capabilities
 	p.noVMReadv = false

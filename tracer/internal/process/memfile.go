@@ -97,7 +97,7 @@ func (p *Process) oldMemory(cause error) (*memFile, error) {
 func (p *Process) openMemory(tid int) (int, error) {
 	fd := -1
 	path := idName(tid, "/mem")
-	err := p.link(tid, func() (err error) {
+	err := p.Reach(tid, func() (err error) {
 		if fd, err = unix.Openat(p.table.proc, path, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 			return procError("open", path, err)
 		}

@@ -22,9 +22,11 @@ type Process struct {
 	stat   *stat
 	exe    *executable
 	args   *[]string
+	line   *string // CommandLine
 	cwd    *directory
 	root   *directory
 	parent *Process
+	forker string // the program that forked the process; "" until it is known
 
 	noParent bool // the parent is outside of the pid namespace; that never changes
 
@@ -60,6 +62,42 @@ func (p *Process) TTY() (string, error) {
 	return ttyName(st.tty), err
 }
 
+// Forker is the program that forked the process, as far as that can be known: a process that has executed nothing since
+// runs its forker's image, even if the forker itself has gone. Else it is the program of the parent, which may have
+// changed since the fork; "" when the parent is outside of the pid namespace. Once known it is kept.
+func (p *Process) Forker() (string, error) {
+	st, err := p.loadStat()
+	if err != nil {
+		return "", err
+	}
+	p.table.mu.Lock()
+	forker := p.forker
+	p.table.mu.Unlock()
+	if forker != "" {
+		return forker, nil
+	}
+	if st.flags&forkNoExec != 0 {
+		forker, err = p.Exe()
+	} else if parent, parentErr := p.Parent(); parentErr != nil || parent == nil {
+		return "", parentErr
+	} else {
+		forker, err = parent.Exe()
+	}
+	if err != nil {
+		return "", err
+	}
+	p.table.mu.Lock()
+	defer p.table.mu.Unlock()
+	p.forker = forker
+	return forker, nil
+}
+
+// Forked says whether the process runs the image that it was forked with.
+func (p *Process) Forked() (bool, error) {
+	st, err := p.loadStat()
+	return st.flags&forkNoExec != 0, err
+}
+
 // CurrentTTY is TTY, read anew.
 func (p *Process) CurrentTTY() (string, error) {
 	st, err := p.table.readStat(p.pid)
@@ -88,6 +126,7 @@ func (p *Process) Parent() (*Process, error) {
 		t.touch(p.parent)
 		return p.parent, nil
 	}
+	p.parent = nil
 	return p.findParent()
 }
 

@@ -95,6 +95,23 @@ func ttyName(dev uint64) string {
 	}
 }
 
+// Signalled says whether the thread tid has a signal to handle: one that is pending and not blocked. (Signals that are
+// ignored do not become pending.)
+func (t *Table) Signalled(tid int) bool {
+	var pending, blocked uint64
+	err := t.readStatus(tid, func(key, value string) bool {
+		switch key {
+		case "SigPnd", "ShdPnd":
+			bits, _ := strconv.ParseUint(value, 16, 64)
+			pending |= bits
+		case "SigBlk":
+			blocked, _ = strconv.ParseUint(value, 16, 64)
+		}
+		return key != "SigBlk" // it stands behind the others
+	})
+	return err == nil && pending&^blocked != 0
+}
+
 // readFile reads a file of /proc/ID into buf; what does not fit is cut off.
 func (t *Table) readFile(id int, name string, buf []byte) ([]byte, error) {
 	path := strconv.Itoa(id) + name

@@ -28,6 +28,8 @@ type Options struct {
 	MaxProcesses int
 	// MaxFDs bounds the descriptors that are held open; 0 means half of the soft RLIMIT_NOFILE, at most 2048.
 	MaxFDs int
+	// FollowCwd says that MarkCwd is called before each change of a working directory. Else none is remembered.
+	FollowCwd bool
 }
 
 // Table finds the record of a thread. It is safe for use from several threads.
@@ -36,10 +38,12 @@ type Table struct {
 	ownPID  int
 	own     Credentials
 	root    Identity // the tracer's own root directory
+	userNS  Identity // and its user namespace
 	pidfds  bool     // pidfd_open and pidfd_send_signal work here
 	ptracer bool     // the tracer has CAP_SYS_PTRACE: nothing is ever unreadable
 	maxProc int
 	maxFDs  int
+	follow  bool      // Options.FollowCwd
 	buffers sync.Pool // *[]byte of scratchSize
 
 	mu         sync.Mutex
@@ -69,6 +73,7 @@ func NewTable(o Options) (*Table, error) {
 		ownPID:  os.Getpid(),
 		maxProc: o.MaxProcesses,
 		maxFDs:  o.MaxFDs,
+		follow:  o.FollowCwd,
 		procs:   make(map[int]*Process),
 		threads: make(map[int]*thread),
 		buffers: sync.Pool{New: func() any { b := make([]byte, scratchSize); return &b }},
@@ -106,6 +111,9 @@ func (t *Table) probe() error {
 	var err error
 	if t.root, err = Identify(unix.AT_FDCWD, "/"); err != nil {
 		return fmt.Errorf("identify the root directory: %w", err)
+	}
+	if t.userNS, err = Identify(t.proc, "self/ns/user"); err != nil {
+		return fmt.Errorf("identify the user namespace: %w", err)
 	}
 	own, err := t.readCredentials(t.ownPID)
 	if err != nil {
@@ -302,3 +310,6 @@ func pidfdSignal(fd int) unix.Errno {
 	_, _, errno := unix.RawSyscall6(unix.SYS_PIDFD_SEND_SIGNAL, uintptr(fd), 0, 0, 0, 0, 0)
 	return errno
 }
+
+// IsOwn says whether tid is a thread of the tracer's own.
+func IsOwn(tid int) bool { return threadOf(os.Getpid(), tid) }

@@ -2,8 +2,10 @@ package process
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/process/processtest"
@@ -199,12 +201,13 @@ func TestUndumpable(t *testing.T) {
 	expectReadable(t, v, p)
 }
 
-func TestImpersonate(t *testing.T) {
+// A stand-in may what the thread that it stands in for may, and has the tracer's own rights back when that is the
+// tracer's equal.
+func TestStandIn(t *testing.T) {
 	processtest.NeedsRoot(t)
 	table := newTable(t, Options{})
-	v := processtest.Start(t)
-	p := get(t, table, v.PID)
-	v.Do(command{Op: "setuid", UID: otherUID})
+	equal, other := processtest.Start(t), processtest.Start(t)
+	other.Do(command{Op: "setuid", UID: otherUID})
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -216,19 +219,39 @@ func TestImpersonate(t *testing.T) {
 		}
 		return err
 	}
-	if err := p.Impersonate(v.PID, open); !errors.Is(err, unix.EACCES) {
-		t.Errorf("as user %d: %v, want EACCES", otherUID, err)
-	}
-	func() {
-		defer func() { recover() }()
-		p.Impersonate(v.PID, func() error { panic("in the middle") })
+	failures := make(chan error)
+	go func() {
+		defer close(failures)
+		runtime.LockOSThread()
+		s, err := table.NewStandIn()
+		if err != nil {
+			failures <- err
+			return
+		}
+		for range 3 {
+			for _, c := range []struct {
+				v    *processtest.Victim
+				want error
+			}{{equal, nil}, {other, unix.EACCES}} {
+				if err := s.Become(get(t, table, c.v.PID), c.v.PID); err != nil {
+					failures <- err
+				}
+				if err := open(); !errors.Is(err, c.want) {
+					failures <- fmt.Errorf("open in the place of %d: %w", c.v.PID, err)
+				}
+				got, gotErr := table.readCredentials(unix.Gettid())
+				want, wantErr := table.readCredentials(c.v.PID)
+				if gotErr != nil || wantErr != nil || !got.equal(want) {
+					failures <- fmt.Errorf("credentials %+v, want %+v: %w %w", got, want, gotErr, wantErr)
+				}
+			}
+		}
 	}()
-	if err := open(); err != nil {
-		t.Errorf("as the tracer again: %v", err)
+	for err := range failures {
+		t.Error(err)
 	}
-	after, err := table.readCredentials(unix.Gettid())
-	if err != nil || after.FSUID != 0 || after.CapEff != table.own.CapEff {
-		t.Errorf("credentials %+v, %v", after, err)
+	if after, err := table.readCredentials(os.Getpid()); err != nil || !after.equal(&table.own) {
+		t.Errorf("the tracer's other threads: %+v, %v", after, err)
 	}
 }
 

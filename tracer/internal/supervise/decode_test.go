@@ -1,16 +1,20 @@
 package supervise
 
 import (
+	"debug/elf"
 	"encoding/binary"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/paths"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
@@ -24,7 +28,7 @@ func inet6(ip string, port byte) []byte {
 }
 
 func TestConnectResource(t *testing.T) {
-	c := &engine.Call{Spec: &syscalls.Table()[syscalls.Connect], Args: [6]uint64{7}}
+	c := &call{Call: &engine.Call{Spec: &syscalls.Table()[syscalls.Connect], Args: [6]uint64{7}}}
 	for _, test := range []struct {
 		name, protocol string
 		raw            []byte
@@ -61,7 +65,7 @@ func FuzzDecodeSockaddr(f *testing.F) {
 	f.Add(family(unix.AF_INET, 1, 187, 203, 0, 113, 9))
 	f.Add(inet6("::1", 1))
 	f.Add(family(unix.AF_UNIX, []byte("\x00a")...))
-	c := &engine.Call{Spec: &syscalls.Table()[syscalls.Connect]}
+	c := &call{Call: &engine.Call{Spec: &syscalls.Table()[syscalls.Connect]}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		resource, data := decodeSockaddr(raw).describe(c, "TCP")
 		if resource == "" || data == "" || strings.ContainsRune(resource, 0) {
@@ -87,7 +91,7 @@ func TestSocketNamesAreTheKernels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		name, err := protocolName(descriptor(fd))
+		name, err := protocolName("/proc/self/fd/" + strconv.Itoa(fd))
 		if got := socketNamed(name); got != test.want || err != nil {
 			t.Errorf("family %d, type %d: %q is %+v (%v), want %+v", test.family, test.kind, name, got, err, test.want)
 		}
@@ -102,32 +106,94 @@ func TestSocketNamesAreTheKernels(t *testing.T) {
 }
 
 func TestInterpreter(t *testing.T) {
-	dir := t.TempDir()
-	for content, want := range map[string]string{
-		"#!/bin/sh\n":                            "/bin/sh",
-		"#!/usr/bin/env python3\n":               "/usr/bin/env",
-		"#!  \t/bin/sh -e\n":                     "/bin/sh",
-		"#!/bin/sh":                              "/bin/sh",
-		"#!\n/bin/sh\n":                          "",
-		"#!   \n":                                "",
-		"# !/bin/sh\n":                           "",
-		"\x7fELF":                                "",
-		"":                                       "",
-		"#!/" + strings.Repeat("x", 1000) + "\n": "/" + strings.Repeat("x", shebangBytes-3),
+	sh, err := filepath.EvalSymlinks("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(sh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := append([]byte(nil), program[:64]...)
+	binary.NativeEndian.PutUint64(head[32:], ^uint64(0)) // program headers nowhere
+	resolver, err := paths.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resolver.Close()
+	for _, c := range []struct {
+		content, want string
+		script        bool
+	}{
+		{"#!/bin/sh\n", "/bin/sh", true},
+		{"#!/usr/bin/env python3\n", "/usr/bin/env", true},
+		{"#!  \t/bin/sh -e\n", "/bin/sh", true},
+		{"#!/bin/sh", "/bin/sh", true},
+		{"#!\n/bin/sh\n", "", true},
+		{"#!   \n", "", true},
+		{"# !/bin/sh\n", "", true},
+		{"", "", false},
+		{"#!/" + strings.Repeat("x", 1000) + "\n", "/" + strings.Repeat("x", shebangBytes-3), true},
+		{"\x7fELF", "", false},
+		{string(head), "", false},
+		{string(program), loaderOf(t, sh), false},
 	} {
-		name := filepath.Join(dir, "script")
-		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+		name := filepath.Join(t.TempDir(), "script")
+		if err := os.WriteFile(name, []byte(c.content), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := interpreter(fd); got != want {
-			t.Errorf("%.30q: %.30q, want %.30q", content, got, want)
+		if got, script := interpreter(resolver, &paths.Result{FD: fd}); got != c.want || script != c.script {
+			t.Errorf("%.30q: %.30q, %v, want %.30q, %v", c.content, got, script, c.want, c.script)
 		}
 		unix.Close(fd)
 	}
+}
+
+// loaderOf is the loader of a program as the standard library reads it.
+func loaderOf(t *testing.T, name string) string {
+	t.Helper()
+	f, err := elf.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			b, err := io.ReadAll(p.Open())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.TrimRight(string(b), "\x00")
+		}
+	}
+	t.Fatalf("%s has no loader", name)
+	return ""
+}
+
+// The kernel's notion of a script's interpreter and ours, for any file.
+func FuzzInterpreter(f *testing.F) {
+	f.Add([]byte("#!/bin/sh\n"))
+	f.Add([]byte("\x7fELF\x02\x01\x01"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		file, err := os.Create(filepath.Join(t.TempDir(), "program"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if _, err := file.Write(content); err != nil {
+			t.Fatal(err)
+		}
+		if name := loader(file); len(name) > unix.PathMax || strings.Contains(name, "\x00") {
+			t.Errorf("loader %q", name)
+		}
+		if name := shebang(string(content[:min(len(content), shebangBytes)])); strings.ContainsAny(name, " \t\n\x00") {
+			t.Errorf("interpreter %q", name)
+		}
+	})
 }
 
 func TestResultText(t *testing.T) {

@@ -1,13 +1,11 @@
 package supervise
 
 import (
-	"os"
-	"strconv"
+	"errors"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
@@ -19,63 +17,88 @@ const (
 	maxArgs      = 1024     // arguments of an exec that are read; the kernel takes far more
 	maxArgsBytes = 16 << 10 // and their bytes
 	maxScripts   = 5        // a script's interpreter may be a script: the kernel's limit (fs/exec.c)
-	shebangBytes = 256      // BINPRM_BUF_SIZE: what the kernel reads to find the interpreter
 )
 
+// program is a file that an exec is about.
+type program struct {
+	path     string
+	dev, ino uint64
+}
+
 // exec answers execve and execveat.
-func (s *Supervisor) exec(c *engine.Call, p *process.Process) engine.Answer {
-	var atFlags uint64
-	if c.Spec.Flags != syscalls.None {
-		atFlags = c.Args[c.Spec.Flags]
+func (w *worker) exec(c *call) engine.Answer {
+	if (c.rules.Wants()&(rules.Process|rules.File))|w.Visible&rules.Process == 0 {
+		c.process.MarkExec(c.TID)
+		return engine.Continue()
 	}
-	file, err := s.resolve(c, p, execFlags(atFlags))
+	path, err := w.path(c)
 	if err != nil {
-		return s.unknown(c, p, err)
+		return w.unknownExec(c, err)
+	}
+	file, err := w.resolve(c, path, execFlags(c.execFlags()))
+	if err != nil {
+		return w.unknownExec(c, err)
 	}
 	defer file.Close()
 	switch {
 	case !file.Exists:
-		return s.fails(c, unix.ENOENT)
+		return w.execFails(c, unix.ENOENT)
 	case file.Type == unix.S_IFLNK: // AT_SYMLINK_NOFOLLOW
-		return s.fails(c, unix.ELOOP)
+		return w.execFails(c, unix.ELOOP)
 	case file.Type != unix.S_IFREG:
-		return s.fails(c, unix.EACCES)
+		return w.execFails(c, unix.EACCES)
 	}
-	argv, _, err := p.ReadStrings(c.TID, c.Args[c.Spec.Argv], maxArgs, maxArgsBytes)
+	return w.execFile(c, path, &file)
+}
+
+// execFile answers an exec of a file that is there.
+func (w *worker) execFile(c *call, path string, file *paths.Result) engine.Answer {
+	a, err := w.execAccess(c, file)
 	if err != nil {
-		return s.unknown(c, p, err)
+		return w.unknownExec(c, err)
 	}
-	a := rules.Access{Operation: rules.Process, Path: file.Path, HasTTY: hasTTY(p)}
-	if a.Source, err = s.source(c, p); err != nil {
-		return s.unknown(c, p, err)
+	v, programs := w.decideExec(c, file, &a)
+	if !c.Hold.Valid() {
+		return engine.Answer{}
 	}
-	if uid, err := p.UID(c.TID); err == nil {
+	w.reportExec(c, &a, v)
+	if v.Deny {
+		return engine.Fail(unix.EACCES)
+	}
+	c.report.result = predict(w.mayAccess(c, file.FD, unix.X_OK))
+	if c.rules.CanDeny(rules.Process | rules.File) {
+		w.prepareToVerify(c, path, &a, programs)
+	}
+	c.process.MarkExec(c.TID)
+	return engine.Continue()
+}
+
+// execAccess is an exec as the rules see it.
+func (w *worker) execAccess(c *call, file *paths.Result) (a rules.Access, err error) {
+	argv, _, err := c.process.ReadStrings(c.TID, c.Args[c.Spec.Argv], maxArgs, maxArgsBytes)
+	if err != nil {
+		return a, err
+	}
+	a = rules.Access{Operation: rules.Process, Path: file.Path, HasTTY: hasTTY(c.process)}
+	if a.Source, err = c.process.Exe(); err != nil && c.rules.CanDeny(rules.Process|rules.File) {
+		return a, err
+	}
+	a.ParentSource, _ = c.process.Forker()
+	if uid, err := c.process.UID(c.TID); err == nil {
 		a.Owner = file.OwnerUID == uid
-	}
-	if parent, err := p.Parent(); err == nil && parent != nil {
-		a.ParentSource = exe(parent)
 	}
 	if len(argv) > 1 {
 		a.Args = argv[1:]
 	}
-	v, names := s.decideExec(c, p, file.FD, &a)
-	if !c.StillHeld() {
-		return engine.Answer{}
+	return a, nil
+}
+
+// execFlags is the AT_ flags of an exec.
+func (c *call) execFlags() uint64 {
+	if c.Spec.Flags == syscalls.None {
+		return 0
 	}
-	if v.Deny {
-		if s.reported(v, rules.Process) {
-			s.reportExec(c, p, &a, v, schema.ResultPermissionDenied, atFlags)
-		}
-		return engine.Answer{Errno: unix.EACCES}
-	}
-	if s.reported(v, rules.Process) {
-		s.reportExec(c, p, &a, v, predict(mayAccess(c, p, file.FD, unix.X_OK)), atFlags)
-	}
-	if s.Rules().CanDeny(rules.Process) {
-		s.approved.add(p.PID(), approval{tid: c.TID, old: a.Source, access: a, names: names})
-	}
-	p.MarkExec(c.TID)
-	return engine.Answer{}
+	return c.Args[c.Spec.Flags]
 }
 
 func execFlags(atFlags uint64) (f paths.Flags) {
@@ -88,85 +111,101 @@ func execFlags(atFlags uint64) (f paths.Flags) {
 	return f
 }
 
-// decideExec asks the rules about the program, and about the interpreters that
-// the kernel will run in its place, as the kernel's own hook is called for each.
-// A program is a file as well: a file rule that denies reading it denies
-// executing it. a.Path becomes the file that the verdict is about; names are all
-// that were asked about.
-func (s *Supervisor) decideExec(c *engine.Call, p *process.Process, fd int, a *rules.Access) (v rules.Verdict, names []string) {
-	inForce := s.Rules()
-	wants := inForce.Wants()
-	v = inForce.Decide(a)
-	if wants&rules.File != 0 && !v.Deny {
-		open := rules.Access{Operation: rules.FileRead, Path: a.Path, Source: a.Source, Owner: a.Owner, HasTTY: a.HasTTY}
-		if fv := inForce.Decide(&open); fv.Deny {
-			return fv, nil
+// execFails answers an exec that cannot succeed.
+func (w *worker) execFails(c *call, e unix.Errno) engine.Answer {
+	if c.rules.CanDeny(rules.Process | rules.File) {
+		return engine.Fail(e)
+	}
+	c.process.MarkExec(c.TID)
+	return engine.Continue()
+}
+
+// unknownExec answers an exec that could not be examined. A caller that cannot be
+// read, because it has changed its user and the tracer lacks CAP_SYS_PTRACE, is
+// let go on: what comes of the exec can be looked at afterwards.
+func (w *worker) unknownExec(c *call, err error) engine.Answer {
+	if errors.Is(err, process.ErrUnreadable) && c.Hold.Valid() {
+		w.approveUnseen(c)
+		c.process.MarkExec(c.TID)
+		return engine.Continue()
+	}
+	if e, ok := kernelsAnswer(err); ok {
+		return w.execFails(c, e)
+	}
+	a := w.unknown(c, err)
+	if a.Continues() {
+		c.process.MarkExec(c.TID)
+	}
+	return a
+}
+
+// decideExec asks the rules about the program, about the interpreters that the
+// kernel will run in its place and about the loader that it will map beside it,
+// as the kernel's own hooks are called for each. A program is a file as well: a
+// file rule that denies reading it denies executing it. a.Path becomes the file
+// that the verdict is about; programs are those that the process may come to run.
+func (w *worker) decideExec(c *call, file *paths.Result, a *rules.Access) (v rules.Verdict, programs []program) {
+	first := *a
+	for range maxScripts + 1 {
+		next := first
+		next.Path = file.Path
+		if iv := c.decideProgram(&next, false); len(programs) == 0 || iv.Deny || iv.Alert && !v.Alert {
+			v, a.Path = iv, next.Path
 		}
-	}
-	names = append(names, a.Path)
-	if wants&rules.Process == 0 || v.Deny {
-		return v, names
-	}
-	for range maxScripts {
-		name := interpreter(fd)
+		programs = append(programs, program{file.Path, file.Dev, file.Ino})
+		if v.Deny || c.rules.Wants()&(rules.Process|rules.File) == 0 {
+			break
+		}
+		name, script := interpreter(w.Paths, file)
 		if name == "" {
 			break
 		}
-		next, err := s.Paths.Resolve(p, c.TID, unix.AT_FDCWD, name, 0)
-		if err != nil {
+		found, err := w.Paths.Resolve(c.process, c.TID, unix.AT_FDCWD, name, 0)
+		if err != nil || !found.Exists {
 			break // the exec will fail
 		}
-		defer next.Close()
-		if !next.Exists {
+		defer found.Close()
+		if !script {
+			loader := first
+			loader.Path = found.Path
+			if lv := c.decideProgram(&loader, true); lv.Deny {
+				v, a.Path = lv, loader.Path
+			}
 			break
 		}
-		names = append(names, next.Path)
-		with := *a
-		with.Path = next.Path
-		if iv := inForce.Decide(&with); iv.Deny || iv.Alert && !v.Alert {
-			if v, a.Path = iv, with.Path; v.Deny {
-				return v, names
-			}
-		}
-		fd = next.FD
+		file = &found
 	}
-	return v, names
+	return v, programs
 }
 
-// interpreter reads which program a script asks for in its first line; "" when
-// the file is no script, or cannot be read.
-func interpreter(fd int) string {
-	f, err := os.Open("/proc/self/fd/" + strconv.Itoa(fd))
-	if err != nil {
-		return ""
+// decideProgram asks about one file that an exec is about. A loader is mapped,
+// not executed: process rules are not about it.
+func (c *call) decideProgram(a *rules.Access, loader bool) (v rules.Verdict) {
+	if !loader {
+		v = c.rules.Decide(a)
 	}
-	defer f.Close()
-	var buf [shebangBytes]byte
-	n, err := f.ReadAt(buf[:], 0)
-	if n == 0 && err != nil {
-		return ""
+	if v.Deny || c.rules.Wants()&rules.File == 0 {
+		return v
 	}
-	line, ok := strings.CutPrefix(string(buf[:n]), "#!")
-	if !ok {
-		return ""
+	open := *a
+	open.Operation = rules.FileRead
+	if fv := c.rules.Decide(&open); fv.Deny {
+		return fv
 	}
-	line, _, _ = strings.Cut(line, "\n")
-	fields := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == 0 })
-	if len(fields) == 0 {
-		return ""
-	}
-	return fields[0]
+	return v
 }
 
-func (s *Supervisor) reportExec(c *engine.Call, p *process.Process, a *rules.Access, v rules.Verdict, result string, atFlags uint64) {
-	r := s.record(p, c)
-	r.Operation = schema.OperationProcess
-	r.ProcessName = a.Path
-	r.Source = r.ParentProcessName // for exec KubeArmor names the parent, without arguments
-	r.Resource = joinCommand(a.Path, a.Args)
-	r.Data = c.Spec.Data(&c.Args, atFlags)
-	r.ExecEvent.ExecutableName = comm(a.Path)
-	s.report(r, v, result)
+// reportExec begins the report of an exec, if there is to be one. The facts about
+// the process are taken now: they are others once the exec has taken place.
+func (w *worker) reportExec(c *call, a *rules.Access, v rules.Verdict) {
+	if !w.reported(v, rules.Process) {
+		return
+	}
+	w.beginReport(c, v)
+	r := &c.report
+	r.op, r.flags, r.program, r.args = rules.Process, c.execFlags(), a.Path, a.Args
+	r.take(c)
+	r.who.Parent = a.ParentSource
 }
 
 // joinCommand writes a program and its arguments as KubeArmor does, by spaces.
@@ -183,3 +222,6 @@ func comm(path string) string {
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	return name[:min(len(name), 15)]
 }
+
+// execSpec is the row of execve, for the report of an exec that is looked at later.
+func execSpec() *syscalls.Spec { return &syscalls.Table()[syscalls.Execve] }

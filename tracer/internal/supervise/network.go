@@ -2,138 +2,118 @@ package supervise
 
 import (
 	"encoding/binary"
-	"net/netip"
-	"strconv"
-	"strings"
+	"errors"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
+	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// maxSockaddr is sizeof(struct sockaddr_storage): the kernel takes no more.
-const maxSockaddr = 128
+// socket answers socket(2), whose arguments are numbers and cannot be changed by
+// another thread: a protocol that a rule denies is denied here. The calls that
+// use a socket are asked about as well, for one that was there before the rule.
+func (w *worker) socket(c *call) engine.Answer {
+	if !w.couldDeny(c, rules.Network) {
+		return engine.Continue()
+	}
+	family, kind, protocol := int(int32(c.Args[0])), int(int32(c.Args[1])), int(int32(c.Args[2]))
+	sock := socketOfNumbers(family, kind, protocol)
+	a, err := w.networkAccess(c, sock)
+	if err != nil {
+		return w.unknown(c, err)
+	}
+	v := c.rules.Decide(&a)
+	if !v.Deny {
+		return engine.Continue()
+	}
+	if !c.Hold.Valid() {
+		return engine.Answer{}
+	}
+	if w.reported(v, rules.Network) {
+		w.beginReport(c, v)
+		c.report.op, c.report.resource = rules.Network, describeSocket(family, kind, protocol)
+	}
+	return engine.Fail(unix.EACCES)
+}
 
 // connect answers connect.
-func (s *Supervisor) connect(c *engine.Call, p *process.Process) engine.Answer {
-	addr, err := readSockaddr(c, p)
+func (w *worker) connect(c *call) engine.Answer {
+	return w.connectTo(c, c.Args[c.Spec.Addr], c.Args[c.Spec.Addr+1])
+}
+
+// fastOpen answers the calls that send data along with the opening of a
+// connection.
+func (w *worker) fastOpen(c *call) engine.Answer {
+	if c.Spec.Addr != syscalls.None {
+		return w.connectTo(c, c.Args[c.Spec.Addr], c.Args[c.Spec.Addr+1])
+	}
+	// struct msghdr begins with the address of a name and its length. Of several
+	// messages, the first opens the connection.
+	var b [16]byte
+	if err := c.process.ReadMemory(c.TID, c.Args[c.Spec.Msg], b[:]); err != nil {
+		return w.unknownConnect(c, err)
+	}
+	return w.connectTo(c, binary.NativeEndian.Uint64(b[:]), uint64(binary.NativeEndian.Uint32(b[8:])))
+}
+
+// connectTo answers a call that connects to the address at addr.
+func (w *worker) connectTo(c *call, addr, length uint64) engine.Answer {
+	if (c.rules.Wants()|w.Visible)&rules.Network == 0 {
+		return engine.Continue()
+	}
+	to, err := readSockaddr(c, addr, length)
 	if err != nil {
-		return s.unknown(c, p, err)
+		return w.unknownConnect(c, err)
 	}
-	if addr.family == "" {
-		return engine.Answer{} // AF_UNSPEC undoes a connection; what is malformed the kernel refuses
+	if to.family == "" {
+		return engine.Continue() // AF_UNSPEC undoes a connection; what is malformed the kernel refuses
 	}
-	sock, err := socketOf(c, p)
-	if err != nil && s.Rules().CanDeny(rules.Network) {
-		return s.unknown(c, p, err)
+	sock, err := socketOf(c)
+	if err != nil && c.rules.CanDeny(rules.Network) {
+		return w.unknownConnect(c, err)
 	}
-	a := rules.Access{Operation: rules.Network, HasTTY: hasTTY(p), Protocol: sock.protocol, SockType: sock.kind}
-	if a.Source, err = s.source(c, p); err != nil {
-		return s.unknown(c, p, err)
+	a, err := w.networkAccess(c, sock)
+	if err != nil {
+		return w.unknown(c, err)
 	}
-	v := s.Rules().Decide(&a)
-	if !v.Deny && !s.reported(v, rules.Network) {
+	v := c.rules.Decide(&a)
+	if !v.Deny && !w.reported(v, rules.Network) {
+		return engine.Continue()
+	}
+	if !c.Hold.Valid() {
 		return engine.Answer{}
 	}
-	if !c.StillHeld() {
-		return engine.Answer{}
+	if w.reported(v, rules.Network) {
+		w.beginReport(c, v)
+		c.report.op, c.report.result = rules.Network, predict(!v.Deny)
+		c.report.resource, c.report.data = to.describe(c, sock.protocol)
 	}
-	result := schema.ResultPassed
 	if v.Deny {
-		result = schema.ResultPermissionDenied
+		return engine.Fail(unix.EACCES)
 	}
-	r := s.record(p, c)
-	r.Operation = schema.OperationNetwork
-	r.Source = commandLine(p)
-	r.Resource, r.Data = addr.describe(c, sock.protocol)
-	s.report(r, v, result)
-	if v.Deny {
-		return engine.Answer{Errno: unix.EACCES}
-	}
-	return engine.Answer{}
+	return engine.Continue()
 }
 
-// sockaddr is the address of a connect, decoded.
-type sockaddr struct {
-	family string // "AF_INET", "AF_INET6", "AF_UNIX", …; "" when there is nothing to tell
-	ip     netip.Addr
-	port   uint16
-	path   string // AF_UNIX; an abstract name begins with "@"
+// networkAccess is the use of a socket as the rules see it.
+func (w *worker) networkAccess(c *call, sock socket) (rules.Access, error) {
+	a := rules.Access{Operation: rules.Network, HasTTY: hasTTY(c.process), Protocol: sock.protocol, SockType: sock.kind}
+	var err error
+	if a.Source, err = c.process.Exe(); err != nil && !c.rules.CanDeny(rules.Network) {
+		err = nil
+	}
+	return a, err
 }
 
-func readSockaddr(c *engine.Call, p *process.Process) (sockaddr, error) {
-	length := int(int32(c.Args[c.Spec.Addr+1]))
-	if length < 2 || length > maxSockaddr {
-		return sockaddr{}, nil
+// unknownConnect answers a connect that could not be examined. One of a process
+// that cannot be read, because it has changed its user and the tracer lacks
+// CAP_SYS_PTRACE, is let run: its socket was asked about when it was made.
+func (w *worker) unknownConnect(c *call, err error) engine.Answer {
+	if errors.Is(err, process.ErrUnreadable) && c.Hold.Valid() {
+		w.warn(exe(c.process), "a connect of the workload could not be examined; its socket was, when it was made", "error", err)
+		return engine.Continue()
 	}
-	raw := make([]byte, length)
-	if err := p.ReadMemory(c.TID, c.Args[c.Spec.Addr], raw); err != nil {
-		return sockaddr{}, err
-	}
-	return decodeSockaddr(raw), nil
-}
-
-// decodeSockaddr decodes an address as connect(2) takes it.
-func decodeSockaddr(raw []byte) sockaddr {
-	if len(raw) < 2 {
-		return sockaddr{}
-	}
-	switch family := binary.NativeEndian.Uint16(raw); {
-	case family == unix.AF_UNSPEC:
-		return sockaddr{}
-	case family == unix.AF_INET && len(raw) >= 8:
-		return sockaddr{family: "AF_INET", port: binary.BigEndian.Uint16(raw[2:]), ip: netip.AddrFrom4([4]byte(raw[4:8]))}
-	case family == unix.AF_INET6 && len(raw) >= 24:
-		return sockaddr{family: "AF_INET6", port: binary.BigEndian.Uint16(raw[2:]), ip: netip.AddrFrom16([16]byte(raw[8:24]))}
-	case family == unix.AF_UNIX:
-		return sockaddr{family: "AF_UNIX", path: unixPath(raw[2:])}
-	case family == unix.AF_INET || family == unix.AF_INET6:
-		return sockaddr{} // too short: EINVAL
-	default:
-		return sockaddr{family: familyName(family)}
-	}
-}
-
-// unixPath reads sun_path: up to the first NUL, or for an abstract name, which
-// begins with one, all of it (unix(7)).
-func unixPath(raw []byte) string {
-	if len(raw) > 0 && raw[0] == 0 {
-		return "@" + strings.ReplaceAll(string(raw[1:]), "\x00", "@")
-	}
-	name, _, _ := strings.Cut(string(raw), "\x00")
-	return name
-}
-
-func familyName(family uint16) string {
-	switch family {
-	case unix.AF_NETLINK:
-		return "AF_NETLINK"
-	case unix.AF_PACKET:
-		return "AF_PACKET"
-	case unix.AF_VSOCK:
-		return "AF_VSOCK"
-	case unix.AF_ALG:
-		return "AF_ALG"
-	}
-	return strconv.Itoa(int(family))
-}
-
-// describe writes Resource and Data as KubeArmor does: a TCP connect by its
-// probe's fields, any other by the system call's.
-func (a sockaddr) describe(c *engine.Call, protocol string) (resource, data string) {
-	port := strconv.Itoa(int(a.port))
-	switch {
-	case a.ip.IsValid() && protocol == "TCP":
-		return "remoteip=" + a.ip.Unmap().String() + " port=" + port + " protocol=TCP", "kprobe=tcp_connect domain=" + a.family
-	case a.ip.IsValid():
-		resource = "sa_family=" + a.family + " sin_port=" + port + " sin_addr=" + a.ip.Unmap().String()
-	case a.family == "AF_UNIX":
-		resource = "sa_family=AF_UNIX sun_path=" + a.path
-	default:
-		resource = "sa_family=" + a.family
-	}
-	return resource, c.Spec.Data(&c.Args, 0)
+	return w.unknown(c, err)
 }

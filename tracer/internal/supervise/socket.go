@@ -6,9 +6,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sidearmor/sidearmor/tracer/internal/engine"
-	"github.com/sidearmor/sidearmor/tracer/internal/process"
 )
 
 // socket is what rules know a socket by, in KubeArmor's names.
@@ -22,13 +19,13 @@ type socket struct {
 // unlike pidfd_getfd(2) and SO_PROTOCOL needs no capability that a container
 // lacks. A descriptor that is no socket gives the zero socket and no error: the
 // kernel fails the call.
-func socketOf(c *engine.Call, p *process.Process) (socket, error) {
+func socketOf(c *call) (socket, error) {
 	fd := int(int32(c.Args[c.Spec.FD]))
 	name, err := protocolName("/proc/" + strconv.Itoa(c.TID) + "/fd/" + strconv.Itoa(fd))
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
 		// A process of another user: package process may know a way.
 		var dup int
-		if dup, err = p.OpenFD(c.TID, fd); err != nil {
+		if dup, err = c.process.OpenFD(c.TID, fd); err != nil {
 			return socket{}, err
 		}
 		defer unix.Close(dup)
@@ -76,4 +73,78 @@ func socketNamed(name string) socket {
 		return socket{"", "SOCK_PACKET"}
 	}
 	return socket{}
+}
+
+// socketOfNumbers tells what socket(2) makes of its arguments.
+func socketOfNumbers(family, kind, protocol int) socket {
+	s := socket{kind: kindName(kind)}
+	if family == unix.AF_INET || family == unix.AF_INET6 {
+		s.protocol = protocolOf(kind, protocol)
+	}
+	return s
+}
+
+// typeMask is SOCK_TYPE_MASK of the kernel: the rest of a socket's type is flags.
+const typeMask = 0xf
+
+// protocolOf is the name of an Internet protocol. 0 stands for the one that is
+// usual for the type.
+func protocolOf(kind, protocol int) string {
+	switch protocol {
+	case unix.IPPROTO_TCP, unix.IPPROTO_MPTCP:
+		return "TCP"
+	case unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE:
+		return "UDP"
+	case unix.IPPROTO_ICMP:
+		return "ICMP"
+	case unix.IPPROTO_ICMPV6:
+		return "ICMPv6"
+	case unix.IPPROTO_SCTP:
+		return "SCTP"
+	case 0:
+		switch kind & typeMask {
+		case unix.SOCK_STREAM:
+			return "TCP"
+		case unix.SOCK_DGRAM:
+			return "UDP"
+		}
+	}
+	return ""
+}
+
+// kindName is the name of a socket's type, without its flags.
+func kindName(kind int) string {
+	switch kind & typeMask {
+	case unix.SOCK_STREAM:
+		return "SOCK_STREAM"
+	case unix.SOCK_DGRAM:
+		return "SOCK_DGRAM"
+	case unix.SOCK_RAW:
+		return "SOCK_RAW"
+	case unix.SOCK_RDM:
+		return "SOCK_RDM"
+	case unix.SOCK_SEQPACKET:
+		return "SOCK_SEQPACKET"
+	case unix.SOCK_DCCP:
+		return "SOCK_DCCP"
+	case unix.SOCK_PACKET:
+		return "SOCK_PACKET"
+	}
+	return ""
+}
+
+// describeSocket writes the Resource of a socket(2) as KubeArmor does.
+func describeSocket(family, kind, protocol int) string {
+	name := protocolOf(kind, protocol)
+	if name == "" || protocol == 0 {
+		name = "HOPOPT" // the protocol of the number 0
+	}
+	text := kindName(kind)
+	if kind&unix.SOCK_NONBLOCK != 0 {
+		text += "|SOCK_NONBLOCK"
+	}
+	if kind&unix.SOCK_CLOEXEC != 0 {
+		text += "|SOCK_CLOEXEC"
+	}
+	return "domain=" + familyName(uint16(family)) + " type=" + text + " protocol=" + name
 }

@@ -1,11 +1,11 @@
 // Package supervise answers the calls that an engine holds: it decodes them,
-// finds out who calls and what is meant, asks the rules, and reports what
-// happened. It neither holds calls itself nor sends what it reports.
+// finds out who calls and what is meant, asks the rules, carries out what must
+// not be raced, and reports what happened. It neither holds calls itself nor
+// sends what it reports.
 package supervise
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -20,166 +20,161 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// Options are what a Supervisor works with. All fields are needed.
+// Options are what a Supervisor works with. All fields but the last two are needed.
 type Options struct {
 	Processes *process.Table
 	Paths     *paths.Resolver
-	Rules     func() *rules.Rules  // the rules in force; called for every call
+	Rules     func() *rules.Rules  // the rules in force; called once for every call
 	Origin    func() schema.Origin // who this container is, as far as known
 	Emit      func(e schema.Event) // must not block
-	Visible   rules.Operation      // classes whose accesses are logged when no policy matches
+	Visible   rules.Operation      // what is logged when no policy matches
 	Now       func() time.Time     // the clock of events
 	Log       *slog.Logger
+
+	// Trace says that the calling thread is about to attach to threads by ptrace,
+	// and gives what is then told of them; false while another thread follows one
+	// of them. nil does without: an exec is looked at again at the first held call
+	// of its program only.
+	Trace func(threads ...int) (Trace, bool)
+	// LetOpensRun lets an open run that the rules allow, although another thread of
+	// its caller could change the path meanwhile.
+	LetOpensRun bool
+}
+
+// Trace is what is told of threads that are traced.
+type Trace interface {
+	// Next waits for the next stop of one of them, or its end.
+	Next() (tid int, status unix.WaitStatus)
+	// Release says that none of them is traced any more.
+	Release()
 }
 
 // Supervisor is the handler of held calls.
 type Supervisor struct {
 	Options
 
+	reports  reports
+	handlers [syscalls.Count]handler
 	approved approvals
 
 	mu     sync.Mutex
 	warned map[string]bool // programs whose calls could not be understood, said once each
 }
 
-// New makes a supervisor.
-func New(o Options) *Supervisor { return &Supervisor{Options: o, warned: map[string]bool{}} }
+// handler answers the calls of one row of the table.
+type handler func(w *worker, c *call) engine.Answer
+
+// New makes a supervisor. Run must run while it answers calls.
+func New(o Options) *Supervisor {
+	s := &Supervisor{Options: o, warned: map[string]bool{}, handlers: handlers()}
+	s.reports.wake = make(chan struct{}, 1)
+	return s
+}
+
+// handlers has one row for each call of the table.
+func handlers() (h [syscalls.Count]handler) {
+	for id, f := range map[syscalls.ID]handler{
+		syscalls.Execve: (*worker).exec, syscalls.Execveat: (*worker).exec,
+		syscalls.Open: (*worker).open, syscalls.Creat: (*worker).open,
+		syscalls.Openat: (*worker).open, syscalls.Openat2: (*worker).open,
+		syscalls.Connect: (*worker).connect, syscalls.Socket: (*worker).socket,
+		syscalls.Sendto: (*worker).fastOpen, syscalls.Sendmsg: (*worker).fastOpen, syscalls.Sendmmsg: (*worker).fastOpen,
+		syscalls.Chroot: (*worker).moves, syscalls.PivotRoot: (*worker).moves,
+		syscalls.Unshare: (*worker).moves, syscalls.Setns: (*worker).moves,
+		syscalls.Setuid: (*worker).changesUser, syscalls.Setgid: (*worker).changesUser,
+		syscalls.Setreuid: (*worker).changesUser, syscalls.Setregid: (*worker).changesUser,
+		syscalls.Setresuid: (*worker).changesUser, syscalls.Setresgid: (*worker).changesUser,
+		syscalls.Setfsuid: (*worker).changesUser, syscalls.Setfsgid: (*worker).changesUser,
+		syscalls.Setgroups: (*worker).changesUser, syscalls.Capset: (*worker).changesUser,
+		syscalls.SetDumpable:   (*worker).changesDumpable,
+		syscalls.SetTidAddress: (*worker).starts, syscalls.SchedGetaffinity: (*worker).starts,
+		syscalls.Prlimit64: (*worker).aims, syscalls.Setpriority: (*worker).aims, syscalls.IoprioSet: (*worker).aims,
+		syscalls.SchedSetparam: (*worker).aims, syscalls.SchedSetscheduler: (*worker).aims,
+		syscalls.SchedSetaffinity: (*worker).aims, syscalls.SchedSetattr: (*worker).aims,
+	} {
+		h[id] = f
+	}
+	return h
+}
+
+// worker answers calls on one OS thread.
+type worker struct {
+	*Supervisor
+	standIn *process.StandIn
+	call    call
+	after   func(engine.Outcome) // is w.told
+}
+
+// call is everything about the call at hand: one snapshot of the rules, the
+// process, and what is to be told of it.
+type call struct {
+	*engine.Call
+	rules   *rules.Rules
+	process *process.Process
+	report  report
+	// verify looks at what came of an exec that was let run.
+	verify *verification
+}
+
+// Worker makes a worker of the calling thread.
+func (s *Supervisor) Worker() engine.Worker {
+	w := &worker{Supervisor: s}
+	w.after = w.told
+	var err error
+	if w.standIn, err = s.Processes.NewStandIn(); err != nil {
+		s.Log.Error("files cannot be opened in the place of the workload", "error", err)
+	}
+	return w
+}
 
 // Handle answers one call.
-func (s *Supervisor) Handle(c *engine.Call) engine.Answer {
-	p, err := s.Processes.Get(c.TID)
+func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome)) {
+	c := &w.call
+	*c = call{Call: held, rules: w.Rules()}
+	a := w.answer(c)
+	if c.report.due || c.verify != nil {
+		return a, w.after
+	}
+	return a, nil
+}
+
+func (w *worker) answer(c *call) engine.Answer {
+	p, err := w.Processes.Get(c.TID)
 	if err != nil {
-		return s.unknown(c, nil, err)
+		return w.unknown(c, err)
 	}
-	if !s.vet(c, p) {
-		return engine.Answer{Errno: unix.EACCES}
+	c.process = p
+	if !w.vet(c) {
+		return engine.Fail(unix.EACCES)
 	}
-	switch c.Spec.Op {
-	case rules.Process:
-		return s.exec(c, p)
-	case rules.File, rules.FileWrite:
-		return s.open(c, p)
-	case rules.Network:
-		if c.Spec.Addr != syscalls.None {
-			return s.connect(c, p)
-		}
-	default:
-		s.stateChange(c, p)
+	if h := w.handlers[c.Spec.ID]; h != nil {
+		return h(w, c)
 	}
-	return engine.Answer{}
+	return engine.Continue()
 }
 
-// stateChange notes that a fact about the process is about to change.
-func (s *Supervisor) stateChange(c *engine.Call, p *process.Process) {
-	if c.Spec.Victim != syscalls.None {
-		return // it changes no fact that is kept
+// told ends the handling of a call, when it has been answered.
+func (w *worker) told(o engine.Outcome) {
+	c := &w.call
+	if c.verify != nil {
+		o = w.verifyExec(c, o)
 	}
-	switch c.Spec.ID {
-	case syscalls.Chroot, syscalls.PivotRoot:
-		p.MarkRoot()
-		return
-	case syscalls.Unshare, syscalls.Setns:
-		p.MarkRoot() // and credentials, where it is a user namespace
-	case syscalls.SetTidAddress, syscalls.SchedGetaffinity, syscalls.LandlockCreateRuleset, syscalls.LandlockRestrictSelf:
-		return // a program starts; what there was to do about it has been done
+	if c.report.due && o.Sent {
+		w.finishReport(c, o)
 	}
-	// Once the uid has changed, or the process is not dumpable, the kernel may
-	// refuse its memory.
-	if err := p.KeepMemory(c.TID); err != nil && c.StillHeld() {
-		s.Log.Log(context.Background(), s.level(exe(p)), "a process may become unreadable", "call", c.Spec.Name, "program", exe(p), "error", err)
-	}
-	if c.Spec.ID != syscalls.SetDumpable {
-		p.MarkCredentials()
-	}
-}
-
-// unknown answers a call that could not be understood: the caller cannot be
-// looked at, its memory not be read, or its path leads nowhere. A caller that is
-// gone needs nothing. The kernel would fail most such calls by itself, but where
-// a rule could deny they are failed here, with the kernel's own error: the
-// address may be mapped, or the path lead somewhere, by the time that the kernel
-// looks.
-func (s *Supervisor) unknown(c *engine.Call, p *process.Process, err error) engine.Answer {
-	for _, e := range []unix.Errno{unix.EFAULT, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EBADF, unix.EXDEV, unix.EINVAL} {
-		if errors.Is(err, e) {
-			return s.fails(c, e)
-		}
-	}
-	unreadable := errors.Is(err, process.ErrUnreadable)
-	switch {
-	case errors.Is(err, process.ErrGone), errors.Is(err, unix.ESRCH), !c.StillHeld():
-		return engine.Answer{}
-	case errors.Is(err, unix.EACCES) && !unreadable:
-		return s.fails(c, unix.EACCES)
-	}
-	program := exe(p)
-	a := s.fails(c, unix.EACCES)
-	s.Log.Log(context.Background(), s.level(program), "a call of the workload could not be examined", "call", c.Spec.Name, "program", program, "denied", a.Errno != 0, "error", err)
-	return a
-}
-
-// fails answers a call that cannot succeed.
-func (s *Supervisor) fails(c *engine.Call, e unix.Errno) engine.Answer {
-	if s.Rules().CanDeny(c.Spec.Op) {
-		return engine.Answer{Errno: e}
-	}
-	return engine.Answer{}
 }
 
 // maxWarned bounds the memory of warnings; what comes later is said at debug level.
 const maxWarned = 256
 
-// level is a warning the first time that a program is complained of, and debug
-// from then on: a workload must not fill the log.
-func (s *Supervisor) level(program string) slog.Level {
+// warn warns the first time that a program is complained of, and says the rest at
+// debug level: a workload must not fill the log.
+func (s *Supervisor) warn(program, message string, args ...any) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.warned[program] || len(s.warned) >= maxWarned {
-		return slog.LevelDebug
+	level := slog.LevelDebug
+	if !s.warned[program] && len(s.warned) < maxWarned {
+		s.warned[program], level = true, slog.LevelWarn
 	}
-	s.warned[program] = true
-	return slog.LevelWarn
-}
-
-// resolve finds the file that the path argument of c names.
-func (s *Supervisor) resolve(c *engine.Call, p *process.Process, flags paths.Flags) (paths.Result, error) {
-	path, err := p.ReadString(c.TID, c.Args[c.Spec.Path], unix.PathMax)
-	if err != nil {
-		return paths.Result{}, err
-	}
-	dirfd := unix.AT_FDCWD
-	if c.Spec.Dirfd != syscalls.None {
-		dirfd = int(int32(c.Args[c.Spec.Dirfd]))
-	}
-	if c.Spec.Op&rules.File == 0 || !s.Rules().CanDeny(rules.File) {
-		return s.Paths.Resolve(p, c.TID, dirfd, path, flags)
-	}
-	// The tracer will open the file itself, and so must not find what the caller
-	// could not have reached.
-	return s.Paths.ResolveAs(p, c.TID, dirfd, path, flags)
-}
-
-// source is the program of p for the rules. Where a rule could deny, an unknown
-// program is an error: the rule may be about it.
-func (s *Supervisor) source(c *engine.Call, p *process.Process) (string, error) {
-	name, err := p.Exe()
-	if err != nil && s.Rules().CanDeny(c.Spec.Op) {
-		return "", err
-	}
-	return name, nil
-}
-
-// exe is the program of p for people, "" when it is not known.
-func exe(p *process.Process) string {
-	if p == nil {
-		return ""
-	}
-	name, _ := p.Exe()
-	return name
-}
-
-// hasTTY says whether p has a controlling terminal.
-func hasTTY(p *process.Process) bool {
-	tty, _ := p.TTY()
-	return tty != ""
+	s.mu.Unlock()
+	s.Log.Log(context.Background(), level, message, append(args, "program", program)...)
 }

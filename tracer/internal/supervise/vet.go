@@ -3,29 +3,30 @@ package supervise
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/rules"
-	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 )
 
-// approval is an exec that was let run: what the rules were asked about.
+// approval is an exec that was let run and that the kernel does not let the tracer
+// follow by ptrace. The program that comes of it is looked at at the first held
+// call that it makes, or that a process makes which it forked before: until then
+// it can open, connect and execute nothing that is held.
 type approval struct {
-	tid    int
-	old    string // the program that made it
-	access rules.Access
-	names  []string // programs that may come of it: the file, and its interpreters
+	tid      int
+	old      string // the program that made it
+	unseen   bool   // not even the path could be read
+	access   rules.Access
+	programs []program
 }
 
-// approvals are the execs that have not been looked at again yet. The kernel
-// reads the path a second time after the rules have been asked, when another
-// thread may have changed it; so the program that came of it is looked at once
-// more, at the first held call that it makes. Until then it can open, connect
-// and execute nothing.
+// approvals are those that have not been looked at yet, by process.
 type approvals struct {
+	some  atomic.Int32
 	mu    sync.Mutex
 	byPID map[int]approval
 }
@@ -47,6 +48,7 @@ func (s *approvals) add(pid int, a approval) {
 		}
 	}
 	s.byPID[pid] = a
+	s.some.Store(int32(len(s.byPID)))
 }
 
 func (s *approvals) get(pid int) (approval, bool) {
@@ -60,38 +62,98 @@ func (s *approvals) remove(pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byPID, pid)
+	s.some.Store(int32(len(s.byPID)))
+}
+
+// approve remembers an exec that cannot be followed.
+func (w *worker) approve(c *call, v *verification) {
+	w.approved.add(c.process.PID(), approval{tid: c.TID, old: v.access.Source, access: v.access, programs: v.programs})
+}
+
+// approveUnseen remembers an exec of a caller that cannot be read.
+func (w *worker) approveUnseen(c *call) {
+	a := approval{tid: c.TID, unseen: true, access: rules.Access{Operation: rules.Process}}
+	a.access.Source, _ = c.process.Exe()
+	a.access.ParentSource, _ = c.process.Forker()
+	if a.old = a.access.Source; a.old == "" {
+		a.access.Source = a.access.ParentSource
+	}
+	w.approved.add(c.process.PID(), a)
 }
 
 // vet looks at the program of a process that has made an exec, and kills the
 // process if the rules deny it. It reports whether the call at hand may go on.
-func (s *Supervisor) vet(c *engine.Call, p *process.Process) bool {
-	a, ok := s.approved.get(p.PID())
+func (w *worker) vet(c *call) bool {
+	if w.approved.some.Load() == 0 {
+		return true
+	}
+	p := c.process
+	a, forked, ok := w.approvalOf(p)
 	if !ok {
 		return true
 	}
-	now, err := p.Exe()
+	name, id, err := p.Image()
 	if err != nil {
 		return true // what cannot be examined is dealt with where the call is
 	}
-	if now == a.old && c.TID != a.tid {
+	if name == a.old && (forked || c.TID != a.tid) {
 		return true // another thread, while the exec is under way
 	}
-	s.approved.remove(p.PID())
-	if now == a.old || slices.Contains(a.names, now) {
+	if !forked {
+		w.approved.remove(p.PID())
+	}
+	if name == a.old && !a.unseen || slices.ContainsFunc(a.programs, func(g program) bool { return g.dev == id.Dev && g.ino == id.Ino }) {
 		return true
 	}
-	a.access.Path = now
-	v := s.Rules().Decide(&a.access)
-	if !v.Deny || !c.StillHeld() {
+	return w.judge(c, &a, name)
+}
+
+// approvalOf finds the approval of a process, or of its parent if it was forked by
+// the program in question.
+func (w *worker) approvalOf(p *process.Process) (a approval, forked, ok bool) {
+	if a, ok = w.approved.get(p.PID()); ok {
+		return a, false, true
+	}
+	if forked, err := p.Forked(); err != nil || !forked {
+		return approval{}, false, false
+	}
+	ppid, err := p.PPID()
+	if err != nil {
+		return approval{}, false, false
+	}
+	a, ok = w.approved.get(ppid)
+	return a, true, ok
+}
+
+// judge asks the rules about the program that came of an exec.
+func (w *worker) judge(c *call, a *approval, name string) bool {
+	a.access.Path = name
+	if a.unseen {
+		if args, err := c.process.Args(); err == nil && len(args) > 1 {
+			a.access.Args = args[1:]
+		}
+	}
+	v := c.decideProgram(&a.access, false)
+	if !v.Deny && !a.unseen || !c.Hold.Valid() {
 		return true
 	}
-	// The call is held: the process cannot have ended, and its number be another's.
-	if err := unix.Kill(p.PID(), unix.SIGKILL); err != nil {
-		s.Log.Error("a process that executes a denied program could not be killed", "program", now, "error", err)
+	if v.Deny {
+		// The call is held: the process cannot have ended, and its number be another's.
+		if err := unix.Kill(c.process.PID(), unix.SIGKILL); err != nil {
+			w.Log.Error("a process that executes a denied program could not be killed", "program", name, "error", err)
+		}
 	}
-	r := s.record(p, c)
-	r.Operation, r.ProcessName, r.Source = schema.OperationProcess, now, r.ParentProcessName
-	r.Resource, r.Data = joinCommand(now, a.access.Args), "syscall=SYS_EXECVE"
-	s.report(r, v, schema.ResultPermissionDenied)
-	return false
+	if w.reported(v, rules.Process) {
+		r := report{
+			due: true, verdict: v, at: w.Now(), spec: execSpec(), op: rules.Process,
+			program: name, args: a.access.Args, result: predict(!v.Deny),
+		}
+		if v.Deny {
+			r.result = schema.ResultPermissionDenied
+		}
+		r.take(c)
+		r.who.Parent = a.access.ParentSource
+		w.reports.add(&r, w.emit)
+	}
+	return !v.Deny
 }

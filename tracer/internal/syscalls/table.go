@@ -52,6 +52,8 @@ const (
 	SchedSetscheduler
 	SchedSetaffinity
 	SchedSetattr
+
+	Count // of rows
 )
 
 // Absent is the number of a call that an architecture does not have.

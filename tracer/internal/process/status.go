@@ -1,0 +1,118 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Status is what changes without a held call, and so is read each time.
+type Status struct {
+	Umask  uint32
+	FDSize int // the size of the table of descriptors, more than the highest one in use
+}
+
+// Status reads that of the thread tid.
+func (p *Process) Status(tid int) (Status, error) {
+	s := Status{FDSize: -1}
+	found := false
+	err := p.table.readStatus(tid, func(key, value string) bool {
+		switch key {
+		case "Umask":
+			m, err := strconv.ParseUint(value, 8, 32)
+			s.Umask, found = uint32(m), err == nil
+		case "FDSize":
+			n, err := strconv.Atoi(value)
+			if err == nil {
+				s.FDSize = n
+			}
+			return false // it stands behind the umask
+		}
+		return true
+	})
+	if err == nil && (!found || s.FDSize < 0) {
+		err = fmt.Errorf("/proc/%d/status has no umask or no table of descriptors", tid)
+	}
+	return s, err
+}
+
+// RoomForFD says whether the thread tid, whose table of descriptors has size entries, has a descriptor to spare; if not,
+// the error is EMFILE.
+func (p *Process) RoomForFD(tid, size int) error {
+	limit, err := p.fdLimit(tid)
+	if err != nil {
+		return err
+	}
+	if uint64(size) < limit {
+		return nil // the kernel makes the table longer
+	}
+	used := uint64(0)
+	err = p.Reach(tid, func() error {
+		used = 0
+		return p.table.eachName(tid, "/fd", func(name string) {
+			if n, err := strconv.ParseUint(name, 10, 32); err == nil && n < limit {
+				used++
+			}
+		})
+	})
+	switch {
+	case errors.Is(err, ErrUnreadable):
+		return nil // the kernel says so when the file is given
+	case err != nil:
+		return err
+	case used >= limit:
+		return unix.EMFILE
+	}
+	return nil
+}
+
+// fdLimit is the thread's soft RLIMIT_NOFILE.
+func (p *Process) fdLimit(tid int) (uint64, error) {
+	var lim unix.Rlimit
+	if err := unix.Prlimit(tid, unix.RLIMIT_NOFILE, nil, &lim); err == nil {
+		return lim.Cur, nil
+	}
+	// That is refused for processes of other users. This is not.
+	buf := p.table.scratch()
+	defer p.table.release(buf)
+	b, err := p.table.readFile(tid, "/limits", *buf)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "Max open files"); ok {
+			if f := strings.Fields(rest); len(f) > 0 {
+				return strconv.ParseUint(f[0], 10, 64)
+			}
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/limits has no limit of open files", tid)
+}
+
+// eachName calls f for the names in a directory of /proc/ID.
+func (t *Table) eachName(id int, name string, f func(string)) error {
+	path := idName(id, name)
+	fd, err := unix.Openat(t.proc, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return procError("open", path, err)
+	}
+	defer unix.Close(fd)
+	buf := t.scratch()
+	defer t.release(buf)
+	for {
+		n, err := unix.ReadDirent(fd, *buf)
+		if err != nil {
+			return procError("read", path, err)
+		}
+		if n == 0 {
+			return nil
+		}
+		_, _, names := unix.ParseDirent((*buf)[:n], -1, nil)
+		for _, name := range names {
+			f(name)
+		}
+	}
+}

@@ -1,0 +1,242 @@
+package supervise
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/rules"
+	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/process"
+	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
+)
+
+// enforcer is the Enforcer of our alerts. KubeArmor's clients take any text.
+const enforcer = "SideArmor"
+
+// updatedTime is KubeArmor's layout of UpdatedTime.
+const updatedTime = "2006-01-02T15:04:05.000000Z"
+
+// report is what is to be told of a call. Of what is not known it has nothing: a
+// report with gaps is better than none.
+type report struct {
+	due     bool // there is something to tell
+	taken   bool // who is filled
+	verdict rules.Verdict
+	op      rules.Operation
+	at      time.Time
+	spec    *syscalls.Spec
+	callArg [6]uint64
+	flags   uint64 // of the open or the exec
+	result  string
+	denied  bool // whatever the call gave: what came of it has been killed
+
+	who process.Snapshot
+	uid int
+	cwd string
+
+	program  string   // Process: the file
+	args     []string // and its arguments
+	resource string   // File, Network
+	data     string   // Network, where it is not the call's
+	owner    int      // File: of the file
+}
+
+// reported says whether an operation is told of: every alert is, and every other
+// one that is visible.
+func (w *worker) reported(v rules.Verdict, op rules.Operation) bool {
+	return v.Alert || w.Visible&op != 0
+}
+
+// beginReport begins the report of the call.
+func (w *worker) beginReport(c *call, v rules.Verdict) {
+	r := &c.report
+	r.due, r.verdict, r.at, r.spec, r.callArg = true, v, w.Now(), c.Spec, c.Args
+}
+
+// take takes down who made the call.
+func (r *report) take(c *call) {
+	if r.taken {
+		return
+	}
+	r.taken = true
+	r.who = c.process.Snapshot()
+	r.uid, _ = c.process.UID(c.TID)
+	r.cwd, _ = c.process.Cwd(c.TID)
+}
+
+// finishReport ends the report of a call that was answered.
+func (w *worker) finishReport(c *call, o engine.Outcome) {
+	r := &c.report
+	switch {
+	case r.denied:
+		r.result = schema.ResultPermissionDenied
+	case o.Known && o.Errno == unix.ENOENT:
+		return // KubeArmor does not tell of what is not there either
+	case o.Known && o.Errno != 0:
+		r.result = resultOf(o.Errno)
+	case o.Known:
+		r.result = schema.ResultPassed
+	}
+	r.take(c)
+	w.reports.add(r, w.emit)
+}
+
+// emit sends what happened: an alert where a policy matched, a log elsewhere.
+func (s *Supervisor) emit(r *report) {
+	record := r.record(s.Origin())
+	v := &r.verdict
+	if !v.Alert {
+		record.Type = schema.TypeContainerLog
+		s.Emit(schema.Event{Kind: schema.KindLog, Log: &schema.Log{Record: record}})
+		return
+	}
+	record.Type = schema.TypeMatchedPolicy
+	s.Emit(schema.Event{Kind: schema.KindAlert, Alert: &schema.Alert{
+		Record:     record,
+		PolicyName: v.PolicyName,
+		Severity:   v.Severity,
+		Tags:       strings.Join(v.Tags, ","),
+		ATags:      v.Tags,
+		Message:    v.Message,
+		Enforcer:   enforcer,
+		Action:     v.Action,
+	}})
+}
+
+// record is the report in KubeArmor's form.
+func (r *report) record(origin schema.Origin) schema.Record {
+	at := r.at.UTC()
+	e := schema.Record{
+		Origin:            origin,
+		Timestamp:         at.Unix(),
+		UpdatedTime:       at.Format(updatedTime),
+		PID:               int32(r.who.PID),
+		PPID:              int32(r.who.PPID),
+		UID:               int32(r.uid),
+		ParentProcessName: r.who.Parent,
+		ProcessName:       r.who.Exe,
+		Operation:         r.op.String(),
+		Source:            r.who.CommandLine,
+		Resource:          r.resource,
+		Data:              r.data,
+		Result:            r.result,
+		Cwd:               directory(r.cwd),
+		TTY:               r.who.TTY,
+		OID:               int32(r.owner),
+		ExecEvent:         &schema.ExecEvent{ExecID: "0", ExecutableName: r.who.Comm},
+	}
+	e.HostPID, e.HostPPID = e.PID, e.PPID
+	if r.op == rules.Process {
+		e.ProcessName = r.program
+		e.Source = r.who.Parent // for exec KubeArmor names the parent, without arguments
+		e.Resource = joinCommand(r.program, r.args)
+		e.ExecEvent.ExecutableName = comm(r.program)
+	}
+	if e.Data == "" {
+		e.Data = r.spec.Data(&r.callArg, r.flags)
+	}
+	e.EventData = schema.EventData(e.Operation, e.Resource, e.Data)
+	return e
+}
+
+// directory ends a directory's name by a slash, as KubeArmor's Cwd does.
+func directory(name string) string {
+	if name == "/" || name == "" {
+		return name
+	}
+	return name + "/"
+}
+
+const (
+	// maxReports bounds the reports that wait to be brought into their form. Where
+	// more come, each worker does it itself.
+	maxReports = 2048
+	// rest is how long the reporter lets reports gather, and idle how often in turn
+	// it finds none before it waits to be woken: waking it costs a call of the
+	// workload more than adding a report.
+	rest = time.Millisecond
+	idle = 50
+)
+
+// reports are on their way from the workers to the reporter, which brings them
+// into KubeArmor's form beside the calls of the workload.
+type reports struct {
+	mu      sync.Mutex
+	waiting []report
+	asleep  bool
+	closed  bool
+	wake    chan struct{} // capacity 1
+}
+
+// add hands over a report, or has f take it at once where many wait.
+func (q *reports) add(r *report, f func(*report)) {
+	q.mu.Lock()
+	if q.closed || len(q.waiting) >= maxReports {
+		q.mu.Unlock()
+		f(r)
+		return
+	}
+	q.waiting = append(q.waiting, *r)
+	wake := q.asleep
+	q.asleep = false
+	q.mu.Unlock()
+	if wake {
+		q.wake <- struct{}{} // never blocks: once for each time that the reporter sleeps
+	}
+}
+
+// Run brings reports into their form until ctx ends, and those that are there by
+// then. What is reported later is sent by whoever reports it.
+func (s *Supervisor) Run(ctx context.Context) {
+	q := &s.reports
+	var batch []report
+	for unused := 0; ; {
+		q.mu.Lock()
+		batch, q.waiting = q.waiting, batch[:0]
+		if len(batch) > 0 {
+			unused = 0
+		} else if ctx.Err() != nil {
+			q.closed = true
+			q.mu.Unlock()
+			return
+		} else if unused++; unused > idle {
+			q.asleep = true
+		}
+		asleep := q.asleep
+		q.mu.Unlock()
+		for i := range batch {
+			s.emit(&batch[i])
+		}
+		clear(batch)
+		q.pause(ctx, asleep)
+	}
+}
+
+// pause waits for reports.
+func (q *reports) pause(ctx context.Context, asleep bool) {
+	if asleep {
+		select {
+		case <-q.wake:
+		case <-ctx.Done():
+			q.mu.Lock()
+			q.asleep = false
+			q.mu.Unlock()
+			select {
+			case <-q.wake: // somebody was about to wake it
+			default:
+			}
+		}
+		return
+	}
+	timer := time.NewTimer(rest)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,103 @@
+package supervise
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSockaddr is sizeof(struct sockaddr_storage): the kernel takes no more.
+const maxSockaddr = 128
+
+// sockaddr is the address of a connect, decoded.
+type sockaddr struct {
+	family string // "AF_INET", "AF_INET6", "AF_UNIX", …; "" when there is nothing to tell
+	ip     netip.Addr
+	port   uint16
+	path   string // AF_UNIX; an abstract name begins with "@"
+}
+
+// readSockaddr reads the address at addr. One that is too short or too long, which
+// the kernel refuses, is empty.
+func readSockaddr(c *call, addr, size uint64) (sockaddr, error) {
+	length := int(int32(size))
+	if length < 2 || length > maxSockaddr {
+		return sockaddr{}, nil
+	}
+	raw := make([]byte, length)
+	if err := c.process.ReadMemory(c.TID, addr, raw); err != nil {
+		return sockaddr{}, err
+	}
+	return decodeSockaddr(raw), nil
+}
+
+// decodeSockaddr decodes an address as connect(2) takes it.
+func decodeSockaddr(raw []byte) sockaddr {
+	if len(raw) < 2 {
+		return sockaddr{}
+	}
+	switch family := binary.NativeEndian.Uint16(raw); {
+	case family == unix.AF_UNSPEC:
+		return sockaddr{}
+	case family == unix.AF_INET && len(raw) >= 8:
+		return sockaddr{family: "AF_INET", port: binary.BigEndian.Uint16(raw[2:]), ip: netip.AddrFrom4([4]byte(raw[4:8]))}
+	case family == unix.AF_INET6 && len(raw) >= 24:
+		return sockaddr{family: "AF_INET6", port: binary.BigEndian.Uint16(raw[2:]), ip: netip.AddrFrom16([16]byte(raw[8:24]))}
+	case family == unix.AF_UNIX:
+		return sockaddr{family: "AF_UNIX", path: unixPath(raw[2:])}
+	case family == unix.AF_INET || family == unix.AF_INET6:
+		return sockaddr{} // too short: EINVAL
+	default:
+		return sockaddr{family: familyName(family)}
+	}
+}
+
+// unixPath reads sun_path: up to the first NUL, or for an abstract name, which
+// begins with one, all of it (unix(7)).
+func unixPath(raw []byte) string {
+	if len(raw) > 0 && raw[0] == 0 {
+		return "@" + strings.ReplaceAll(string(raw[1:]), "\x00", "@")
+	}
+	name, _, _ := strings.Cut(string(raw), "\x00")
+	return name
+}
+
+func familyName(family uint16) string {
+	switch family {
+	case unix.AF_INET:
+		return "AF_INET"
+	case unix.AF_INET6:
+		return "AF_INET6"
+	case unix.AF_UNIX:
+		return "AF_UNIX"
+	case unix.AF_NETLINK:
+		return "AF_NETLINK"
+	case unix.AF_PACKET:
+		return "AF_PACKET"
+	case unix.AF_VSOCK:
+		return "AF_VSOCK"
+	case unix.AF_ALG:
+		return "AF_ALG"
+	}
+	return strconv.Itoa(int(family))
+}
+
+// describe writes Resource and Data as KubeArmor does: a TCP connect by its
+// probe's fields, any other by the system call's.
+func (a sockaddr) describe(c *call, protocol string) (resource, data string) {
+	port := strconv.Itoa(int(a.port))
+	switch {
+	case a.ip.IsValid() && protocol == "TCP":
+		return "remoteip=" + a.ip.Unmap().String() + " port=" + port + " protocol=TCP", "kprobe=tcp_connect domain=" + a.family
+	case a.ip.IsValid():
+		resource = "sa_family=" + a.family + " sin_port=" + port + " sin_addr=" + a.ip.Unmap().String()
+	case a.family == "AF_UNIX":
+		resource = "sa_family=AF_UNIX sun_path=" + a.path
+	default:
+		resource = "sa_family=" + a.family
+	}
+	return resource, c.Spec.Data(&c.Args, 0)
+}
