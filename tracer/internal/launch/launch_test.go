@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,6 +133,50 @@ func TestWorkloadInheritsWhatTheTracerWasGiven(t *testing.T) {
 	}
 	if w, g := strings.Join(kept(want), "\n"), strings.Join(kept(got), "\n"); w != g || len(kept(want)) != 4 {
 		t.Errorf("through launch:\n%s\nwithout:\n%s", g, w)
+	}
+}
+
+// The Go runtime puts /dev/null in their place.
+func TestClosedStandardFilesStayClosed(t *testing.T) {
+	const variable = "LAUNCH_TEST_CLOSED"
+	if name := os.Getenv(variable); name != "" {
+		child, err := Start(Command{Path: "/bin/sh", Args: []string{"sh", "-c", "ls /proc/$$/fd >" + name}, Env: os.Environ(), Filter: allow(), NoNewPrivs: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer child.Listener.Close()
+		reaper, stop := reap(t, child.PID, slog.New(slog.DiscardHandler))
+		if err := child.Release(); err != nil {
+			t.Fatal(err)
+		}
+		<-reaper.Main()
+		stop()
+		return
+	}
+	for _, closed := range []string{"", "<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"} {
+		name := filepath.Join(t.TempDir(), "open")
+		listed := func(argv ...string) (standard []string) {
+			t.Helper()
+			cmd := exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-c", `exec "$@" ` + closed, "sh"}, argv...)...)
+			cmd.Env = append(os.Environ(), variable+"="+name)
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%s: %v", closed, err)
+			}
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, fd := range strings.Fields(string(b)) {
+				if len(fd) == 1 && fd <= "2" {
+					standard = append(standard, fd)
+				}
+			}
+			return standard
+		}
+		want, got := listed("/bin/sh", "-c", "ls /proc/$$/fd >"+name), listed(os.Args[0], "-test.run", "^TestClosedStandardFilesStayClosed$")
+		if !slices.Equal(want, got) {
+			t.Errorf("%s: open are %v, without the tracer %v", closed, got, want)
+		}
 	}
 }
 
