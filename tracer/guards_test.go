@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -36,5 +38,24 @@ done; ulimit -n`
 		if got := outcomeOf(t, tracer(t, args...)); got.stdout != want || got.stderr != "" {
 			t.Errorf("%v: %+v, want\n%s", args[:3], got, want)
 		}
+	}
+}
+
+func TestNoSignalFromInsideEndsPIDOne(t *testing.T) {
+	const python = "/usr/bin/python3"
+	if _, err := os.Stat(python); err != nil {
+		skip(t, err)
+	}
+	if os.Getuid() != 0 {
+		skip(t, "needs root, for a pid namespace")
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := tracer(t, "run", "--policies", blockPolicy(t, secret), "--", python, "testdata/signals.py", secret)
+	cmd.Path, cmd.Args = "/usr/bin/unshare", append([]string{"unshare", "--pid", "--fork", "--mount-proc"}, cmd.Args...)
+	if got := outcomeOf(t, cmd); got.code != 0 || got.stdout != "denied\n" || got.stderr != "" {
+		t.Errorf("%+v", got)
 	}
 }

@@ -113,6 +113,8 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 		return fail(stderr, exitFailed, err)
 	}
 	background.Go(func() { _ = emitter.Run(ctx) }) // its error is ctx's
+	// What is told of a workload that is not allowed to start is told as well.
+	defer flush(emitter, c.FlushTimeout, log)
 
 	visible := visibility(c)
 	w := &workload{log: log}
@@ -134,13 +136,17 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 		code = w.wait()
 	}
 	w.stopReporting()
-	flush, stop := context.WithTimeout(context.Background(), c.FlushTimeout)
-	defer stop()
-	if err := emitter.Close(flush); err != nil {
-		log.Warn("the last events were not sent", "error", err)
-	}
 	log.Info("the workload has ended", "status", code)
 	return code
+}
+
+// flush sends the events that wait, as far as timeout lets it.
+func flush(emitter *emit.Emitter, timeout time.Duration, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := emitter.Close(ctx); err != nil {
+		log.Warn("the last events were not sent", "error", err)
+	}
 }
 
 // exitStatusOf is what a shell would say of a program that does not start.

@@ -269,3 +269,17 @@ func TestPolicyThatSelectsByECSMetadata(t *testing.T) {
 		}
 	}
 }
+
+// A tracer whose workload may not start ends at once, but not before it has said why.
+func TestDeniedEntryPointIsReported(t *testing.T) {
+	c := newCollector(t)
+	policies := policyDir(t, "apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata: {name: entry}\nspec: {process: {matchPaths: [{path: /usr/bin/sort}]}, action: Block}\n")
+	got := traceWith(t, c, []string{"--policies", policies}, "/usr/bin/sort", "/dev/null")
+	if got.code != exitCannotExecute || got.stdout != "" || !strings.Contains(got.stderr, "permission denied") {
+		t.Errorf("%+v", got)
+	}
+	events := c.records(t)
+	if e := find(events, "Process", "/usr/bin/sort /dev/null", "SYS_EXECVE"); len(events) != 1 || e == nil || e.PolicyName != "entry" || e.Action != "Block" {
+		t.Errorf("%+v, want one alert", events)
+	}
+}

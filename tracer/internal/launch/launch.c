@@ -1,10 +1,12 @@
 // The part of the launch that Go cannot do: between fork and exec no Go code may
 // run, and what the Go runtime changes about the process as it starts (signal
-// dispositions, the soft limit of open files) must be known from before it did.
+// dispositions, the soft limit of open files, standard files that are closed) must
+// be known from before it did.
 #define _GNU_SOURCE
 #include "launch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -29,9 +31,11 @@ static struct {
 	sigset_t mask;
 	struct rlimit nofile;
 	mode_t umask;
+	int closed[3]; // of the standard files
 } inherited;
 
-// Runs before the Go runtime, which installs handlers for nearly all signals.
+// Runs before the Go runtime, which installs handlers for nearly all signals and
+// opens /dev/null in place of standard files that are closed.
 __attribute__((constructor)) static void record_inherited(void) {
 	for (int sig = 1; sig < NSIG; sig++) {
 		struct sigaction old;
@@ -42,6 +46,8 @@ __attribute__((constructor)) static void record_inherited(void) {
 	getrlimit(RLIMIT_NOFILE, &inherited.nofile);
 	inherited.umask = umask(0); // there is no call that only reads it
 	umask(inherited.umask);
+	for (int fd = 0; fd < 3; fd++)
+		inherited.closed[fd] = fcntl(fd, F_GETFD) < 0;
 }
 
 static void report(int gate, int step, int error, int fd) {
@@ -124,6 +130,10 @@ static void run_child(const struct sidearmor_child *c) {
 	}
 	if (n != 1)
 		_exit(127); // the tracer is gone
+	// The gate is not among them: while it was made, all three were open.
+	for (int fd = 0; fd < 3; fd++)
+		if (inherited.closed[fd])
+			close(fd);
 	sigprocmask(SIG_SETMASK, &inherited.mask, NULL);
 	execve(c->path, c->argv, c->envp);
 	fail(c->gate, SIDEARMOR_EXEC, errno);

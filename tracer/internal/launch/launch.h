@@ -38,6 +38,7 @@ struct sidearmor_signal {
 };
 
 int sidearmor_fork(const struct sidearmor_child *c);
+int sidearmor_guard_faults(void);
 int sidearmor_watch(int fd, const int *signals, int count);
 
 #endif

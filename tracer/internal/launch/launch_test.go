@@ -8,9 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -135,6 +136,50 @@ func TestWorkloadInheritsWhatTheTracerWasGiven(t *testing.T) {
 	}
 }
 
+// The Go runtime puts /dev/null in their place.
+func TestClosedStandardFilesStayClosed(t *testing.T) {
+	const variable = "LAUNCH_TEST_CLOSED"
+	if name := os.Getenv(variable); name != "" {
+		child, err := Start(Command{Path: "/bin/sh", Args: []string{"sh", "-c", "ls /proc/$$/fd >" + name}, Env: os.Environ(), Filter: allow(), NoNewPrivs: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer child.Listener.Close()
+		reaper, stop := reap(t, child.PID, slog.New(slog.DiscardHandler))
+		if err := child.Release(); err != nil {
+			t.Fatal(err)
+		}
+		<-reaper.Main()
+		stop()
+		return
+	}
+	for _, closed := range []string{"", "<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"} {
+		name := filepath.Join(t.TempDir(), "open")
+		listed := func(argv ...string) (standard []string) {
+			t.Helper()
+			cmd := exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-c", `exec "$@" ` + closed, "sh"}, argv...)...)
+			cmd.Env = append(os.Environ(), variable+"="+name)
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%s: %v", closed, err)
+			}
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, fd := range strings.Fields(string(b)) {
+				if len(fd) == 1 && fd <= "2" {
+					standard = append(standard, fd)
+				}
+			}
+			return standard
+		}
+		want, got := listed("/bin/sh", "-c", "ls /proc/$$/fd >"+name), listed(os.Args[0], "-test.run", "^TestClosedStandardFilesStayClosed$")
+		if !slices.Equal(want, got) {
+			t.Errorf("%s: open are %v, without the tracer %v", closed, got, want)
+		}
+	}
+}
+
 func TestFilterNeedsPrivilege(t *testing.T) {
 	if HasSysAdmin() {
 		t.Log("with CAP_SYS_ADMIN no_new_privs is not needed")
@@ -171,79 +216,6 @@ func TestSysPtraceIsTakenFromTheWorkload(t *testing.T) {
 		}
 		if bits&(1<<unix.CAP_SYS_PTRACE) != 0 {
 			t.Errorf("%s holds CAP_SYS_PTRACE", name)
-		}
-	}
-}
-
-func TestSignalsAreForwarded(t *testing.T) {
-	if os.Getenv("LAUNCH_TEST_FORWARD") == "" {
-		// In a process of its own: the handlers stay installed.
-		cmd := exec.Command(os.Args[0], "-test.run", "^TestSignalsAreForwarded$", "-test.v")
-		cmd.Env = append(os.Environ(), "LAUNCH_TEST_FORWARD=1")
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "got TERM got USR1 got ALRM got WINCH got 40 done") {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		return
-	}
-	signals, err := WatchSignals()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	target := exec.CommandContext(ctx, "/bin/sh", "-c", `for s in TERM USR1 ALRM WINCH 40; do trap "echo got $s" $s; done; trap "echo done; exit" USR2; echo ready; while :; do sleep 0.02; done`)
-	target.Stdout = w
-	if err := errors.Join(target.Start(), w.Close()); err != nil { // closed: its death ends the reading
-		t.Fatal(err)
-	}
-	stopped := make(chan error, 1)
-	if err := signals.Target(target.Process.Pid); err != nil {
-		t.Fatal(err)
-	}
-	go func() { stopped <- signals.Forward(ctx) }()
-	expect := func(want string) {
-		t.Helper()
-		buf := make([]byte, 64)
-		n, err := r.Read(buf)
-		if err != nil || strings.TrimSpace(string(buf[:n])) != want {
-			t.Fatalf("%q, %v; want %q", buf[:n], err, want)
-		}
-		fmt.Print(want, " ")
-	}
-	expect("ready")
-	// A sender that is no descendant: another shell, whose parent is ours; so
-	// detach it by a double fork.
-	for _, s := range []struct{ send, want string }{{"TERM", "got TERM"}, {"USR1", "got USR1"}, {"ALRM", "got ALRM"}, {"WINCH", "got WINCH"}, {"40", "got 40"}, {"USR2", "done"}} {
-		if err := exec.Command("/bin/sh", "-c", fmt.Sprintf("(sleep 0.05; kill -%s %d) &", s.send, os.Getpid())).Run(); err != nil {
-			t.Fatal(err)
-		}
-		expect(s.want)
-	}
-	cancel()
-	if err := <-stopped; err != nil {
-		t.Fatal(err)
-	}
-	_ = target.Wait() // killed by the context, or gone already
-}
-
-func TestWantedSignals(t *testing.T) {
-	outside := int32(1)
-	for _, c := range []struct {
-		s    received
-		want bool
-	}{
-		{received{unix.SIGTERM, 0, outside}, true},
-		{received{unix.SIGINT, siKernel, 0}, false}, // Ctrl-C: the terminal's group has it
-		{received{unix.SIGWINCH, siKernel, 0}, false},
-		{received{unix.SIGUSR1, -1, int32(os.Getpid())}, false}, // from the workload's own tree
-	} {
-		if got := wanted(c.s); got != c.want {
-			t.Errorf("%+v: %v, want %v", c.s, got, c.want)
 		}
 	}
 }

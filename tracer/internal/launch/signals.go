@@ -23,8 +23,9 @@ import (
 const siKernel = 0x80
 
 // forwarded lists the signals that are passed on: all but those that cannot be
-// caught, that report faults of this process itself, or that the Go runtime and
-// the C library use for themselves (SIGURG, 32 to 34).
+// caught, that report faults of this process itself (faults.c), or that the Go
+// runtime, the C library and this program use for themselves (SIGURG, 32 to 34,
+// SIGPROF).
 func forwarded() []C.int {
 	list := []unix.Signal{
 		unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTERM, unix.SIGSTKFLT,
@@ -54,7 +55,8 @@ type received struct {
 	pid   int32 // the sender, where code says that there is one
 }
 
-// WatchSignals begins to catch them. Signals that were ignored when the program
+// WatchSignals begins to catch them. As process 1 it also makes the tracer deaf to
+// faults that others send: no signal from inside its pid namespace ends it. Signals that were ignored when the program
 // started stay ignored, here and in the workload. Handlers are installed in C,
 // for os/signal does not tell who sent a signal: one from the terminal's driver
 // goes to the whole foreground group, the workload included, and must not be
@@ -65,6 +67,9 @@ func WatchSignals() (*Signals, error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, fmt.Errorf("launch: making the signal pipe: %w", err)
+	}
+	if e := C.sidearmor_guard_faults(); e != 0 {
+		return nil, fmt.Errorf("launch: guarding against signals: %w", unix.Errno(-e))
 	}
 	list := forwarded()
 	if e := C.sidearmor_watch(C.int(p[1]), &list[0], C.int(len(list))); e != 0 {
@@ -139,6 +144,9 @@ func wanted(s received) bool {
 		// Terminal signals go to the foreground group. A hang-up goes to the
 		// session's leader alone.
 		return s.signo == unix.SIGHUP && isSessionLeader()
+	}
+	if int(s.pid) == os.Getpid() {
+		return false // the kernel says so of limits that the tracer itself has reached
 	}
 	// A process of the workload that signals its parent, or the group it shares
 	// with the tracer, does not mean the workload's first process; only PID 1
