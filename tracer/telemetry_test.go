@@ -132,7 +132,7 @@ func TestTelemetryOfEachCall(t *testing.T) {
 	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 	dir := t.TempDir()
 	c := newCollector(t)
-	if got := traceWith(t, c, nil, python, "-c", victim, dir, port); got.code != 0 || got.stderr != "" {
+	if got := traceWith(t, c, []string{"--visibility", "process,file,network"}, python, "-c", victim, dir, port); got.code != 0 || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
 	events := c.records(t)

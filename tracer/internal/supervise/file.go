@@ -81,7 +81,7 @@ func (s *Supervisor) tryOpen(c *engine.Call, p *process.Process, how openHow) (a
 		return s.unknown(c, p, err), false
 	}
 	v := s.Rules().Decide(&a)
-	visible := s.reported(v, rules.File)
+	visible := s.reported(v, a.Operation)
 	pin := !v.Deny && s.Rules().CanDeny(rules.File)
 	if !v.Deny && !visible && !pin || !c.StillHeld() {
 		return engine.Answer{}, false
