@@ -66,7 +66,7 @@ func (r *flat) ranks(a *Access) (ranks []int) {
 			ranks = append(ranks, base+1)
 		}
 		protocol := strings.ToLower(a.Protocol)
-		if protocol == "" {
+		if protocol == "" && r.effect.Action != audit {
 			protocol = map[string]string{"stream": "tcp", "dgram": "udp", "seqpacket": "sctp"}[kind]
 		}
 		if r.protocol == protocol {

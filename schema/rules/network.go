@@ -51,7 +51,7 @@ func (n *networkRules) decide(a *Access) Verdict {
 	if !n.used {
 		return Verdict{}
 	}
-	kind, protocol := socket(a)
+	kind, protocol, internet := socket(a)
 	types := n.at(kind, a)
 	everything := n.at(all, a)
 	protocols := n.at(protocol, a)
@@ -68,6 +68,9 @@ func (n *networkRules) decide(a *Access) Verdict {
 		}
 	}
 	var audit *rule
+	if !internet {
+		protocols = place{}
+	}
 	for _, p := range [...]place{types, everything, protocols} {
 		audit = first(audit, p.any.audits, a)
 		audit = first(audit, p.from.audits, a)
@@ -92,8 +95,9 @@ func (n *networkRules) at(t token, a *Access) place {
 // socket reads the type and the protocol of an access as KubeArmor does, which
 // ignores the family: protocol 0 of a stream socket is TCP, of a datagram socket
 // UDP, of a seqpacket socket SCTP, and a Unix or netlink socket has protocol 0.
-// Where only one of the two is told it completes the other.
-func socket(a *Access) (kind, protocol token) {
+// Where only one of the two is told it completes the other. KubeArmor's alerts do
+// look at the family: a protocol's Audit rules are about Internet sockets only.
+func socket(a *Access) (kind, protocol token, internet bool) {
 	word, _, _ := strings.Cut(a.SockType, "|")
 	kind = parseToken(withoutPrefix(word, "SOCK_"), stream, packet)
 	protocol = parseToken(a.Protocol, tcp, sctp)
@@ -116,12 +120,17 @@ func socket(a *Access) (kind, protocol token) {
 	case kind == seqpacket:
 		protocol = sctp
 	}
-	return kind, protocol
+	return kind, protocol, !isUnnamed(a.Protocol)
 }
 
 // isZero says whether a protocol is number 0, which KubeArmor calls HOPOPT.
 func isZero(protocol string) bool {
-	return protocol == "" || strings.EqualFold(protocol, "HOPOPT") || len(protocol) > 5 && strings.EqualFold(protocol[:5], "UNIX-")
+	return isUnnamed(protocol) || strings.EqualFold(protocol, "HOPOPT")
+}
+
+// isUnnamed says whether a protocol is that of a family without any.
+func isUnnamed(protocol string) bool {
+	return protocol == "" || len(protocol) > 5 && strings.EqualFold(protocol[:5], "UNIX-")
 }
 
 func withoutPrefix(word, prefix string) string {
