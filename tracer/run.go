@@ -9,12 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	spolicy "github.com/sidearmor/sidearmor/schema/policy"
 	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/config"
 	"github.com/sidearmor/sidearmor/tracer/internal/emit"
@@ -99,8 +97,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	defer cancel()
 
 	who := identity.Discover(identity.Options{Environ: append(c.Identity, environ...), Logger: log})
-	background.Go(func() { who.Run(ctx) })
-	inForce, hold, err := loadRules(ctx, c, who, log, &background)
+	hub, err := newHub(ctx, c, who, &background, log)
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}
@@ -116,14 +113,17 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	// What is told of a workload that is not allowed to start is told as well.
 	defer flush(emitter, c.FlushTimeout, log)
 
-	visible := visibility(c)
+	if c.Opens == config.OpensLetRun {
+		log.Warn("files that a rule could deny are opened by the workload itself (--opens=let-run): a thread that changes the path after the check gets past file rules")
+	}
 	w := &workload{log: log}
 	if w.supervisor, w.processes, err = newSupervisor(supervise.Options{
-		Rules: inForce.Load, Origin: who.Origin, Emit: emitter.Emit, Visible: visible, Now: time.Now, Log: log, Trace: w.trace,
+		Rules: hub.Rules, Origin: who.Origin, Emit: emitter.Emit, Visible: c.Visible(), Now: time.Now, Log: log,
+		Trace: w.trace, LetOpensRun: c.Opens == config.OpensLetRun,
 	}); err != nil {
 		return fail(stderr, exitFailed, err)
 	}
-	prog, err := filter.Program(filter.Options{Hold: visible | hold, VerifyExec: hold&rules.Process != 0})
+	prog, err := filter.Program(hold(hub, c))
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}
@@ -178,6 +178,33 @@ func newLogger(c config.Log, stderr io.Writer) (*slog.Logger, func(), error) {
 	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.Level})), closeOut, nil
 }
 
+// newHub loads the policies, and waits until it is known which of them are for
+// this container.
+func newHub(ctx context.Context, c config.Config, who *identity.Identity, background *sync.WaitGroup, log *slog.Logger) (*policies.Hub, error) {
+	hub, err := policies.New(policies.Options{Posture: c.Posture, Target: who.Target(), Log: log})
+	if err != nil {
+		return nil, err
+	}
+	if c.Policies != "" {
+		docs, err := policies.Load(c.Policies)
+		if err != nil {
+			return nil, err
+		}
+		hub.Set(c.Policies, docs)
+	}
+	background.Go(func() { who.Run(ctx, hub.SetTarget) })
+	return hub, hub.Await(ctx, c.PolicyTimeout, c.OnMissingPolicy == config.MissingRun)
+}
+
+// hold says what the kernel's filter holds.
+func hold(hub *policies.Hub, c config.Config) filter.Options {
+	rule := hub.Hold(0, c.Hold, false) // what rules may be about
+	return filter.Options{
+		Hold:    hub.Hold(c.Visible(), c.Hold, false),
+		Sockets: rule&rules.Network != 0, VerifyExec: rule&(rules.Process|rules.File) != 0,
+	}
+}
+
 func newSupervisor(o supervise.Options) (*supervise.Supervisor, *process.Table, error) {
 	// Files that are made in the workload's place get the workload's mask. (It
 	// starts with the one that the tracer was started with.)
@@ -190,108 +217,6 @@ func newSupervisor(o supervise.Options) (*supervise.Supervisor, *process.Table, 
 		return nil, nil, err
 	}
 	return supervise.New(o), o.Processes, nil
-}
-
-// loadRules compiles the policies, and says which calls they may ever need to
-// see. Whom they select may become known later, from the ECS metadata: the rules
-// are compiled again then.
-func loadRules(ctx context.Context, c config.Config, who *identity.Identity, log *slog.Logger, background *sync.WaitGroup) (*atomic.Pointer[rules.Rules], rules.Operation, error) {
-	var docs []spolicy.Document
-	var err error
-	if c.Policies != "" {
-		if docs, err = policies.Load(c.Policies); err != nil {
-			return nil, 0, err
-		}
-		for _, d := range docs {
-			for _, w := range d.Warnings {
-				log.Warn("policy", "at", w)
-			}
-		}
-	}
-	awaitIdentity(docs, who, log)
-	compile := func() (*rules.Rules, error) {
-		compiled, err := rules.Compile(docs, who.Target(), rules.Posture(c.Posture))
-		if err != nil {
-			return nil, fmt.Errorf("policies: %w", err)
-		}
-		return compiled, nil
-	}
-	first, err := compile()
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, n := range first.Notes() {
-		log.Warn("a part of a policy is not enforced", "policy", n.Policy, "section", n.Section, "why", n.Why)
-	}
-	var inForce atomic.Pointer[rules.Rules]
-	inForce.Store(first)
-	log.Info("policies loaded", "documents", len(docs), "container", who.Target().Container)
-	background.Go(func() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-who.Settled():
-		}
-		again, err := compile()
-		if err != nil {
-			log.Error("the policies stay as they were", "error", err)
-			return
-		}
-		inForce.Store(again)
-		log.Info("policies selected again: this container's identity is known now")
-	})
-	return &inForce, classes(docs), nil
-}
-
-// identityWait bounds how long the start waits to learn whom the policies select.
-const identityWait = 2 * time.Second
-
-// awaitIdentity waits where a policy does not select this container as it is
-// known now, and the ECS metadata, which answer within milliseconds as a rule,
-// may say otherwise: the workload is not to run without its policies.
-func awaitIdentity(docs []spolicy.Document, who *identity.Identity, log *slog.Logger) {
-	for _, d := range docs {
-		if d.Selects(who.Target()) {
-			continue
-		}
-		select {
-		case <-who.Settled():
-		case <-time.After(identityWait):
-			log.Warn("the container's identity is not known yet: policies that select it by that do not apply until it is")
-		}
-		return
-	}
-}
-
-// visibility is the classes that are logged: none where nobody would take logs.
-func visibility(c config.Config) (classes rules.Operation) {
-	if c.SidekickURL.IsZero() {
-		return 0
-	}
-	for class, wanted := range map[rules.Operation]bool{
-		rules.Process: c.Visibility.Process, rules.File: c.Visibility.File, rules.Network: c.Visibility.Network,
-	} {
-		if wanted {
-			classes |= class
-		}
-	}
-	return classes
-}
-
-// classes is what the rules of docs need to see, whether or not they select this
-// container: the filter cannot be widened later. Programs must be followed
-// wherever there are rules, for rules name them as sources.
-func classes(docs []spolicy.Document) (classes rules.Operation) {
-	for _, d := range docs {
-		classes |= rules.Process
-		if len(d.File) > 0 {
-			classes |= rules.File
-		}
-		if len(d.Network) > 0 {
-			classes |= rules.Network
-		}
-	}
-	return classes
 }
 
 // workload is the running workload and what runs for it.

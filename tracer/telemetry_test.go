@@ -132,7 +132,7 @@ func TestTelemetryOfEachCall(t *testing.T) {
 	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 	dir := t.TempDir()
 	c := newCollector(t)
-	if got := traceWith(t, c, nil, python, "-c", victim, dir, port); got.code != 0 || got.stderr != "" {
+	if got := traceWith(t, c, []string{"--visibility", "process,file,network"}, python, "-c", victim, dir, port); got.code != 0 || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
 	events := c.records(t)
@@ -281,5 +281,53 @@ func TestDeniedEntryPointIsReported(t *testing.T) {
 	events := c.records(t)
 	if e := find(events, "Process", "/usr/bin/sort /dev/null", "SYS_EXECVE"); len(events) != 1 || e == nil || e.PolicyName != "entry" || e.Action != "Block" {
 		t.Errorf("%+v, want one alert", events)
+	}
+}
+
+// While it is not known whether a policy is for this container, the workload does
+// not start, unless it is to.
+func TestPolicyThatCannotBeSelected(t *testing.T) {
+	policies := policyDir(t, "apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata: {name: ecs}\nspec: {selector: {matchLabels: {app: web}}, process: {matchPaths: [{path: /none}]}, action: Block}\n")
+	for _, c := range []struct {
+		args, env []string
+		code      int
+		stdout    string
+		says      []string
+	}{
+		{[]string{"--policy-timeout=200ms"}, nil, 125, "", []string{"after 200ms", "policy ecs", "policies.yaml:1", "labels from the ECS metadata", "--policy-timeout", "--on-missing-policy=run"}},
+		{[]string{"--policy-timeout=200ms", "--log-level=warn"}, []string{"TRACER_ON_MISSING_POLICY=run"}, 0, "ran\n", []string{"policies.yaml:1", "without policies"}},
+		{[]string{"--policy-timeout=1m", "--log-level=warn"}, []string{"POD_LABELS=app=db"}, 0, "ran\n", []string{"does not select", "policies.yaml:1", `app=\"web\"`, `\"db\" (from POD_LABELS)`}},
+	} {
+		cmd := tracer(t, append(append([]string{"run", "--policies", policies}, c.args...), "--", "echo", "ran")...)
+		cmd.Env = append(append(cmd.Env, "ECS_CONTAINER_METADATA_URI_V4=http://127.0.0.1:9/v4/x"), c.env...)
+		began := time.Now()
+		got := outcomeOf(t, cmd)
+		if got.code != c.code || got.stdout != c.stdout || time.Since(began) > 30*time.Second {
+			t.Errorf("%v %v: %+v", c.args, c.env, got)
+		}
+		for _, want := range c.says {
+			if !strings.Contains(got.stderr, want) {
+				t.Errorf("%v %v: standard error does not say %q: %s", c.args, c.env, want, got.stderr)
+			}
+		}
+	}
+}
+
+// By default only opens that write are logged, and with file every one.
+func TestVisibilityOfOpens(t *testing.T) {
+	dir := t.TempDir()
+	for visibility, want := range map[string]int{"": 1, "file:write": 1, "file": 2, "file:read": 1, "process": 0} {
+		c := newCollector(t)
+		var args []string
+		if visibility != "" {
+			args = []string{"--visibility", visibility}
+		}
+		file := filepath.Join(dir, "f"+strings.ReplaceAll(visibility, ":", "-"))
+		if got := traceWith(t, c, args, "/bin/sh", "-c", "echo > "+file+"; cat "+file+" >/dev/null"); got.code != 0 {
+			t.Fatalf("%+v", got)
+		}
+		if n := count(c.records(t), "File", file); n != want {
+			t.Errorf("visibility %q: %d opens were logged, want %d", visibility, n, want)
+		}
 	}
 }

@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"fmt"
+	"iter"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,14 +19,6 @@ const (
 	OperatorIn    = "In"
 	OperatorNotIn = "NotIn"
 )
-
-// Target is a container that policies may apply to.
-type Target struct {
-	Namespace string // "" when unknown, as on ECS
-	Pod       string
-	Container string
-	Labels    map[string]string // of the pod, of the container on ECS and Docker; nil when it has none
-}
 
 // Selector says which containers a document applies to.
 type Selector struct {
@@ -58,24 +53,96 @@ type Expression struct {
 //     only when t.Namespace is known: off Kubernetes there is nothing to compare
 //     with, and a policy that was handed to a container is meant for it.
 func (d *Document) Selects(t Target) bool {
-	if d.Kind == KindPolicy && d.Namespace != "" && t.Namespace != "" && d.Namespace != t.Namespace {
-		return false
-	}
-	for k, v := range d.Selector.Labels {
-		if have, ok := t.Labels[k]; !ok || have != v {
-			return false
-		}
-	}
-	if !d.Selector.Containers.match(t.Container) {
-		return false
-	}
-	for _, e := range d.Selector.Expressions {
-		if !e.holds(t) {
+	for _, why := range d.conditions(&t) {
+		if why != "" {
 			return false
 		}
 	}
 	return true
 }
+
+// Misses says for each part of d's selector that does not hold for t what it
+// asks for and what t has, facts that are pending aside. None means that d selects
+// t, or may: see Awaits.
+func (d *Document) Misses(t Target) (all []string) {
+	for fact, why := range d.conditions(&t) {
+		if why != "" && fact&t.Pending == 0 {
+			all = append(all, why)
+		}
+	}
+	return all
+}
+
+// Awaits gives the pending facts of t on which it depends whether d selects t:
+// 0 when it is known either way.
+func (d *Document) Awaits(t Target) (pending Facts) {
+	for fact, why := range d.conditions(&t) {
+		switch {
+		case fact&t.Pending != 0:
+			pending |= fact
+		case why != "":
+			return 0
+		}
+	}
+	return pending
+}
+
+// conditions gives for each part of d's selector the fact that it asks for, and
+// why it does not hold: "" when it does.
+func (d *Document) conditions(t *Target) iter.Seq2[Facts, string] {
+	return func(yield func(Facts, string) bool) {
+		if d.Kind == KindPolicy && d.Namespace != "" && !yield(FactNamespace, d.missesNamespace(t)) {
+			return
+		}
+		for _, k := range slices.Sorted(maps.Keys(d.Selector.Labels)) {
+			if !yield(FactLabels, missesLabel(t, k, d.Selector.Labels[k])) {
+				return
+			}
+		}
+		if !d.Selector.Containers.any() && !yield(FactContainer, d.Selector.Containers.misses(t)) {
+			return
+		}
+		for _, e := range d.Selector.Expressions {
+			fact := FactLabels
+			if e.Key == KeyNamespace {
+				fact = FactNamespace
+			}
+			if !yield(fact, e.misses(t)) {
+				return
+			}
+		}
+	}
+}
+
+func (d *Document) missesNamespace(t *Target) string {
+	if t.Namespace == "" || d.Namespace == t.Namespace {
+		return ""
+	}
+	return fmt.Sprintf("its namespace is %q, this container's is %q%s", d.Namespace, t.Namespace, t.from(FactNamespace))
+}
+
+func missesLabel(t *Target, key, value string) string {
+	have, ok := t.Labels[key]
+	switch {
+	case ok && have == value:
+		return ""
+	case ok:
+		return fmt.Sprintf("it selects the label %s=%q, this container's is %q%s", key, value, have, t.from(FactLabels))
+	case len(t.Labels) == 0:
+		return fmt.Sprintf("it selects the label %s=%q, and this container has no labels%s", key, value, t.from(FactLabels))
+	}
+	return fmt.Sprintf("it selects the label %s=%q, which this container does not have%s", key, value, t.from(FactLabels))
+}
+
+// from says where a fact is from, in parentheses.
+func (t *Target) from(fact Facts) string {
+	if source := t.From.Of(fact); source != "" {
+		return " (from " + source + ")"
+	}
+	return ""
+}
+
+func (c ContainerNames) any() bool { return c.Pattern == nil && len(c.Names) == 0 }
 
 func (c ContainerNames) match(name string) bool {
 	if c.Pattern != nil {
@@ -84,11 +151,22 @@ func (c ContainerNames) match(name string) bool {
 	return len(c.Names) == 0 || slices.Contains(c.Names, name)
 }
 
-func (e Expression) holds(t Target) bool {
-	if e.Key == KeyNamespace && t.Namespace == "" {
-		return true
+func (c ContainerNames) misses(t *Target) string {
+	if c.match(t.Container) {
+		return ""
 	}
-	found := slices.ContainsFunc(e.Values, func(value string) bool {
+	want := "[" + strings.Join(c.Names, ", ") + "]"
+	if c.Pattern != nil {
+		want = strings.TrimSuffix(strings.TrimPrefix(c.Pattern.String(), wholeBegin), wholeEnd)
+	}
+	return fmt.Sprintf("it selects the container name %s, this container's is %q%s", want, t.Container, t.from(FactContainer))
+}
+
+func (e Expression) misses(t *Target) string {
+	if e.Key == KeyNamespace && t.Namespace == "" {
+		return ""
+	}
+	i := slices.IndexFunc(e.Values, func(value string) bool {
 		if e.Key == KeyNamespace {
 			return value == t.Namespace
 		}
@@ -96,8 +174,24 @@ func (e Expression) holds(t Target) bool {
 		have, ok := t.Labels[k]
 		return ok && have == v
 	})
-	return found == (e.Operator == OperatorIn)
+	fact, what := FactLabels, "label"
+	if e.Key == KeyNamespace {
+		fact, what = FactNamespace, "namespace"
+	}
+	switch {
+	case e.Operator == OperatorIn && i < 0:
+		return fmt.Sprintf("its matchExpressions select the %ss %s, none of which is this container's%s", what, strings.Join(e.Values, ", "), t.from(fact))
+	case e.Operator != OperatorIn && i >= 0:
+		return fmt.Sprintf("its matchExpressions exclude the %s %s, which is this container's%s", what, e.Values[i], t.from(fact))
+	}
+	return ""
 }
+
+// wholeBegin and wholeEnd make a pattern match a whole name.
+const (
+	wholeBegin = `\A(?:`
+	wholeEnd   = `)\z`
+)
 
 // parseContainerNames reads the value of ContainerNameLabel. Both "" and "[]"
 // select any name, as in KubeArmor.
@@ -124,6 +218,6 @@ func parseContainerNames(value string) (ContainerNames, error) {
 	if _, err := regexp.Compile(value); err != nil {
 		return ContainerNames{}, err
 	}
-	re, err := regexp.Compile(`\A(?:` + value + `)\z`)
+	re, err := regexp.Compile(wholeBegin + value + wholeEnd)
 	return ContainerNames{Pattern: re}, err
 }

@@ -72,3 +72,75 @@ func TestSelects(t *testing.T) {
 		})
 	}
 }
+
+func parseOne(t *testing.T, kind, namespace, selector string) Document {
+	t.Helper()
+	text := "apiVersion: " + apiVersion + "\nkind: " + kind + "\nmetadata: {name: p, namespace: " + namespace + "}\nspec: {selector: " + selector + "}\n"
+	docs, err := Parse("p.yaml", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return docs[0]
+}
+
+func TestMisses(t *testing.T) {
+	web := Target{
+		Namespace: "shop", Container: "web", Labels: map[string]string{"app": "web"},
+		From: Sources{Namespace: "NAMESPACE", Container: "CONTAINER_NAME", Labels: "POD_LABELS"},
+	}
+	const ksp, csp = KindPolicy, KindClusterPolicy
+	for _, c := range []struct {
+		kind, namespace, selector string
+		target                    Target
+		want                      []string
+	}{
+		{ksp, "shop", `{matchLabels: {app: web}}`, web, nil},
+		{ksp, "bank", `{}`, web, []string{`its namespace is "bank", this container's is "shop" (from NAMESPACE)`}},
+		{ksp, "", `{matchLabels: {app: db, tier: x}}`, web, []string{
+			`it selects the label app="db", this container's is "web" (from POD_LABELS)`,
+			`it selects the label tier="x", which this container does not have (from POD_LABELS)`,
+		}},
+		{ksp, "", `{matchLabels: {app: db}}`, Target{}, []string{`it selects the label app="db", and this container has no labels`}},
+		{ksp, "", `{matchLabels: {kubearmor.io/container.name: "[a, b]"}}`, web, []string{`it selects the container name [a, b], this container's is "web" (from CONTAINER_NAME)`}},
+		{ksp, "", `{matchLabels: {kubearmor.io/container.name: "d.*"}}`, web, []string{`it selects the container name d.*, this container's is "web" (from CONTAINER_NAME)`}},
+		{ksp, "", `{matchExpressions: [{key: label, operator: In, values: [app=a, app=b]}]}`, web, []string{`its matchExpressions select the labels app=a, app=b, none of which is this container's (from POD_LABELS)`}},
+		{ksp, "", `{matchExpressions: [{key: label, operator: NotIn, values: [app=a, app=web]}]}`, web, []string{`its matchExpressions exclude the label app=web, which is this container's (from POD_LABELS)`}},
+		{csp, "", `{matchExpressions: [{key: namespace, operator: In, values: [bank]}]}`, web, []string{`its matchExpressions select the namespaces bank, none of which is this container's (from NAMESPACE)`}},
+		{csp, "", `{matchExpressions: [{key: namespace, operator: NotIn, values: [shop]}]}`, web, []string{`its matchExpressions exclude the namespace shop, which is this container's (from NAMESPACE)`}},
+	} {
+		d := parseOne(t, c.kind, c.namespace, c.selector)
+		if got := d.Misses(c.target); strings.Join(got, "\n") != strings.Join(c.want, "\n") {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.selector, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+		if d.Selects(c.target) != (c.want == nil) {
+			t.Errorf("%s: selects and misses", c.selector)
+		}
+	}
+}
+
+// Whether a policy selects a container is open while it asks for something that
+// is not known, and nothing that is known speaks against it.
+func TestAwaits(t *testing.T) {
+	ecs := Target{Namespace: "shop", Container: "host", Pending: FactContainer | FactLabels}
+	for _, c := range []struct {
+		namespace, selector string
+		want                Facts
+	}{
+		{"", `{}`, 0},
+		{"shop", `{}`, 0},
+		{"", `{matchLabels: {app: web}}`, FactLabels},
+		{"", `{matchLabels: {kubearmor.io/container.name: host}}`, FactContainer},
+		{"", `{matchLabels: {kubearmor.io/container.name: web, app: web}}`, FactContainer | FactLabels},
+		{"", `{matchExpressions: [{key: label, operator: NotIn, values: [app=web]}]}`, FactLabels},
+		{"shop", `{matchLabels: {app: web}}`, FactLabels},
+		{"bank", `{matchLabels: {app: web}}`, 0},
+	} {
+		d := parseOne(t, KindPolicy, c.namespace, c.selector)
+		if got := d.Awaits(ecs); got != c.want {
+			t.Errorf("namespace %q, %s: awaits %q, want %q", c.namespace, c.selector, got, c.want)
+		}
+		if c.want != 0 && d.Misses(ecs) != nil {
+			t.Errorf("%s: misses %v, which nobody knows", c.selector, d.Misses(ecs))
+		}
+	}
+}

@@ -137,7 +137,20 @@ func (r *reader) pattern(n *yaml.Node) string {
 		r.errorf(n, "pattern %s has a { or } without its partner", quote(p))
 		return ""
 	}
+	r.warnOfPattern(n, p)
 	return p
+}
+
+// warnOfPattern tells of what matches no path as the kernel writes it.
+func (r *reader) warnOfPattern(n *yaml.Node, p string) {
+	switch {
+	case p[0] == '*' && !strings.HasPrefix(p, "**"), p[0] == '?', p[0] == '[':
+		r.warnf(n, "pattern %s matches nothing: only ** stands for the / that a path begins with", quote(p))
+	case len(p) > 1 && strings.HasSuffix(p, "/"):
+		r.warnf(n, "pattern %s matches nothing: no path ends in /", quote(p))
+	case strings.Contains(p, "//"), strings.Contains(p, "/./"), strings.Contains(p, "/../"):
+		r.warnf(n, "pattern %s matches nothing: paths have no //, /./ or /../", quote(p))
+	}
 }
 
 func bracesMatch(p string) bool {

@@ -47,8 +47,31 @@ func BenchmarkDecide(b *testing.B) {
 	}
 }
 
+func BenchmarkCouldDeny(b *testing.B) {
+	r := compile(b, "", many(1000)...)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.CouldDeny(FileRead, "/usr/bin/python3", "/usr/bin/bash")
+	}
+}
+
+func BenchmarkGlob(b *testing.B) {
+	for _, pattern := range []string{"/etc/ssl/private/*.key", "/**/*.key", "/usr/**/retry*", "/usr/lib/**"} {
+		r := compile(b, "", files("p", spolicy.FileRule{Pattern: pattern, Effect: effect(block)}))
+		a := benchAccesses["missDeep"]
+		b.Run(pattern, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Decide(&a)
+			}
+		})
+	}
+}
+
 func TestDecideDoesNotAllocate(t *testing.T) {
-	r := compile(t, "", append(many(1000), protocols("net", net(block, "udp", "/bin/x")), processes("proc", ppath(block, "/bin/x", "/bin/y")))...)
+	r := compile(t, "", append(many(1000), protocols("net", net(block, "udp", "/bin/x")),
+		processes("proc", ppath(block, "/bin/x", "/bin/y"), spolicy.ProcessRule{Path: "/usr/bin/id", AllowedArgs: []string{"-u"}, Effect: effect(block)}),
+		files("glob", spolicy.FileRule{Pattern: "/usr/**/*.p[ly]*", Effect: effect(block)}))...)
 	accesses := []Access{run("/usr/bin/id", "/bin/sh", "/bin/bash"), connect("TCP", "SOCK_STREAM", "/usr/bin/curl")}
 	for _, a := range benchAccesses {
 		accesses = append(accesses, a)
@@ -56,6 +79,12 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	for _, a := range accesses {
 		if n := testing.AllocsPerRun(100, func() { r.Decide(&a) }); n != 0 {
 			t.Errorf("%+v: %v allocations", a, n)
+		}
+		if n := testing.AllocsPerRun(100, func() {
+			r.CouldDeny(a.Operation, a.Source, a.ParentSource)
+			r.CouldAlert(a.Operation, a.Source, a.ParentSource)
+		}); n != 0 {
+			t.Errorf("%+v: %v allocations to know what could become of it", a, n)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -9,34 +10,61 @@ import (
 )
 
 // Compile makes rules of the documents that select self, in the given order.
-// What is valid but not evaluated is left out whole and listed by Notes: half
-// of a rule could allow or deny more than was meant. The error names a posture
-// that does not exist.
+// What is valid but not evaluated is left out whole and listed by Notes: half of
+// a rule could allow or deny more than was meant. An Allow rule that is left out
+// makes an allow list all the same, which then lacks what the rule names. The
+// error names a posture that does not exist.
 func Compile(docs []spolicy.Document, self spolicy.Target, posture Posture) (*Rules, error) {
+	return compileDocuments(docs, posture, func(d *spolicy.Document) bool { return d.Selects(self) })
+}
+
+// Needs gives the operations that rules of the documents would want to see,
+// whichever of the documents select the container: what is to be held where that
+// cannot be widened later. Programs are followed wherever there are rules, as
+// rules name them as sources. The error is Compile's.
+func Needs(docs []spolicy.Document, posture Posture) (Operation, error) {
+	r, err := compileDocuments(docs, posture, func(*spolicy.Document) bool { return true })
+	if err != nil || r.Wants() == 0 {
+		return 0, err
+	}
+	return r.Wants() | Process, nil
+}
+
+func compileDocuments(docs []spolicy.Document, posture Posture, selected func(*spolicy.Document) bool) (*Rules, error) {
 	for _, p := range []*string{&posture.File, &posture.Network, &posture.Capabilities} {
-		if *p == "" {
-			*p = PostureAudit
-		}
+		*p = cmp.Or(*p, PostureAudit)
 		if !slices.Contains([]string{PostureAudit, PostureBlock, PostureAllow}, *p) {
 			return nil, fmt.Errorf("compile policies: unknown posture %q", *p)
 		}
 	}
 	c := compiler{rules: &Rules{
-		process: newPathRules(posture.File, true),
-		file:    newPathRules(posture.File, false),
-		network: networkRules{class: class{posture: posture.Network}},
+		process: newPathRules(Process, posture.File, true),
+		file:    newPathRules(File, posture.File, false),
+		network: networkRules{class: class{op: Network, posture: posture.Network}},
 	}}
 	for i := range docs {
-		if docs[i].Selects(self) {
+		if selected(&docs[i]) {
 			c.document(&docs[i])
 		}
 	}
-	return c.rules, nil
+	return c.finish(), nil
 }
 
 type compiler struct {
 	rules *Rules
 	doc   *spolicy.Document
+}
+
+// finish works out what can be asked of all rules together.
+func (c *compiler) finish() *Rules {
+	r := c.rules
+	for _, class := range []*class{&r.process.class, &r.file.class, &r.network.class} {
+		if class.allowList {
+			r.can.allowList(class.posture, class.op)
+		}
+	}
+	r.wants, r.denies = r.can.alerted.whole(), r.can.denied.whole()
+	return r
 }
 
 func (c *compiler) document(d *spolicy.Document) {
@@ -51,46 +79,63 @@ func (c *compiler) document(d *spolicy.Document) {
 		c.network(&d.Network[i])
 	}
 	for _, r := range d.Capabilities {
-		c.note("capabilities.matchCapabilities", r.Capability+": capabilities are not observed")
+		c.note("capabilities.matchCapabilities", r.Action, r.Capability+": capabilities are not observed")
 	}
 	for _, r := range d.Syscalls {
-		c.note("syscalls", fmt.Sprintf("%v: rules about system calls are not evaluated", r.Syscalls))
+		c.note("syscalls", r.Action, fmt.Sprintf("%v: rules about system calls are not evaluated", r.Syscalls))
 	}
 	for _, r := range d.Presets {
-		c.note("presets", r.Name+": presets are not evaluated")
+		c.note("presets", r.Action, r.Name+": presets are not evaluated")
 	}
 	if d.AppArmor != "" {
-		c.note("apparmor", "raw AppArmor text means nothing without AppArmor")
+		c.note("apparmor", "", "raw AppArmor text means nothing without AppArmor")
 	}
 }
 
-func (c *compiler) note(section, why string) {
-	c.rules.notes = append(c.rules.notes, Note{Policy: c.doc.Name, Section: section, Why: why})
+func (c *compiler) note(section, action, why string) {
+	c.rules.notes = append(c.rules.notes, Note{Policy: c.doc.Name, At: c.doc.Origin, Section: section, Action: action, Why: why})
+}
+
+// leaveOut notes a rule of a class that is not evaluated. An allow list is not
+// lost with it: nobody gets more access because of a rule that means nothing.
+func (c *compiler) leaveOut(class *class, section, action, why string) {
+	if action == spolicy.ActionAllow {
+		class.used, class.allowList = true, true
+		why += "; the allow list holds, and lacks it"
+	}
+	c.note(section, action, why)
+}
+
+// add makes the rule, and notes what it can do.
+func (c *compiler) add(class *class, e spolicy.Effect, l limits, sources []string) *rule {
+	r := class.newRule(c.doc.Name, e, l)
+	c.rules.can.add(r, class.op, sources)
+	return r
 }
 
 func (c *compiler) process(r *spolicy.ProcessRule) {
-	section, target := "process.matchPaths", r.Path+r.ExecName
-	if r.Dir != "" {
-		section, target = "process.matchDirectories", r.Dir
-	}
-	switch {
-	case r.Pattern != "":
-		c.note("process.matchPatterns", r.Pattern+": patterns are not evaluated")
-		return
-	case r.PTS != nil:
-		c.note(section, target+": pts is not evaluated")
-		return
-	case len(r.AllowedArgs) > 0:
-		c.note(section, target+": allowedArgs is not evaluated")
-		return
-	case r.ExecName != "" && len(r.FromSource) > 0 && r.Action != spolicy.ActionAudit:
-		c.note(section, target+": execname with fromSource never matches in KubeArmor either; name the path")
-		return
-	}
 	p := &c.rules.process
-	compiled := p.newRule(c.doc.Name, r.Effect, false, r.OwnerOnly)
+	if r.ExecName != "" && len(r.FromSource) > 0 && r.Action != spolicy.ActionAudit {
+		c.leaveOut(&p.class, "process.matchPaths", r.Action, r.ExecName+": execname with fromSource never matches in KubeArmor either; name the path")
+		return
+	}
+	var pattern *glob
+	if r.Pattern != "" {
+		var err error
+		if pattern, err = compileGlob(r.Pattern); err != nil {
+			c.leaveOut(&p.class, "process.matchPatterns", r.Action, err.Error())
+			return
+		}
+	}
+	l := limits{ownerOnly: r.OwnerOnly, noTTY: r.PTS != nil && !*r.PTS}
+	if len(r.AllowedArgs) > 0 {
+		l.args = r.AllowedArgs
+	}
 	sources := programs(r.FromSource)
+	compiled := c.add(&p.class, r.Effect, l, sources)
 	switch {
+	case pattern != nil:
+		p.addPattern(pattern, compiled)
 	case r.Dir != "":
 		p.addDir(directory(r.Dir), r.Recursive, compiled, sources)
 	case r.ExecName != "": // wins over a path given with it, as in KubeArmor
@@ -101,43 +146,41 @@ func (c *compiler) process(r *spolicy.ProcessRule) {
 }
 
 func (c *compiler) file(r *spolicy.FileRule) {
-	section, target := "file.matchPaths", r.Path
-	if r.Dir != "" {
-		section, target = "file.matchDirectories", r.Dir
-	}
-	switch {
-	case r.Pattern != "":
-		c.note("file.matchPatterns", r.Pattern+": patterns are not evaluated")
-		return
-	case r.PTS != nil:
-		c.note(section, target+": pts is not evaluated")
-		return
-	}
 	f := &c.rules.file
-	compiled := f.newRule(c.doc.Name, r.Effect, r.ReadOnly, r.OwnerOnly)
-	sources := programs(r.FromSource)
-	if r.Dir != "" {
-		f.addDir(directory(r.Dir), r.Recursive, compiled, sources)
-		return
+	var pattern *glob
+	if r.Pattern != "" {
+		var err error
+		if pattern, err = compileGlob(r.Pattern); err != nil {
+			c.leaveOut(&f.class, "file.matchPatterns", r.Action, err.Error())
+			return
+		}
 	}
-	f.addPath(path.Clean(r.Path), compiled, sources)
+	sources := programs(r.FromSource)
+	compiled := c.add(&f.class, r.Effect, limits{readOnly: r.ReadOnly, ownerOnly: r.OwnerOnly, noTTY: r.PTS != nil && !*r.PTS}, sources)
+	switch {
+	case pattern != nil:
+		f.addPattern(pattern, compiled)
+	case r.Dir != "":
+		f.addDir(directory(r.Dir), r.Recursive, compiled, sources)
+	default:
+		f.addPath(path.Clean(r.Path), compiled, sources)
+	}
 }
 
 func (c *compiler) network(r *spolicy.NetworkRule) {
-	protocol := parseToken(r.Protocol, all, packet)
-	switch {
-	case r.Domain != "":
-		c.note("network.matchDNSQueries", r.Domain+": DNS queries are not observed")
-		return
-	case r.PTS != nil:
-		c.note("network.matchProtocols", r.Protocol+": pts is not evaluated")
-		return
-	case protocol == none:
-		c.note("network.matchProtocols", fmt.Sprintf("unknown protocol %q", r.Protocol))
+	n := &c.rules.network
+	if r.Domain != "" {
+		// A class of its own in KubeArmor: it makes no allow list of connections.
+		c.note("network.matchDNSQueries", r.Action, r.Domain+": DNS queries are not observed")
 		return
 	}
-	n := &c.rules.network
-	n.nodes[protocol].add(n.newRule(c.doc.Name, r.Effect, false, false), programs(r.FromSource))
+	protocol := parseToken(r.Protocol, all, packet)
+	if protocol == none {
+		c.leaveOut(&n.class, "network.matchProtocols", r.Action, fmt.Sprintf("unknown protocol %q", r.Protocol))
+		return
+	}
+	sources := programs(r.FromSource)
+	n.nodes[protocol].add(c.add(&n.class, r.Effect, limits{noTTY: r.PTS != nil && !*r.PTS}, sources), sources)
 }
 
 func programs(sources []string) []string {

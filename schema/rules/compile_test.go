@@ -10,22 +10,15 @@ import (
 )
 
 func TestNotes(t *testing.T) {
-	no := false
 	doc := spolicy.Document{
-		Name: "p",
+		Name: "p", Origin: "p.yaml:1",
 		Process: []spolicy.ProcessRule{
-			{Pattern: "/bin/*", Effect: effect(block)},
-			{Path: "/bin/a", PTS: &no, Effect: effect(block)},
-			{Path: "/bin/b", AllowedArgs: []string{"-m"}, Effect: effect(block)},
+			{Pattern: "/bin/[", Effect: effect(block)},
 			{ExecName: "c", FromSource: []string{"/bin/sh"}, Effect: effect(block)},
 		},
-		File: []spolicy.FileRule{
-			{Pattern: "/etc/*", Effect: effect(allow)},
-			{Dir: "/tmp/", PTS: &no, Effect: effect(block)},
-		},
+		File: []spolicy.FileRule{{Pattern: "/etc/{a", Effect: effect(block)}},
 		Network: []spolicy.NetworkRule{
-			{Domain: "example.com", Effect: effect(block)},
-			{Protocol: "tcp", PTS: &no, Effect: effect(block)},
+			{Domain: "example.com", Effect: effect(allow)},
 			{Protocol: "quic", Effect: effect(block)},
 		},
 		Capabilities: []spolicy.CapabilityRule{{Capability: "net_raw", Effect: effect(block)}},
@@ -40,14 +33,10 @@ func TestNotes(t *testing.T) {
 		got = append(got, n.Policy+" "+n.Section+" "+why)
 	}
 	want := []string{
-		"p process.matchPatterns /bin/*",
-		"p process.matchPaths /bin/a",
-		"p process.matchPaths /bin/b",
+		"p process.matchPatterns pattern \"/bin/[\"",
 		"p process.matchPaths c",
-		"p file.matchPatterns /etc/*",
-		"p file.matchDirectories /tmp/",
+		"p file.matchPatterns pattern \"/etc/{a\"",
 		"p network.matchDNSQueries example.com",
-		"p network.matchProtocols tcp",
 		"p network.matchProtocols unknown protocol \"quic\"",
 		"p capabilities.matchCapabilities net_raw",
 		"p syscalls [unlink]",
@@ -57,12 +46,31 @@ func TestNotes(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if s := r.Notes()[0].String(); s != "policy p: process.matchPatterns is not enforced: /bin/*: patterns are not evaluated" {
+	if s := r.Notes()[0].String(); s != `policy p (p.yaml:1): process.matchPatterns is not enforced: pattern "/bin/[": a [ without its ]` {
 		t.Error(s)
 	}
 	// What is left out must neither deny nor make an allow-list.
 	if r.Wants() != 0 {
 		t.Error("rules were made of what is not evaluated")
+	}
+}
+
+// An Allow rule that means nothing here leaves its allow list in place.
+func TestAllowThatIsLeftOut(t *testing.T) {
+	for _, c := range []decideCase{
+		{name: "execname with fromSource", docs: []spolicy.Document{processes("p", spolicy.ProcessRule{ExecName: "c", FromSource: []string{"/bin/sh"}, Effect: effect(allow)})}, steps: []step{
+			{run("/bin/c", "/bin/sh", ""), postureDeny}, {read("/f"), pass},
+		}},
+		{name: "a pattern that cannot be read", docs: []spolicy.Document{files("p", spolicy.FileRule{Pattern: "/a/[", Effect: effect(allow)})}, steps: []step{{read("/a/b"), postureDeny}}},
+		{name: "a protocol that is none", docs: []spolicy.Document{protocols("p", net(allow, "quic"))}, steps: []step{{connect("TCP", "SOCK_STREAM", ""), postureDeny}}},
+		{name: "DNS is a class of its own", docs: []spolicy.Document{protocols("p", spolicy.NetworkRule{Domain: "a.b", Effect: effect(allow)})}, steps: []step{{connect("UDP", "SOCK_DGRAM", ""), pass}}},
+	} {
+		c.posture = PostureBlock
+		t.Run(c.name, c.check)
+		r := compile(t, PostureBlock, c.docs...)
+		if len(r.Notes()) != 1 || r.Notes()[0].Action != allow {
+			t.Errorf("%s: notes %v", c.name, r.Notes())
+		}
 	}
 }
 
@@ -102,7 +110,13 @@ func TestWantsAndCanDeny(t *testing.T) {
 		{"block", "", processes("p", ppath(block, "/f")), Process, Process},
 		{"allow, posture audit", "", protocols("p", net(allow, "tcp")), Network, 0},
 		{"allow, posture block", PostureBlock, protocols("p", net(allow, "tcp")), Network, Network},
-		{"allow readOnly", "", files("p", readOnly), File, File},
+		{"allow, posture allow", PostureAllow, protocols("p", net(allow, "tcp")), 0, 0},
+		{"allow readOnly", "", files("p", readOnly), File, FileWrite},
+		{"allow readOnly, posture block", PostureBlock, files("p", readOnly), File, File},
+		{"audit readOnly", "", files("p", spolicy.FileRule{Path: "/f", ReadOnly: true, Effect: effect(audit)}), FileWrite, 0},
+		{"block readOnly", "", files("p", spolicy.FileRule{Path: "/f", ReadOnly: true, Effect: effect(block)}), FileWrite, FileWrite},
+		{"block readOnly and ownerOnly", "", files("p", spolicy.FileRule{Path: "/f", ReadOnly: true, OwnerOnly: true, Effect: effect(block)}), File, File},
+		{"block of one source", "", files("p", fpath(block, "/f", "/bin/a")), File, File},
 	} {
 		r := compile(t, c.posture, c.doc)
 		if got := r.Wants(); got != c.wants {
@@ -112,6 +126,10 @@ func TestWantsAndCanDeny(t *testing.T) {
 			if got := r.CanDeny(op); got != (c.denies&op != 0) {
 				t.Errorf("%s: can deny %b: %v", c.name, op, got)
 			}
+		}
+		needs, err := Needs([]spolicy.Document{c.doc}, Posture{File: c.posture, Network: c.posture})
+		if want := c.wants; err != nil || want != 0 && needs != want|Process || want == 0 && needs != 0 {
+			t.Errorf("%s: needs %s, %v", c.name, needs.Words(), err)
 		}
 	}
 }

@@ -257,7 +257,13 @@ func TestNetwork(t *testing.T) {
 			{connect("ICMP", "SOCK_DGRAM", curl), deny}, {connect("IPV6-ICMP", "SOCK_DGRAM", curl), audited},
 		}},
 		{name: "protocol 0 follows the type", docs: []spolicy.Document{protocols("p", net(block, "tcp"), net(audit, "udp"))}, steps: []step{
-			{connect("HOPOPT", "SOCK_STREAM", curl), deny}, {connect("HOPOPT", "SOCK_DGRAM", curl), audited}, {connect("", "SOCK_STREAM", curl), pass}, {connect("UNIX-STREAM", "", curl), pass}, {connect("SCTP", "SOCK_STREAM", curl), pass},
+			{connect("HOPOPT", "SOCK_STREAM", curl), deny}, {connect("HOPOPT", "SOCK_DGRAM", curl), audited}, {connect("SCTP", "SOCK_STREAM", curl), pass}, {connect("ICMP", "SOCK_DGRAM", curl), pass},
+		}},
+		{name: "a Unix socket has protocol 0", docs: []spolicy.Document{protocols("p", net(block, "tcp"), net(audit, "udp"))}, steps: []step{
+			{connect("", "SOCK_STREAM", curl), deny}, {connect("UNIX-STREAM", "", curl), deny}, {connect("", "SOCK_DGRAM", curl), pass}, {connect("", "SOCK_RAW", curl), pass}, {connect("", "", curl), pass},
+		}},
+		{name: "allow tcp and udp, Unix sockets", posture: PostureBlock, docs: []spolicy.Document{protocols("p", net(allow, "tcp"), net(allow, "udp"))}, steps: []step{
+			{connect("", "SOCK_STREAM", curl), pass}, {connect("", "SOCK_DGRAM", curl), pass}, {connect("", "SOCK_RAW", curl), postureDeny},
 		}},
 		{name: "type of a Unix socket", docs: []spolicy.Document{protocols("p", net(block, "seqpacket"))}, steps: []step{
 			{connect("UNIX-SEQPACKET", "", curl), deny}, {connect("UNIX-STREAM", "", curl), pass},

@@ -14,11 +14,12 @@ import (
 
 // flat is a rule of any class as the naive matcher reads it.
 type flat struct {
-	policy                    string
-	path, dir, name, protocol string
-	recursive, ro, owner      bool
-	from                      []string
-	effect                    spolicy.Effect
+	policy                             string
+	path, dir, name, pattern, protocol string
+	recursive, ro, owner               bool
+	pts                                *bool
+	args, from                         []string
+	effect                             spolicy.Effect
 }
 
 func flatten(docs []spolicy.Document, op Operation) (rules []flat) {
@@ -26,15 +27,15 @@ func flatten(docs []spolicy.Document, op Operation) (rules []flat) {
 		switch op {
 		case Process:
 			for _, r := range d.Process {
-				rules = append(rules, flat{policy: d.Name, path: r.Path, dir: r.Dir, name: r.ExecName, recursive: r.Recursive, owner: r.OwnerOnly, from: r.FromSource, effect: r.Effect})
+				rules = append(rules, flat{policy: d.Name, path: r.Path, dir: r.Dir, name: r.ExecName, pattern: r.Pattern, recursive: r.Recursive, owner: r.OwnerOnly, pts: r.PTS, args: r.AllowedArgs, from: r.FromSource, effect: r.Effect})
 			}
 		case FileRead, FileWrite:
 			for _, r := range d.File {
-				rules = append(rules, flat{policy: d.Name, path: r.Path, dir: r.Dir, recursive: r.Recursive, ro: r.ReadOnly, owner: r.OwnerOnly, from: r.FromSource, effect: r.Effect})
+				rules = append(rules, flat{policy: d.Name, path: r.Path, dir: r.Dir, pattern: r.Pattern, recursive: r.Recursive, ro: r.ReadOnly, owner: r.OwnerOnly, pts: r.PTS, from: r.FromSource, effect: r.Effect})
 			}
 		case Network:
 			for _, r := range d.Network {
-				rules = append(rules, flat{policy: d.Name, protocol: r.Protocol, from: r.FromSource, effect: r.Effect})
+				rules = append(rules, flat{policy: d.Name, protocol: r.Protocol, pts: r.PTS, from: r.FromSource, effect: r.Effect})
 			}
 		}
 	}
@@ -43,7 +44,8 @@ func flatten(docs []spolicy.Document, op Operation) (rules []flat) {
 
 // ranks gives every rank at which r is about a; the lowest decides, and within
 // one the longest directory. Ranks of sourced rules: path 1, recursive
-// directory 2, direct 3; of others: path 4, execname 5, recursive 6, direct 7.
+// directory 2, direct 3; of others: path 4, execname 5, pattern 6, recursive 7,
+// direct 8.
 // For the network: type 1 and 4, protocol 2 and 5.
 func (r *flat) ranks(a *Access) (ranks []int) {
 	base := 0
@@ -52,9 +54,9 @@ func (r *flat) ranks(a *Access) (ranks []int) {
 	} else if !slices.Contains(r.from, a.Source) && (a.Operation != Process || !slices.Contains(r.from, a.ParentSource)) {
 		return nil
 	}
-	after := func(n int) int { // execname stands between path and directories
+	after := func(n int) int { // execname and pattern stand between path and directories
 		if base > 0 && n > 1 {
-			return base + n + 1
+			return base + n + 2
 		}
 		return base + n
 	}
@@ -63,13 +65,20 @@ func (r *flat) ranks(a *Access) (ranks []int) {
 		if r.protocol == "all" || r.protocol == kind {
 			ranks = append(ranks, base+1)
 		}
-		if r.protocol == strings.ToLower(a.Protocol) {
+		protocol := strings.ToLower(a.Protocol)
+		if protocol == "" && r.effect.Action != audit {
+			protocol = map[string]string{"stream": "tcp", "dgram": "udp", "seqpacket": "sctp"}[kind]
+		}
+		if r.protocol == protocol {
 			ranks = append(ranks, base+2)
 		}
 		return ranks
 	}
 	if r.name != "" && a.Path[strings.LastIndex(a.Path, "/")+1:] == r.name {
 		ranks = append(ranks, 5)
+	}
+	if r.pattern != "" && naiveGlob(r.pattern, a.Path) {
+		ranks = append(ranks, 6)
 	}
 	if r.path != "" && a.Path == r.path || r.dir != "" && (a.Path+"/" == r.dir || a.Path == "/" && r.dir == "/") {
 		ranks = append(ranks, after(1))
@@ -85,8 +94,16 @@ func (r *flat) ranks(a *Access) (ranks []int) {
 }
 
 func (r *flat) permitted(a *Access) bool {
-	return !(r.ro && a.Operation == FileWrite) && !(r.owner && !a.Owner)
+	for _, arg := range a.Args {
+		if r.args != nil && !slices.Contains(r.args, arg) {
+			return false
+		}
+	}
+	return !(r.ro && a.Operation == FileWrite) && !(r.owner && !a.Owner) && !(r.pts != nil && !*r.pts && a.HasTTY)
 }
+
+// limited says whether r sets a kind of access apart.
+func (r *flat) limited() bool { return r.ro || r.owner || r.pts != nil && !*r.pts || r.args != nil }
 
 func (r *flat) says() Verdict {
 	severity := ""
@@ -111,13 +128,13 @@ func naive(docs []spolicy.Document, posture string, a *Access) Verdict {
 		allowList = allowList || r.effect.Action == allow
 		for _, rank := range r.ranks(a) {
 			if r.effect.Action == audit {
-				if auditing == nil && (!r.ro && !r.owner || !r.permitted(a)) {
+				if auditing == nil && (!r.limited() || !r.permitted(a)) {
 					auditing = r
 				}
 				continue
 			}
 			deeper := -1
-			if rank == 2 || rank == 6 {
+			if rank == 2 || rank == 7 {
 				deeper = len(r.dir)
 			}
 			if rank < best || rank == best && deeper > depth {
@@ -145,7 +162,7 @@ func naive(docs []spolicy.Document, posture string, a *Access) Verdict {
 
 func naiveJudge(deciding []*flat, a *Access, refusal Verdict) Verdict {
 	for _, r := range deciding {
-		if r.effect.Action == block && (!r.ro && !r.owner || !r.permitted(a)) {
+		if r.effect.Action == block && (!r.limited() || !r.permitted(a)) {
 			return r.says()
 		}
 	}
@@ -162,9 +179,11 @@ var (
 	someDirs     = []string{"/", "/a/", "/a/b/", "/a/b/c/", "/b/"}
 	someNames    = []string{"a", "b", "c", "d"}
 	someSources  = []string{"/a", "/b", "/a/b"}
+	someGlobs    = []string{"/a/*", "/a/**", "/**", "/*", "/**/c", "/{a,b}/?", "/a/[b-d]", "/a/[^b]", "/*/b/**"}
+	someArgs     = []string{"-a", "-b", "c"}
 	someActions  = []string{allow, audit, block}
 	someWords    = []string{"tcp", "udp", "icmp", "stream", "dgram", "raw", "all"}
-	someSockets  = [][2]string{{"TCP", "SOCK_STREAM"}, {"UDP", "SOCK_DGRAM"}, {"ICMP", "SOCK_RAW"}, {"ICMP", "SOCK_DGRAM"}, {"SCTP", "SOCK_STREAM"}}
+	someSockets  = [][2]string{{"TCP", "SOCK_STREAM"}, {"UDP", "SOCK_DGRAM"}, {"ICMP", "SOCK_RAW"}, {"ICMP", "SOCK_DGRAM"}, {"SCTP", "SOCK_STREAM"}, {"", "SOCK_STREAM"}, {"", "SOCK_DGRAM"}, {"", "SOCK_RAW"}, {"", "SOCK_SEQPACKET"}}
 	somePostures = []string{PostureAudit, PostureBlock, PostureAllow}
 )
 
@@ -185,32 +204,51 @@ func (g generator) sources() (from []string) {
 	return from
 }
 
+func (g generator) pts() *bool {
+	if g.IntN(4) > 0 {
+		return nil
+	}
+	return new(g.chance())
+}
+
+func (g generator) args(most int) (args []string) {
+	for range g.IntN(most) {
+		args = append(args, pick(g, someArgs))
+	}
+	return args
+}
+
 func (g generator) documents() (docs []spolicy.Document) {
 	for i := range g.IntN(4) {
 		d := spolicy.Document{Name: "policy-" + strconv.Itoa(i)}
 		for range g.IntN(4) {
-			r := spolicy.ProcessRule{OwnerOnly: g.chance(), Recursive: g.chance(), Effect: g.effect()}
-			switch g.IntN(3) {
+			r := spolicy.ProcessRule{OwnerOnly: g.chance(), Recursive: g.chance(), PTS: g.pts(), Effect: g.effect()}
+			switch g.IntN(4) {
 			case 0:
-				r.Path, r.FromSource = pick(g, somePaths), g.sources()
+				r.Path, r.FromSource, r.AllowedArgs = pick(g, somePaths), g.sources(), g.args(3)
 			case 1:
 				r.Dir, r.FromSource = pick(g, someDirs), g.sources()
+			case 2:
+				r.Pattern = pick(g, someGlobs)
 			default:
 				r.ExecName = pick(g, someNames)
 			}
 			d.Process = append(d.Process, r)
 		}
 		for range g.IntN(5) {
-			r := spolicy.FileRule{OwnerOnly: g.chance(), ReadOnly: g.chance(), Recursive: g.chance(), FromSource: g.sources(), Effect: g.effect()}
-			if g.chance() {
+			r := spolicy.FileRule{OwnerOnly: g.chance(), ReadOnly: g.chance(), Recursive: g.chance(), PTS: g.pts(), FromSource: g.sources(), Effect: g.effect()}
+			switch g.IntN(4) {
+			case 0:
 				r.Path = pick(g, somePaths)
-			} else {
+			case 1:
+				r.Pattern, r.FromSource = pick(g, someGlobs), nil
+			default:
 				r.Dir = pick(g, someDirs)
 			}
 			d.File = append(d.File, r)
 		}
 		for range g.IntN(4) {
-			d.Network = append(d.Network, spolicy.NetworkRule{Protocol: pick(g, someWords), FromSource: g.sources(), Effect: g.effect()})
+			d.Network = append(d.Network, spolicy.NetworkRule{Protocol: pick(g, someWords), PTS: g.pts(), FromSource: g.sources(), Effect: g.effect()})
 		}
 		docs = append(docs, d)
 	}
@@ -221,7 +259,7 @@ func (g generator) access(path, source string) *Access {
 	socket := pick(g, someSockets)
 	return &Access{
 		Operation: 1 << g.IntN(4), Path: path, Source: source, ParentSource: pick(g, someSources),
-		Owner: g.chance(), Protocol: socket[0], SockType: socket[1],
+		Owner: g.chance(), HasTTY: g.chance(), Args: g.args(4), Protocol: socket[0], SockType: socket[1],
 	}
 }
 
@@ -236,6 +274,20 @@ func agree(t *testing.T, seed uint64, path, source string) {
 	r := compile(t, posture, docs...)
 	if diff := cmp.Diff(naive(docs, posture, a), r.Decide(a)); diff != "" {
 		t.Fatalf("seed %d, posture %s, %+v\nrules: %+v\nnaive (-), Decide (+):\n%s", seed, posture, a, flatten(docs, a.Operation), diff)
+	}
+	foretold(t, seed, r, a, naive(docs, posture, a))
+}
+
+// foretold checks what is said of a program's accesses before their path is known.
+func foretold(t *testing.T, seed uint64, r *Rules, a *Access, v Verdict) {
+	t.Helper()
+	if v.Deny && !r.CouldDeny(a.Operation, a.Source, a.ParentSource) || v.Alert && !r.CouldAlert(a.Operation, a.Source, a.ParentSource) {
+		t.Fatalf("seed %d: %+v gives %+v, which was said to be impossible", seed, a, v)
+	}
+	for _, op := range []Operation{Process, FileRead, FileWrite, Network} {
+		if r.CouldDeny(op, a.Source, a.ParentSource) && (!r.CanDeny(op) || !r.CouldAlert(op, a.Source, a.ParentSource)) || r.CouldAlert(op, a.Source, a.ParentSource) && r.Wants()&op == 0 {
+			t.Fatalf("seed %d: what can become of %s is contradictory", seed, op.Words())
+		}
 	}
 }
 

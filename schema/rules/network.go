@@ -51,11 +51,11 @@ func (n *networkRules) decide(a *Access) Verdict {
 	if !n.used {
 		return Verdict{}
 	}
-	kind, protocol := socket(a)
+	kind, protocol, internet := socket(a)
 	types := n.at(kind, a)
 	everything := n.at(all, a)
 	protocols := n.at(protocol, a)
-	decided := &hit{}
+	var j judgement
 	for _, h := range []*hit{
 		{types.from.enforced, everything.from.enforced},
 		{protocols.from.enforced},
@@ -63,16 +63,19 @@ func (n *networkRules) decide(a *Access) Verdict {
 		{protocols.any.enforced},
 	} {
 		if !h.empty() {
-			decided = h
+			j = h.judge(a)
 			break
 		}
 	}
 	var audit *rule
+	if !internet {
+		protocols = place{}
+	}
 	for _, p := range [...]place{types, everything, protocols} {
 		audit = first(audit, p.any.audits, a)
 		audit = first(audit, p.from.audits, a)
 	}
-	return n.conclude(decided, audit, a)
+	return n.conclude(j, audit)
 }
 
 // place is the rules of one token that an access may meet.
@@ -89,14 +92,18 @@ func (n *networkRules) at(t token, a *Access) place {
 	return p
 }
 
-// socket reads the type and the protocol of an access, and completes one by
-// the other where only one is told: protocol 0 (HOPOPT) of a stream socket is
-// TCP, as in KubeArmor. A Unix or netlink socket has a type and no protocol, so
-// that "tcp" is not about it, other than in KubeArmor, which ignores the family.
-func socket(a *Access) (kind, protocol token) {
+// socket reads the type and the protocol of an access as KubeArmor does, which
+// ignores the family: protocol 0 of a stream socket is TCP, of a datagram socket
+// UDP, of a seqpacket socket SCTP, and a Unix or netlink socket has protocol 0.
+// Where only one of the two is told it completes the other. KubeArmor's alerts do
+// look at the family: a protocol's Audit rules are about Internet sockets only.
+func socket(a *Access) (kind, protocol token, internet bool) {
 	word, _, _ := strings.Cut(a.SockType, "|")
 	kind = parseToken(withoutPrefix(word, "SOCK_"), stream, packet)
 	protocol = parseToken(a.Protocol, tcp, sctp)
+	if kind == none && protocol == none { // RAW, UNIX-STREAM
+		kind = parseToken(withoutPrefix(a.Protocol, "UNIX-"), stream, packet)
+	}
 	switch {
 	case protocol == tcp && kind == none:
 		kind = stream
@@ -105,14 +112,25 @@ func socket(a *Access) (kind, protocol token) {
 	case protocol != none:
 	case strings.EqualFold(a.Protocol, "IPV6-ICMP"):
 		protocol = icmpv6
-	case strings.EqualFold(a.Protocol, "HOPOPT") && kind == stream:
+	case !isZero(a.Protocol):
+	case kind == stream:
 		protocol = tcp
-	case strings.EqualFold(a.Protocol, "HOPOPT") && kind == dgram:
+	case kind == dgram:
 		protocol = udp
-	case kind == none: // RAW, UNIX-STREAM
-		kind = parseToken(withoutPrefix(a.Protocol, "UNIX-"), stream, packet)
+	case kind == seqpacket:
+		protocol = sctp
 	}
-	return kind, protocol
+	return kind, protocol, !isUnnamed(a.Protocol)
+}
+
+// isZero says whether a protocol is number 0, which KubeArmor calls HOPOPT.
+func isZero(protocol string) bool {
+	return isUnnamed(protocol) || strings.EqualFold(protocol, "HOPOPT")
+}
+
+// isUnnamed says whether a protocol is that of a family without any.
+func isUnnamed(protocol string) bool {
+	return protocol == "" || len(protocol) > 5 && strings.EqualFold(protocol[:5], "UNIX-")
 }
 
 func withoutPrefix(word, prefix string) string {

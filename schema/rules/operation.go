@@ -1,5 +1,10 @@
 package rules
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Operation is what a workload does, as far as policies and events tell it
 // apart: one bit each, so that several are a set. The kernel filter, the rules,
 // visibility, postures and events all speak of these. The zero Operation is
@@ -15,8 +20,11 @@ const (
 	Network
 )
 
-// File is both operations on files.
-const File = FileRead | FileWrite
+// Sets of operations.
+const (
+	File = FileRead | FileWrite
+	All  = Process | File | Network
+)
 
 // String is the operation's name in KubeArmor's events.
 func (op Operation) String() string {
@@ -29,4 +37,44 @@ func (op Operation) String() string {
 		return "File"
 	}
 	return "Unknown"
+}
+
+// words are the names of sets in settings and in the log.
+var words = []struct {
+	word string
+	op   Operation
+}{{"all", All}, {"process", Process}, {"file", File}, {"file:read", FileRead}, {"file:write", FileWrite}, {"network", Network}}
+
+// ParseOperations reads a set as settings write it: process, file, file:read,
+// file:write, network and all, separated by commas. The error names the word
+// that is none of them.
+func ParseOperations(list string) (op Operation, err error) {
+	for part := range strings.SplitSeq(list, ",") {
+		found := Operation(0)
+		for _, w := range words {
+			if w.word == strings.TrimSpace(part) {
+				found = w.op
+			}
+		}
+		if found == 0 {
+			return 0, fmt.Errorf("%q: use process, file, file:write and network, separated by commas, or all", part)
+		}
+		op |= found
+	}
+	return op, nil
+}
+
+// Words writes a set as ParseOperations reads it; "none" for the empty one.
+func (op Operation) Words() string {
+	var list []string
+	for _, w := range words[1:] {
+		if op&w.op == w.op && w.op != 0 {
+			list = append(list, w.word)
+			op &^= w.op
+		}
+	}
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ",")
 }

@@ -1,6 +1,10 @@
 package rules
 
-import "strings"
+import (
+	"strings"
+
+	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+)
 
 // pathRules are the process or the file rules.
 type pathRules struct {
@@ -9,6 +13,7 @@ type pathRules struct {
 	names      map[string]*node // by last element of the path (execname)
 	dirs       map[string]*dir  // by path without the final "/", so "/" is ""
 	longestDir int              // length of the longest key of dirs
+	patterns   []pattern        // in order
 	// parents says that fromSource also means the parent's program.
 	parents bool
 }
@@ -16,9 +21,15 @@ type pathRules struct {
 // dir holds the rules of one directory.
 type dir struct{ recursive, direct node }
 
-func newPathRules(posture string, parents bool) pathRules {
+// pattern is one rule with a glob.
+type pattern struct {
+	*glob
+	rule [1]*rule
+}
+
+func newPathRules(op Operation, posture string, parents bool) pathRules {
 	return pathRules{
-		class: class{posture: posture}, parents: parents,
+		class: class{op: op, posture: posture}, parents: parents,
 		paths: map[string]*node{}, names: map[string]*node{}, dirs: map[string]*dir{},
 	}
 }
@@ -60,16 +71,21 @@ func at(m map[string]*node, key string) *node {
 	return n
 }
 
+func (p *pathRules) addPattern(g *glob, r *rule) {
+	p.patterns = append(p.patterns, pattern{glob: g, rule: [1]*rule{r}})
+}
+
 // lookup collects, in one pass over a path, what each rank has to say. The
 // ranks, KubeArmor's: path of a source, directory of a source, path, execname,
-// directory. Among directories the deepest recursive one decides; one that is
-// not recursive does only where no recursive one matches.
+// pattern, directory. Among directories the deepest recursive one decides; one
+// that is not recursive does only where no recursive one matches.
 type lookup struct {
 	rules  *pathRules
 	access *Access
 	audit  *rule
 
 	path, name, direct, recursive [2]hit // [sourced] and [any]
+	patterns                      judgement
 }
 
 const (
@@ -92,17 +108,41 @@ func (p *pathRules) decide(a *Access) Verdict {
 		}
 	}
 	l.takeDirs(slash)
-	decided := &hit{}
-	for _, h := range []*hit{
+	l.takePatterns()
+	return p.conclude(l.judge(), l.audit)
+}
+
+// judge asks the first rank that has a rule.
+func (l *lookup) judge() judgement {
+	for _, h := range [...]*hit{
 		&l.path[sourced], &l.recursive[sourced], &l.direct[sourced],
-		&l.path[anySource], &l.name[anySource], &l.recursive[anySource], &l.direct[anySource],
+		&l.path[anySource], &l.name[anySource],
+		nil, // the patterns' place
+		&l.recursive[anySource], &l.direct[anySource],
 	} {
-		if !h.empty() {
-			decided = h
-			break
+		switch {
+		case h != nil && !h.empty():
+			return h.judge(l.access)
+		case h == nil && l.patterns.decided:
+			return l.patterns
 		}
 	}
-	return p.conclude(decided, l.audit, a)
+	return judgement{}
+}
+
+// takePatterns compares the path with every pattern.
+func (l *lookup) takePatterns() {
+	for i := range l.rules.patterns {
+		p := &l.rules.patterns[i]
+		if !p.match(l.access.Path) {
+			continue
+		}
+		if p.rule[0].action == spolicy.ActionAudit {
+			l.audit = first(l.audit, p.rule[:], l.access)
+		} else {
+			l.patterns.weigh(p.rule[:], l.access)
+		}
+	}
 }
 
 // takeDirs walks from the directory of the path, which ends at slash, to "/".

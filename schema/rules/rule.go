@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"strconv"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
@@ -8,39 +9,56 @@ import (
 
 const defaultPosture = "DefaultPosture"
 
-// rule is what one rule of a document does once its target matches.
-type rule struct {
-	order     int // place among all rules of its class: the first alerts
-	action    string
+// limits are what a rule says besides its target: it sets a kind of access
+// apart, reading, by the owner, without a terminal, with these arguments only,
+// and is about the rest. Without limits there is no such kind.
+type limits struct {
 	readOnly  bool
 	ownerOnly bool
-	verdict   Verdict // when it fires
+	noTTY     bool     // pts: false
+	args      []string // allowedArgs; nil for any
 }
 
-func newRule(policy string, e spolicy.Effect, readOnly, ownerOnly bool, order int) *rule {
-	severity := ""
-	if e.Severity > 0 {
-		severity = strconv.Itoa(e.Severity)
-	}
-	return &rule{
-		order: order, action: e.Action, readOnly: readOnly, ownerOnly: ownerOnly,
-		verdict: Verdict{
-			Deny: e.Action == spolicy.ActionBlock, Alert: true, Action: e.Action,
-			PolicyName: policy, Severity: severity, Tags: e.Tags, Message: e.Message,
-		},
-	}
+func (l *limits) restrict() bool { return l.readOnly || l.ownerOnly || l.noTTY || l.args != nil }
+
+// permit says whether a is of the kind that is set apart.
+func (l *limits) permit(a *Access) bool {
+	return (!l.readOnly || a.Operation != FileWrite) && (!l.ownerOnly || a.Owner) &&
+		(!l.noTTY || !a.HasTTY) && (l.args == nil || l.take(a))
 }
 
-// permits says whether a is the kind of access that readOnly and ownerOnly
-// reserve: a read, by the owner. Without either there is no such kind.
-func (r *rule) permits(a *Access) bool {
-	return (!r.readOnly || a.Operation != FileWrite) && (!r.ownerOnly || a.Owner)
+// take says whether every argument is among the allowed ones.
+func (l *limits) take(a *Access) bool {
+	if a.ArgsCut {
+		return false
+	}
+	for _, arg := range a.Args {
+		if !slices.Contains(l.args, arg) {
+			return false
+		}
+	}
+	return true
+}
+
+// concern leaves of op what the rule can be about: with readOnly alone, never a
+// read.
+func (l *limits) concern(op Operation) Operation {
+	if l.readOnly && !l.ownerOnly && !l.noTTY && l.args == nil {
+		return op &^ FileRead
+	}
+	return op
+}
+
+// rule is what one rule of a document does once its target matches.
+type rule struct {
+	limits
+	order   int // place among all rules of its class: the first alerts
+	action  string
+	verdict Verdict // when it fires
 }
 
 // fires says whether a Block or Audit rule is about a.
-func (r *rule) fires(a *Access) bool {
-	return !r.readOnly && !r.ownerOnly || !r.permits(a)
-}
+func (r *rule) fires(a *Access) bool { return !r.restrict() || !r.permit(a) }
 
 // bucket holds the rules of one key, in order. Audit rules are invisible to
 // enforcement, so that they neither block nor make an allow-list.
@@ -83,26 +101,39 @@ type hit [2][]*rule
 
 func (h *hit) empty() bool { return len(h[0]) == 0 && len(h[1]) == 0 }
 
-// judge lets Block win over Allow. An access that only Allow rules are about,
-// and that none of them permits, is refused in the name of the posture.
-func (h *hit) judge(a *Access) Verdict {
-	allows, allowed := false, false
-	var block *rule
-	for _, rules := range h {
-		for _, r := range rules {
-			switch {
-			case r.action == spolicy.ActionAllow:
-				allows = true
-				allowed = allowed || r.permits(a)
-			case r.fires(a) && (block == nil || r.order < block.order):
-				block = r
-			}
+func (h *hit) judge(a *Access) (j judgement) {
+	j.weigh(h[0], a)
+	j.weigh(h[1], a)
+	return j
+}
+
+// judgement is what the rules that decide together say. Block wins over Allow;
+// an access that only Allow rules are about, and that none of them permits, is
+// refused in the name of the posture.
+type judgement struct {
+	decided         bool // there was a rule
+	allows, allowed bool
+	block           *rule // the first that fires
+}
+
+func (j *judgement) weigh(rules []*rule, a *Access) {
+	for _, r := range rules {
+		j.decided = true
+		switch {
+		case r.action == spolicy.ActionAllow:
+			j.allows = true
+			j.allowed = j.allowed || r.permit(a)
+		case r.fires(a) && (j.block == nil || r.order < j.block.order):
+			j.block = r
 		}
 	}
+}
+
+func (j *judgement) verdict() Verdict {
 	switch {
-	case block != nil:
-		return block.verdict
-	case allows && !allowed:
+	case j.block != nil:
+		return j.block.verdict
+	case j.allows && !j.allowed:
 		return Verdict{Deny: true, Alert: true, Action: spolicy.ActionBlock, PolicyName: defaultPosture}
 	}
 	return Verdict{}
@@ -121,13 +152,13 @@ func first(best *rule, audits []*rule, a *Access) *rule {
 	return best
 }
 
-// conclude joins what enforcement said (found, if any rule decided), the
-// posture of the class and the audit rule that fires, if any.
-func (c *class) conclude(decided *hit, audit *rule, a *Access) Verdict {
+// conclude joins what enforcement said, the posture of the class where no rule
+// decided, and the audit rule that fires, if any.
+func (c *class) conclude(j judgement, audit *rule) Verdict {
 	var v Verdict
 	switch {
-	case !decided.empty():
-		v = decided.judge(a)
+	case j.decided:
+		v = j.verdict()
 	case c.allowList && c.posture == PostureBlock:
 		v = Verdict{Deny: true, Alert: true, Action: spolicy.ActionBlock, PolicyName: defaultPosture}
 	case c.allowList && c.posture == PostureAudit:
@@ -141,22 +172,27 @@ func (c *class) conclude(decided *hit, audit *rule, a *Access) Verdict {
 
 // class is what the rules of all three classes share.
 type class struct {
+	op        Operation // the class's operations
 	posture   string
 	used      bool // some rule exists
 	allowList bool // an Allow rule exists
-	denies    bool // some rule can deny by itself
 	count     int
 }
 
-func (c *class) canDeny() bool {
-	return c.denies || c.allowList && c.posture == PostureBlock
-}
-
-func (c *class) newRule(policy string, e spolicy.Effect, readOnly, ownerOnly bool) *rule {
-	r := newRule(policy, e, readOnly, ownerOnly, c.count)
+func (c *class) newRule(policy string, e spolicy.Effect, l limits) *rule {
+	severity := ""
+	if e.Severity > 0 {
+		severity = strconv.Itoa(e.Severity)
+	}
+	r := &rule{
+		limits: l, order: c.count, action: e.Action,
+		verdict: Verdict{
+			Deny: e.Action == spolicy.ActionBlock, Alert: true, Action: e.Action,
+			PolicyName: policy, Severity: severity, Tags: e.Tags, Message: e.Message,
+		},
+	}
 	c.count++
 	c.used = true
 	c.allowList = c.allowList || e.Action == spolicy.ActionAllow
-	c.denies = c.denies || e.Action == spolicy.ActionBlock || e.Action == spolicy.ActionAllow && (readOnly || ownerOnly)
 	return r
 }

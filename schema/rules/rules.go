@@ -15,8 +15,10 @@
 //     the parent only, which misses "sh -c CMD" where the shell execs directly.
 //   - An Audit rule alerts even if a Block rule that did not deny this access
 //     stands before it; KubeArmor's matcher stops at that Block rule.
-//   - Network rules that name an Internet protocol are about Internet sockets;
-//     KubeArmor takes any stream socket, a Unix one too, for "tcp".
+//   - Patterns, which BPF-LSM does not evaluate, are AppArmor's. They stand
+//     between the execname and the directories: what is more exact decides.
+//   - pts: false sets accesses without a terminal apart, as ownerOnly sets those
+//     of the owner apart. Several such limits of one rule hold together.
 //   - A directory written without its final slash is still a directory.
 package rules
 
@@ -27,11 +29,12 @@ type Access struct {
 	Source       string   // program of the acting process; for Process the one that calls exec
 	ParentSource string   // program of its parent
 	Args         []string // Process: argv without argv[0]
+	ArgsCut      bool     // Process: there are more arguments than Args tells, or longer ones
 	Create       bool     // File: made by this access
 	Owner        bool     // the acting process owns the file; of a new file, its directory
-	Protocol     string   // Network: TCP, UDP, ICMP, RAW …; "" for families without any
+	Protocol     string   // Network: TCP, UDP, ICMP, RAW …; "" for families without any, which count as protocol 0
 	SockType     string   // Network: SOCK_STREAM …; flags after "|" are ignored
-	HasTTY       bool
+	HasTTY       bool     // the acting process has a controlling terminal
 }
 
 // Verdict is the answer to an Access. The zero Verdict lets it pass unseen.
@@ -59,12 +62,14 @@ const (
 // Note says that a part of a policy is valid and not enforced.
 type Note struct {
 	Policy  string
-	Section string // process.matchPatterns
+	At      string // where the policy was read: "file:line"
+	Section string // network.matchDNSQueries
+	Action  string // spolicy.ActionBlock and its like; "" where the part has none
 	Why     string
 }
 
 func (n Note) String() string {
-	return "policy " + n.Policy + ": " + n.Section + " is not enforced: " + n.Why
+	return "policy " + n.Policy + " (" + n.At + "): " + n.Section + " is not enforced: " + n.Why
 }
 
 // Rules are compiled policies. They never change and may be shared.
@@ -73,10 +78,14 @@ type Rules struct {
 	file    pathRules
 	network networkRules
 	notes   []Note
+
+	can           reaches
+	wants, denies Operation // of all programs together
 }
 
 // Decide answers one access. It is safe for concurrent use, costs a lookup per
-// component of the path whatever the number of rules, and allocates nothing.
+// component of the path whatever the number of rules, and a comparison for each
+// pattern, and allocates nothing.
 // The Tags of the verdict belong to the rules.
 func (r *Rules) Decide(a *Access) Verdict {
 	switch a.Operation {
@@ -88,28 +97,6 @@ func (r *Rules) Decide(a *Access) Verdict {
 		return r.network.decide(a)
 	}
 	return Verdict{}
-}
-
-// Wants says for which operations rules exist, so that these must be put to
-// Decide.
-func (r *Rules) Wants() Operation { return r.which(func(c *class) bool { return c.used }) }
-
-// CanDeny says whether any access of one of the operations can be denied: if
-// not, the caller needs no race-free answer.
-func (r *Rules) CanDeny(op Operation) bool { return r.which((*class).canDeny)&op != 0 }
-
-// which gives the operations whose class has a property.
-func (r *Rules) which(has func(*class) bool) (op Operation) {
-	if has(&r.process.class) {
-		op |= Process
-	}
-	if has(&r.file.class) {
-		op |= File
-	}
-	if has(&r.network.class) {
-		op |= Network
-	}
-	return op
 }
 
 // Notes lists what the policies ask for and these rules do not do.

@@ -74,7 +74,7 @@ func measure(ctx context.Context, w io.Writer, bin, floor string, rounds int) er
 		{name: "native"},
 		{name: "floor: notify", argv: []string{filepath.Join(floor, "notify")}},
 		{name: "floor: ptrace", argv: []string{filepath.Join(floor, "ptrace")}},
-		{name: "tracer, everything reported", argv: []string{tracer, "run", "--"}, env: url},
+		{name: "tracer, everything reported", argv: []string{tracer, "run", "--visibility", "all", "--"}, env: url},
 		{name: "tracer, 200 rules, alerts only", argv: []string{tracer, "run", "--policies", policies, "--visibility", "none", "--"}, env: url},
 	}
 	if err := measureCalls(ctx, w, runners, filepath.Join(floor, "work"), rounds); err != nil {

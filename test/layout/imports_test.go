@@ -48,7 +48,7 @@ var rules = []rule{
 	},
 	{"tracer/internal/emit", []string{"schema", "schema/secret"}, "carries events, does not make them"},
 	{"tracer/internal/identity", []string{"schema", "schema/policy"}, "who this container is"},
-	{"tracer/internal/policies", []string{"schema/policy"}, "where documents come from"},
+	{"tracer/internal/policies", []string{"schema/policy", "schema/rules"}, "documents of all sources become the rules in force"},
 
 	{"sidekick", []string{"sidekick/internal/*", "outputs", "outputs/catalog", "schema", "schema/*"}, "wiring; single outputs come by the catalog"},
 	{"sidekick/internal/access", []string{"schema/secret"}, "who may come in; not what they bring"},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/schema/secret"
 )
 
@@ -39,11 +40,16 @@ const (
 	FormatFalco     = "falco"
 )
 
-// Values of the postures (KubeArmor's defaultFilePosture and its siblings).
+// Values of Config.OnMissingPolicy.
 const (
-	PostureAudit = "audit"
-	PostureBlock = "block"
-	PostureAllow = "allow"
+	MissingBlock = "block" // do not start the workload
+	MissingRun   = "run"   // start it; policies apply once they are known
+)
+
+// Values of Config.Opens.
+const (
+	OpensCarryOut = "carry-out" // the tracer opens files in the workload's place
+	OpensLetRun   = "let-run"   // the kernel opens them, after the check: another thread can change the path in between
 )
 
 // Config is everything the tracer was told. Only the fields of its Command are
@@ -55,18 +61,22 @@ type Config struct {
 	Dir  string   // install: the target directory
 	Text string   // help: what to print on standard output
 
-	SidekickURL  URL           // where events go; URL.IsZero means nowhere
-	Token        secret.String // shown to the sidekick
-	TokenFile    string        // file that holds the token; "" for none
-	TLS          TLS           // how an https SidekickURL is trusted
-	Policies     string        // policy file or directory; "" for none
-	Visibility   Visibility    // what is reported as logs
-	Posture      Posture       // what happens to accesses that an allow-list does not name
-	Format       string        // FormatKubeArmor or FormatFalco
-	Engine       string        // EngineAuto, EngineNotify or EnginePtrace
-	Log          Log           // the tracer's own log
-	BufferBytes  int           // bound on the events kept in memory while they cannot be sent
-	FlushTimeout time.Duration // how long the end may wait for the last events to be sent; 0 is not at all
+	SidekickURL     URL             // where events go; URL.IsZero means nowhere
+	Token           secret.String   // shown to the sidekick
+	TokenFile       string          // file that holds the token; "" for none
+	TLS             TLS             // how an https SidekickURL is trusted
+	Policies        string          // policy file or directory; "" for none
+	OnMissingPolicy string          // MissingBlock or MissingRun
+	PolicyTimeout   time.Duration   // how long the start may wait for policies; 0 is not at all
+	Visibility      rules.Operation // what is reported as logs; see Visible
+	Hold            rules.Operation // what is held from the start beside what is needed then; 0 is auto
+	Opens           string          // OpensCarryOut or OpensLetRun
+	Posture         rules.Posture   // what happens to accesses that an allow-list does not name; processes use that of files
+	Format          string          // FormatKubeArmor or FormatFalco
+	Engine          string          // EngineAuto, EngineNotify or EnginePtrace
+	Log             Log             // the tracer's own log
+	BufferBytes     int             // bound on the events kept in memory while they cannot be sent
+	FlushTimeout    time.Duration   // how long the end may wait for the last events to be sent; 0 is not at all
 
 	// Identity holds what the identity flags said, each as the environment
 	// variable ("POD_NAME=web-1") that it stands in for. Put before the
@@ -80,13 +90,14 @@ type TLS struct {
 	CertFile, KeyFile string // shown to the sidekick
 }
 
-// Visibility says which classes of actions are reported when no policy
-// matches. It does not switch policies off.
-type Visibility struct{ Process, File, Network bool }
-
-// Posture is the default posture of each class: PostureAudit, PostureBlock or
-// PostureAllow. Processes use that of files, as in KubeArmor.
-type Posture struct{ File, Network, Capabilities string }
+// Visible is what is reported when no policy matches: nothing where nobody would
+// take it. It does not switch policies off.
+func (c *Config) Visible() rules.Operation {
+	if c.SidekickURL.IsZero() {
+		return 0
+	}
+	return c.Visibility
+}
 
 // Log says where the tracer's own log goes. The workload's standard error is
 // written to only if the log was asked for without naming a file.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/schema/secret"
 )
 
@@ -23,9 +24,10 @@ func defaults() Config {
 	u, _ := ParseURL("http://localhost:2801/", false)
 	return Config{
 		Command: Run, Argv: []string{"cmd"}, SidekickURL: u,
-		Visibility: Visibility{Process: true, File: true, Network: true},
-		Posture:    Posture{File: PostureAudit, Network: PostureAudit, Capabilities: PostureAudit},
-		Format:     FormatKubeArmor, Engine: EngineAuto, Log: Log{Level: slog.LevelInfo},
+		OnMissingPolicy: MissingBlock, PolicyTimeout: 30 * time.Second,
+		Visibility: rules.Process | rules.FileWrite | rules.Network, Opens: OpensCarryOut,
+		Posture: rules.Posture{File: "audit", Network: "audit", Capabilities: "audit"},
+		Format:  FormatKubeArmor, Engine: EngineAuto, Log: Log{Level: slog.LevelInfo},
 		BufferBytes: 16 << 20, FlushTimeout: 2 * time.Second,
 	}
 }
@@ -61,13 +63,21 @@ func TestParseRun(t *testing.T) {
 		{name: "the default url, but given", args: []string{"--", "cmd"}, environ: []string{"SIDEKICK_URL=http://localhost:2801/"}, change: func(c *Config) { c.SidekickURL = mustURL(t, "http://localhost:2801/") }},
 		{name: "no sidekick", args: []string{"--sidekick-url=", "--", "cmd"}, environ: []string{"SIDEKICK_URL=http://x/"}, change: func(c *Config) { c.SidekickURL = mustURL(t, "") }},
 		{name: "flag over variable", args: []string{"--engine", "ptrace", "--", "cmd"}, environ: []string{"TRACER_ENGINE=nonsense"}, change: func(c *Config) { c.Engine = EnginePtrace }},
-		{name: "visibility", args: []string{"--visibility=file, network", "--", "cmd"}, change: func(c *Config) { c.Visibility = Visibility{File: true, Network: true} }},
-		{name: "visibility none", args: []string{"--", "cmd"}, environ: []string{"TRACER_VISIBILITY=none"}, change: func(c *Config) { c.Visibility = Visibility{} }},
+		{name: "visibility", args: []string{"--visibility=file, network", "--", "cmd"}, change: func(c *Config) { c.Visibility = rules.File | rules.Network }},
+		{name: "visibility none", args: []string{"--", "cmd"}, environ: []string{"TRACER_VISIBILITY=none"}, change: func(c *Config) { c.Visibility = 0 }},
+		{name: "writers only", args: []string{"--visibility=file:write", "--", "cmd"}, change: func(c *Config) { c.Visibility = rules.FileWrite }},
+		{name: "visibility all", args: []string{"--visibility=all", "--", "cmd"}, change: func(c *Config) { c.Visibility = rules.All }},
+		{name: "hold", args: []string{"--hold=process,network", "--", "cmd"}, environ: []string{"TRACER_HOLD=auto"}, change: func(c *Config) { c.Hold = rules.Process | rules.Network }},
+		{name: "hold auto", args: []string{"--", "cmd"}, environ: []string{"TRACER_HOLD=auto"}},
+		{name: "opens", args: []string{"--", "cmd"}, environ: []string{"TRACER_OPENS=let-run"}, change: func(c *Config) { c.Opens = OpensLetRun }},
+		{name: "missing policies", args: []string{"--on-missing-policy=run", "--", "cmd"}, environ: []string{"TRACER_POLICY_TIMEOUT=1m30s", "TRACER_ON_MISSING_POLICY=block"}, change: func(c *Config) {
+			c.OnMissingPolicy, c.PolicyTimeout = MissingRun, 90*time.Second
+		}},
 		{name: "postures, KubeArmor's flags", args: []string{"--defaultFilePosture", "block", "--defaultNetworkPosture=allow", "--defaultCapabilitiesPosture=block", "--", "cmd"}, change: func(c *Config) {
-			c.Posture = Posture{File: PostureBlock, Network: PostureAllow, Capabilities: PostureBlock}
+			c.Posture = rules.Posture{File: "block", Network: "allow", Capabilities: "block"}
 		}},
 		{name: "postures, KubeArmor's variables", args: []string{"--", "cmd"}, environ: []string{"DEFAULTFILEPOSTURE=block", "DEFAULTNETWORKPOSTURE=Block", "DEFAULTCAPABILITIESPOSTURE=allow"}, change: func(c *Config) {
-			c.Posture = Posture{File: PostureBlock, Network: PostureBlock, Capabilities: PostureAllow}
+			c.Posture = rules.Posture{File: "block", Network: "block", Capabilities: "allow"}
 		}},
 		{name: "log to a file", args: []string{"--log-file=/tmp/l", "--", "cmd"}, change: func(c *Config) { c.Log = Log{Enabled: true, File: "/tmp/l", Level: slog.LevelInfo} }},
 		{name: "log to standard error", args: []string{"--", "cmd"}, environ: []string{"TRACER_LOG_LEVEL=debug"}, change: func(c *Config) { c.Log = Log{Enabled: true, Level: slog.LevelDebug} }},
@@ -126,6 +136,11 @@ func TestParseRefuses(t *testing.T) {
 		{[]string{"run", "--", "cmd"}, []string{"TRACER_=1"}, "unknown variable TRACER_ "},
 		{[]string{"run", "--format=xml", "--", "cmd"}, nil, "--format"},
 		{[]string{"run", "--visibility=", "--", "cmd"}, nil, "--visibility"},
+		{[]string{"run", "--visibility=file:writ", "--", "cmd"}, nil, `--visibility: "file:writ": use process, file, file:write and network, separated by commas, or all, or none`},
+		{[]string{"run", "--hold=none", "--", "cmd"}, nil, `--hold: "none": use`},
+		{[]string{"run", "--opens=let", "--", "cmd"}, nil, `--opens: "let": use carry-out or let-run`},
+		{[]string{"run", "--", "cmd"}, []string{"TRACER_ON_MISSING_POLICY=allow"}, `TRACER_ON_MISSING_POLICY: "allow": use block or run`},
+		{[]string{"run", "--policy-timeout=1h", "--", "cmd"}, nil, "--policy-timeout: \"1h\": use a duration from 0s to 10m0s"},
 		{[]string{"run", "--visibility=file,none", "--", "cmd"}, nil, `--visibility: "none"`},
 		{[]string{"run", "--", "cmd"}, []string{"DEFAULTFILEPOSTURE=deny"}, `DEFAULTFILEPOSTURE: "deny"`},
 		{[]string{"run", "--defaultNetworkPosture=deny", "--", "cmd"}, nil, `--default-network-posture: "deny"`},

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sidearmor/sidearmor/schema/rules"
 )
 
 // Bounds of the numeric settings.
@@ -13,6 +15,8 @@ const (
 	MinBufferBytes  = 64 << 10 // below it not even a few large events fit
 	MaxBufferBytes  = 1 << 30
 	MaxFlushTimeout = time.Minute // ECS on Fargate kills at 120 s at the latest
+
+	MaxPolicyTimeout = 10 * time.Minute
 )
 
 // setting is one flag of "tracer run" and the variable that stands for it.
@@ -38,10 +42,14 @@ func settings() []setting {
 		{"sidekick-cert-file", "SIDEKICK_CERT_FILE", "", "PEM file with the certificate to show to the sidekick", setFile(func(t *TLS) *string { return &t.CertFile })},
 		{"sidekick-key-file", "SIDEKICK_KEY_FILE", "", "PEM file with its key", setFile(func(t *TLS) *string { return &t.KeyFile })},
 		{"policies", "TRACER_POLICIES", "", "policy file, or directory of *.yaml, *.yml and *.json; empty for none", setPolicies},
-		{"visibility", "TRACER_VISIBILITY", "process,file,network", "what is logged when no policy matches: process, file, network, or none", setVisibility},
-		{"default-file-posture", "DEFAULTFILEPOSTURE", PostureAudit, "what an allow-list does to files and processes that it does not name: audit, block or allow", setPosture(func(p *Posture) *string { return &p.File })},
-		{"default-network-posture", "DEFAULTNETWORKPOSTURE", PostureAudit, "the same for network rules", setPosture(func(p *Posture) *string { return &p.Network })},
-		{"default-capabilities-posture", "DEFAULTCAPABILITIESPOSTURE", PostureAudit, "the same for capability rules", setPosture(func(p *Posture) *string { return &p.Capabilities })},
+		{"on-missing-policy", "TRACER_ON_MISSING_POLICY", MissingBlock, "when it is not known in time which policies are for this container: block (do not start) or run", setOnMissingPolicy},
+		{"policy-timeout", "TRACER_POLICY_TIMEOUT", "30s", "how long the start may wait to know them", setPolicyTimeout},
+		{"visibility", "TRACER_VISIBILITY", "process,file:write,network", "what is logged when no policy matches: process, file (all opens), file:write, network, all, or none", setVisibility},
+		{"hold", "TRACER_HOLD", "auto", "what is held from the start beside that, for policies that come later: process, file, file:write, network, all, or auto", setHold},
+		{"opens", "TRACER_OPENS", OpensCarryOut, "files that a rule could deny: carry-out (opened by the tracer) or let-run (faster; a racing thread can get past file rules)", setOpens},
+		{"default-file-posture", "DEFAULTFILEPOSTURE", rules.PostureAudit, "what an allow-list does to files and processes that it does not name: audit, block or allow", setPosture(func(p *rules.Posture) *string { return &p.File })},
+		{"default-network-posture", "DEFAULTNETWORKPOSTURE", rules.PostureAudit, "the same for network rules", setPosture(func(p *rules.Posture) *string { return &p.Network })},
+		{"default-capabilities-posture", "DEFAULTCAPABILITIESPOSTURE", rules.PostureAudit, "the same for capability rules", setPosture(func(p *rules.Posture) *string { return &p.Capabilities })},
 		{"format", "TRACER_FORMAT", FormatKubeArmor, "what is posted: kubearmor (batches, for sidekick) or falco (single events, for FalcoSidekick)", setFormat},
 		{"engine", "TRACER_ENGINE", EngineAuto, "how system calls are held: auto, notify or ptrace", setEngine},
 		{"log-file", "TRACER_LOG_FILE", "", "file for the tracer's own log; empty for standard error if log-level is given, else for none", setLogFile},
@@ -96,29 +104,43 @@ func setPolicies(c *Config, value string, _ bool) error {
 	return nil
 }
 
-func setVisibility(c *Config, value string, _ bool) error {
-	c.Visibility = Visibility{}
+func setOnMissingPolicy(c *Config, value string, _ bool) error {
+	return oneOf(&c.OnMissingPolicy, value, MissingBlock, MissingRun)
+}
+
+func setPolicyTimeout(c *Config, value string, _ bool) error {
+	return duration(&c.PolicyTimeout, value, MaxPolicyTimeout)
+}
+
+func setVisibility(c *Config, value string, _ bool) (err error) {
+	c.Visibility = 0
 	if value == "none" {
 		return nil
 	}
-	for part := range strings.SplitSeq(value, ",") {
-		switch strings.TrimSpace(part) {
-		case "process":
-			c.Visibility.Process = true
-		case "file":
-			c.Visibility.File = true
-		case "network":
-			c.Visibility.Network = true
-		default:
-			return fmt.Errorf("%q: use process, file and network, separated by commas, or none", part)
-		}
+	if c.Visibility, err = rules.ParseOperations(value); err != nil {
+		return fmt.Errorf("%w, or none", err)
 	}
 	return nil
 }
 
-func setPosture(field func(*Posture) *string) func(*Config, string, bool) error {
+func setHold(c *Config, value string, _ bool) (err error) {
+	c.Hold = 0
+	if value == "auto" {
+		return nil
+	}
+	if c.Hold, err = rules.ParseOperations(value); err != nil {
+		return fmt.Errorf("%w, or auto", err)
+	}
+	return nil
+}
+
+func setOpens(c *Config, value string, _ bool) error {
+	return oneOf(&c.Opens, value, OpensCarryOut, OpensLetRun)
+}
+
+func setPosture(field func(*rules.Posture) *string) func(*Config, string, bool) error {
 	return func(c *Config, value string, _ bool) error {
-		return oneOf(field(&c.Posture), strings.ToLower(value), PostureAudit, PostureBlock, PostureAllow)
+		return oneOf(field(&c.Posture), strings.ToLower(value), rules.PostureAudit, rules.PostureBlock, rules.PostureAllow)
 	}
 }
 
@@ -168,10 +190,14 @@ func setBufferBytes(c *Config, value string, _ bool) error {
 }
 
 func setFlushTimeout(c *Config, value string, _ bool) error {
+	return duration(&c.FlushTimeout, value, MaxFlushTimeout)
+}
+
+func duration(field *time.Duration, value string, longest time.Duration) error {
 	d, err := time.ParseDuration(value)
-	if err != nil || d < 0 || d > MaxFlushTimeout {
-		return fmt.Errorf("%q: use a duration from 0s to %s, e.g. 2s", value, MaxFlushTimeout)
+	if err != nil || d < 0 || d > longest {
+		return fmt.Errorf("%q: use a duration from 0s to %s, e.g. 2s", value, longest)
 	}
-	c.FlushTimeout = d
+	*field = d
 	return nil
 }

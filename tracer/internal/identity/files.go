@@ -28,13 +28,9 @@ func (f files) text(name string) string {
 	return text
 }
 
-// must is text for a file that was named by the user and should exist.
-func (f files) must(name string) string {
-	text, err := f.read(strings.TrimPrefix(path.Clean("/"+name), "/"))
-	if err != nil {
-		f.logger.Warn("the labels file cannot be read", "error", err)
-	}
-	return text
+// named reads a file that the user named, by its absolute path.
+func (f files) named(name string) (string, error) {
+	return f.read(strings.TrimPrefix(path.Clean("/"+name), "/"))
 }
 
 func (f files) line(name string) string {

@@ -28,7 +28,9 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sidearmor/sidearmor/schema"
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
@@ -51,9 +53,11 @@ type Options struct {
 // Identity is who this container is, as far as is known. Its readers never wait.
 type Identity struct {
 	current  atomic.Pointer[snapshot]
-	facts    *facts    // of Run alone
 	metadata *metadata // nil without ECS
-	settled  chan struct{}
+	files    files
+
+	mu    sync.Mutex
+	facts *facts
 }
 
 // snapshot never changes.
@@ -70,25 +74,60 @@ func Discover(o Options) *Identity {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	i := &Identity{facts: gather(o), settled: make(chan struct{})}
-	i.current.Store(i.facts.resolve())
+	i := &Identity{files: files{root: o.Root, logger: o.Logger}}
+	i.facts = gather(o.Environ, i.files)
 	if uri := i.facts.env[MetadataVariable]; uri != "" {
-		i.metadata = newMetadata(uri, o)
+		i.metadata, i.facts.awaitsECS = newMetadata(uri, o), true
 	}
+	i.current.Store(i.facts.resolve())
 	return i
 }
 
-// Run reads the ECS task metadata, if there is any: it tries until it has it or
-// ctx ends. It is called once.
-func (i *Identity) Run(ctx context.Context) {
-	defer close(i.settled)
-	if i.metadata == nil {
-		return
+// Run finds out what Discover could not: it asks for the ECS task metadata, and
+// reads the labels file where that was not there yet, until it has both or ctx
+// ends. It hands on the target after each thing that it learns, one at a time. It
+// is called once.
+func (i *Identity) Run(ctx context.Context, learned func(spolicy.Target)) {
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	if i.metadata != nil {
+		waiting.Go(func() {
+			i.metadata.follow(ctx, func(t task) {
+				i.learn(learned, func(f *facts) {
+					f.task = t
+					f.awaitsECS = !t.Container.known()
+				})
+			})
+		})
 	}
-	i.metadata.follow(ctx, func(t task) {
-		i.facts.task = t
-		i.current.Store(i.facts.resolve())
-	})
+	if i.facts.awaitsLabels {
+		waiting.Go(func() { i.followLabels(ctx, learned) })
+	}
+}
+
+func (i *Identity) learn(learned func(spolicy.Target), change func(*facts)) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	change(i.facts)
+	s := i.facts.resolve()
+	i.current.Store(s)
+	learned(s.target)
+}
+
+// followLabels reads the labels file once it can be read. It is not read again
+// after that: what a workload can write must not change which rules it is under.
+func (i *Identity) followLabels(ctx context.Context, learned func(spolicy.Target)) {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		if text, err := i.files.named(i.facts.env["LABELS_FILE"]); err == nil {
+			i.learn(learned, func(f *facts) { f.labels, f.awaitsLabels = parseLabelsFile(text), false })
+			return
+		}
+	}
 }
 
 // Origin is what is known now. Its Owner is shared and must not be changed.
@@ -97,9 +136,6 @@ func (i *Identity) Origin() schema.Origin { return i.current.Load().origin }
 // Target is what policies select by, as known now. Its labels are shared. The
 // namespace is empty off Kubernetes, where policies cannot select by it.
 func (i *Identity) Target() spolicy.Target { return i.current.Load().target }
-
-// Settled is closed when Run has ended: nothing more will become known.
-func (i *Identity) Settled() <-chan struct{} { return i.settled }
 
 // facts is all that was found, before one value for each field is chosen.
 type facts struct {
@@ -111,23 +147,28 @@ type facts struct {
 	containerID      string
 	kubeletContainer string
 	task             task
+	awaitsECS        bool // the metadata have not told this container yet
+	awaitsLabels     bool // the labels file could not be read yet
 }
 
-func gather(o Options) *facts {
+func gather(environ []string, files files) *facts {
 	f := &facts{env: map[string]string{}}
-	for _, e := range o.Environ {
+	for _, e := range environ {
 		name, value, _ := strings.Cut(e, "=")
 		if _, dup := f.env[name]; !dup {
 			f.env[name] = clip(strings.TrimSpace(value), maxEnv)
 		}
 	}
-	files := files{root: o.Root, logger: o.Logger}
 	f.hostname = files.line("proc/sys/kernel/hostname")
 	f.namespace = files.line("var/run/secrets/kubernetes.io/serviceaccount/namespace")
 	f.kubernetes = f.namespace != "" || f.env["KUBERNETES_SERVICE_HOST"] != ""
 	f.labels = parseLabels(f.env["POD_LABELS"])
 	if path := f.env["LABELS_FILE"]; f.labels == nil && path != "" {
-		f.labels = parseLabelsFile(files.must(path))
+		text, err := files.named(path)
+		if err != nil {
+			files.logger.Warn("the labels file cannot be read yet", "error", err)
+		}
+		f.labels, f.awaitsLabels = parseLabelsFile(text), err != nil
 	}
 	f.containerID, f.kubeletContainer = container(files.text("proc/self/cgroup"), files.text("proc/self/mountinfo"))
 	return f
@@ -158,7 +199,14 @@ func (f *facts) resolve() *snapshot {
 	if o.Owner != nil {
 		o.Owner.Namespace = o.NamespaceName
 	}
-	return &snapshot{origin: o, target: spolicy.Target{Namespace: namespace, Pod: pod, Container: name, Labels: labels}}
+	target := spolicy.Target{Namespace: namespace, Pod: pod, Container: name, Labels: labels, From: f.sources()}
+	if f.awaitsECS && f.env["CONTAINER_NAME"] == "" {
+		target.Pending |= spolicy.FactContainer
+	}
+	if f.awaitsLabels || f.awaitsECS && f.labels == nil {
+		target.Pending |= spolicy.FactLabels
+	}
+	return &snapshot{origin: o, target: target}
 }
 
 // kubernetesPod relies on that a pod's hostname is its name unless the pod says

@@ -107,7 +107,7 @@ func TestDiscover(t *testing.T) {
 				HostName: "c0ffee", NodeID: "c0ffee", NamespaceName: "container_namespace",
 				PodName: "c0ffee", ContainerName: "c0ffee", ContainerID: hexA,
 			},
-			target: spolicy.Target{Pod: "c0ffee", Container: "c0ffee"},
+			target: spolicy.Target{Pod: "c0ffee", Container: "c0ffee", From: spolicy.Sources{Container: "the hostname"}},
 		},
 		{
 			name: "everything said",
@@ -120,7 +120,7 @@ func TestDiscover(t *testing.T) {
 				ClusterName: "c", HostName: "n", NodeID: "n", NamespaceName: "ns", PodName: "p", ContainerName: "ct", ContainerImage: "img:1",
 				Labels: "a=1,b=2", Owner: &schema.Owner{Ref: "StatefulSet", Name: "o", Namespace: "ns"},
 			},
-			target: spolicy.Target{Namespace: "ns", Pod: "p", Container: "ct", Labels: map[string]string{"a": "1", "b": "2", "pod-template-hash": "abc"}},
+			target: spolicy.Target{Namespace: "ns", Pod: "p", Container: "ct", Labels: map[string]string{"a": "1", "b": "2", "pod-template-hash": "abc"}, From: spolicy.Sources{Namespace: "POD_NAMESPACE", Container: "CONTAINER_NAME", Labels: "POD_LABELS"}},
 		},
 		{
 			name:    "Kubernetes",
@@ -134,13 +134,13 @@ func TestDiscover(t *testing.T) {
 				HostName: "web-7d9c5b-x2x4z", NodeID: "web-7d9c5b-x2x4z", NamespaceName: "prod", PodName: "web-7d9c5b-x2x4z", ContainerName: "app",
 				Labels: `app=web,note=a "b"`, Owner: &schema.Owner{Ref: "Deployment", Name: "web", Namespace: "prod"},
 			},
-			target: spolicy.Target{Namespace: "prod", Pod: "web-7d9c5b-x2x4z", Container: "app", Labels: map[string]string{"app": "web", "note": `a "b"`, "pod-template-hash": "7d9c5b"}},
+			target: spolicy.Target{Namespace: "prod", Pod: "web-7d9c5b-x2x4z", Container: "app", Labels: map[string]string{"app": "web", "note": `a "b"`, "pod-template-hash": "7d9c5b"}, From: spolicy.Sources{Namespace: "the service account", Container: "the kubelet's mounts", Labels: "LABELS_FILE /etc/podinfo/labels"}},
 		},
 		{
 			name:    "NAMESPACE alone",
 			environ: []string{"NAMESPACE=team"},
 			origin:  schema.Origin{NamespaceName: "team"},
-			target:  spolicy.Target{Namespace: "team"},
+			target:  spolicy.Target{Namespace: "team", From: spolicy.Sources{Namespace: "NAMESPACE"}},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -151,8 +151,7 @@ func TestDiscover(t *testing.T) {
 			if diff := cmp.Diff(c.target, i.Target()); diff != "" {
 				t.Error(diff)
 			}
-			i.Run(t.Context())
-			<-i.Settled()
+			i.Run(t.Context(), func(spolicy.Target) { t.Error("there was nothing to learn") })
 		})
 	}
 }

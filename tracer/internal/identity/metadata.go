@@ -40,6 +40,8 @@ type ecsContainer struct {
 	Labels   map[string]string
 }
 
+func (c *ecsContainer) known() bool { return c.Name != "" || c.DockerID != "" }
+
 // id is the last part of the task's ARN.
 func (t *task) id() string { return lastPart(t.TaskARN) }
 
@@ -145,7 +147,7 @@ func (m *metadata) container(ctx context.Context, t *task) error {
 	if err := m.get(ctx, "", &c); err != nil {
 		return err
 	}
-	if c.Name == "" && c.DockerID == "" {
+	if !c.known() {
 		return errors.New("ECS container metadata: neither Name nor DockerId")
 	}
 	t.Container = c

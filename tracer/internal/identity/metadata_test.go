@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sidearmor/sidearmor/schema"
+	spolicy "github.com/sidearmor/sidearmor/schema/policy"
 )
 
 const (
@@ -98,7 +99,7 @@ func TestECS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			i := Discover(Options{Root: root(nil), Environ: append(c.environ, MetadataVariable+"="+endpoint(t, c.container, c.task))})
-			i.Run(t.Context())
+			i.Run(t.Context(), func(spolicy.Target) {})
 			want := ecsOrigin()
 			if c.change != nil {
 				c.change(&want)
@@ -132,7 +133,7 @@ func TestECSHalf(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
-	run.Go(func() { i.Run(ctx) })
+	run.Go(func() { i.Run(ctx, func(spolicy.Target) {}) })
 	if o := i.Origin(); o.HostName != "host" {
 		t.Errorf("before: %+v", o)
 	}
@@ -142,14 +143,15 @@ func TestECSHalf(t *testing.T) {
 	}
 	cancel()
 	run.Wait()
-	<-i.Settled()
 }
 
 func TestECSBadAddress(t *testing.T) {
 	for _, uri := range []string{"file:///etc/passwd", "not a url", "http://", "::"} {
 		i := Discover(Options{Root: root(nil), Environ: []string{MetadataVariable + "=" + uri}})
-		i.Run(t.Context())
-		<-i.Settled()
+		i.Run(t.Context(), func(spolicy.Target) {})
+		if i.Target().Pending == 0 {
+			t.Errorf("%s: what nobody can tell counts as known", uri)
+		}
 	}
 }
 
@@ -159,7 +161,7 @@ func TestECSRedirectIsNotFollowed(t *testing.T) {
 	t.Cleanup(s.Close)
 	to := func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, s.URL, http.StatusFound) }
 	i := Discover(Options{Root: root(nil), Environ: []string{MetadataVariable + "=" + endpoint(t, []http.HandlerFunc{to, text(containerJSON)}, []http.HandlerFunc{to, text(taskJSON)})}})
-	i.Run(t.Context())
+	i.Run(t.Context(), func(spolicy.Target) {})
 	if elsewhere.Load() {
 		t.Error("a redirect was followed")
 	}

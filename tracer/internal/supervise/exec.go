@@ -75,11 +75,11 @@ func (w *worker) execFile(c *call, path string, file *paths.Result) engine.Answe
 
 // execAccess is an exec as the rules see it.
 func (w *worker) execAccess(c *call, file *paths.Result) (a rules.Access, err error) {
-	argv, _, err := c.process.ReadStrings(c.TID, c.Args[c.Spec.Argv], maxArgs, maxArgsBytes)
+	argv, cut, err := c.process.ReadStrings(c.TID, c.Args[c.Spec.Argv], maxArgs, maxArgsBytes)
 	if err != nil {
 		return a, err
 	}
-	a = rules.Access{Operation: rules.Process, Path: file.Path, HasTTY: hasTTY(c.process)}
+	a = rules.Access{Operation: rules.Process, Path: file.Path, HasTTY: hasTTY(c.process), ArgsCut: cut}
 	if a.Source, err = c.process.Exe(); err != nil && c.rules.CanDeny(rules.Process|rules.File) {
 		return a, err
 	}

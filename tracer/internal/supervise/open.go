@@ -89,7 +89,7 @@ func (w *worker) couldDeny(c *call, op rules.Operation) bool {
 		return false
 	}
 	source, err := c.process.Exe()
-	return err != nil || c.rules.CanDeny(op) || source == ""
+	return err != nil || c.rules.CouldDeny(op, source, "")
 }
 
 // observe answers an open that is let run.

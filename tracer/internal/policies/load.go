@@ -1,5 +1,3 @@
-// Package policies gathers policy documents from where they are kept: a file or
-// a directory. It does not decide which of them apply.
 package policies
 
 import (
@@ -111,16 +109,11 @@ func load(name string) (docs []spolicy.Document, size int64, err error) {
 // duplicates finds policies of one kind, namespace and name: with a cluster's API
 // one would have replaced the other, and from files nobody can tell which.
 func duplicates(docs []spolicy.Document) (errs []error) {
-	type key struct{ kind, namespace, name string }
 	seen := map[key]string{}
-	for _, d := range docs {
-		k := key{d.Kind, d.Namespace, d.Name}
+	for i := range docs {
+		d, k := &docs[i], keyOf(&docs[i])
 		if origin, dup := seen[k]; dup {
-			name := d.Name
-			if d.Namespace != "" {
-				name = d.Namespace + "/" + name
-			}
-			errs = append(errs, fmt.Errorf("%s: %s %s was already defined at %s", d.Origin, d.Kind, name, origin))
+			errs = append(errs, fmt.Errorf("%s: %s %s was already defined at %s", d.Origin, d.Kind, k, origin))
 			continue
 		}
 		seen[k] = d.Origin

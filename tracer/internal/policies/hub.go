@@ -1,0 +1,180 @@
+// Package policies is the tracer's hub of policies: sources set their documents,
+// the container's identity is told, and out come the rules in force. It also says
+// in the log what became of each policy. It decides about no access.
+package policies
+
+import (
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+	"github.com/sidearmor/sidearmor/schema/rules"
+)
+
+// Options are what a Hub works with. Log is needed.
+type Options struct {
+	Posture rules.Posture
+	Target  spolicy.Target // who this container is, as known now
+	Log     *slog.Logger
+}
+
+// Hub makes rules of the documents of all sources. Its methods may be called from
+// any goroutine.
+type Hub struct {
+	posture    rules.Posture
+	log        *slog.Logger
+	inForce    atomic.Pointer[rules.Rules]
+	generation atomic.Uint64
+
+	mu      sync.Mutex
+	target  spolicy.Target
+	sources []*source            // in the order in which they were first named
+	held    rules.Operation      // what the filter holds, as Hold said
+	fixed   bool                 // Hold was called
+	said    map[statement]string // what the log was told and is still so
+	changed chan struct{}        // closed at the next change
+}
+
+// source is one place that documents come from.
+type source struct {
+	name      string
+	docs      []spolicy.Document
+	delivered bool // its documents are there, even if they are none
+}
+
+// New makes a hub without documents. The error names a posture that does not
+// exist.
+func New(o Options) (*Hub, error) {
+	empty, err := rules.Compile(nil, o.Target, o.Posture)
+	if err != nil {
+		return nil, err
+	}
+	h := &Hub{posture: o.Posture, log: o.Log, target: o.Target, said: map[statement]string{}, changed: make(chan struct{})}
+	h.inForce.Store(empty)
+	return h, nil
+}
+
+// Rules are the rules in force, never nil. It costs one load.
+func (h *Hub) Rules() *rules.Rules { return h.inForce.Load() }
+
+// Generation counts the changes of the rules in force: 0 before the first.
+func (h *Hub) Generation() uint64 { return h.generation.Load() }
+
+// Expect names a source whose documents are still to come, so that Await waits
+// for them.
+func (h *Hub) Expect(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.source(name)
+}
+
+// Set replaces all documents of one source, and puts the rules that follow in
+// force before it returns. Of documents of the same kind, namespace and name that
+// of the source that was named last counts, within a source the last. The
+// documents belong to the hub from then on.
+func (h *Hub) Set(name string, docs []spolicy.Document) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.source(name)
+	if len(docs) == 0 && !(s.delivered && len(s.docs) == 0) {
+		h.log.Warn("there are no policies", "from", name)
+	}
+	s.docs, s.delivered = docs, true
+	h.apply()
+}
+
+// SetTarget tells who this container is, and selects anew if that has changed.
+func (h *Hub) SetTarget(t spolicy.Target) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if reflect.DeepEqual(t, h.target) {
+		return
+	}
+	h.target = t
+	h.apply()
+}
+
+// Hold gives what the filter must hold: what is visible, what the documents need
+// that are there, whether or not they select this container, and beside that
+// asked, or where nothing is asked for (0) and live sources may bring any
+// document later, everything. The filter cannot be widened: rules that need more
+// are complained of.
+func (h *Hub) Hold(visible, asked rules.Operation, live bool) rules.Operation {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var docs []spolicy.Document
+	for _, s := range h.sources {
+		docs = append(docs, s.docs...)
+	}
+	needs, err := rules.Needs(docs, h.posture)
+	if err != nil || asked == 0 && live {
+		needs = rules.All
+	}
+	h.held, h.fixed = visible|asked|needs, true
+	return h.held
+}
+
+// source finds a source, or adds it. h.mu is held.
+func (h *Hub) source(name string) *source {
+	i := slices.IndexFunc(h.sources, func(s *source) bool { return s.name == name })
+	if i < 0 {
+		h.sources = append(h.sources, &source{name: name})
+		i = len(h.sources) - 1
+	}
+	return h.sources[i]
+}
+
+// apply puts the rules of the present documents in force. h.mu is held.
+func (h *Hub) apply() {
+	docs, replaced := h.merge()
+	compiled, err := rules.Compile(docs, h.target, h.posture)
+	if err != nil {
+		h.log.Error("the policies stay as they were", "error", err)
+		return
+	}
+	h.inForce.Store(compiled)
+	generation := h.generation.Add(1)
+	h.report(docs, replaced, compiled, generation)
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// key is what makes two documents the same policy.
+type key struct{ kind, namespace, name string }
+
+func keyOf(d *spolicy.Document) key { return key{d.Kind, d.Namespace, d.Name} }
+
+// String names a policy for people.
+func (k key) String() string {
+	if k.namespace != "" {
+		return k.namespace + "/" + k.name
+	}
+	return k.name
+}
+
+// replacement is a document that does not count, and the one that does.
+type replacement struct{ old, by *spolicy.Document }
+
+// merge gives the documents that count, in the order of rules. h.mu is held.
+func (h *Hub) merge() (docs []spolicy.Document, replaced []replacement) {
+	last := map[key]*spolicy.Document{}
+	for _, s := range h.sources {
+		for i := range s.docs {
+			last[keyOf(&s.docs[i])] = &s.docs[i]
+		}
+	}
+	for _, s := range h.sources {
+		for i := range s.docs {
+			d := &s.docs[i]
+			if by := last[keyOf(d)]; by != d {
+				replaced = append(replaced, replacement{d, by})
+				continue
+			}
+			docs = append(docs, *d)
+		}
+	}
+	return docs, replaced
+}
