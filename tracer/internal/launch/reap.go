@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 )
 
 // Reaper waits for the workload's processes: its first one, whose status it
@@ -26,6 +29,7 @@ type Reaper struct {
 	mu       sync.Mutex
 	traces   map[int]*Trace // by thread
 	traced   chan struct{}  // there are some again; capacity 1
+	thread   int            // that waits; 0 before it does
 	reported bool           // a stop that is nobody's has been logged
 }
 
@@ -44,6 +48,14 @@ func (r *Reaper) Code() int { return r.code }
 // Run reaps until ctx has ended and there are no children left. Nothing else in
 // the program may wait for a child meanwhile.
 func (r *Reaper) Run(ctx context.Context) error {
+	if err := interrupt.Catch(); err != nil {
+		return fmt.Errorf("launch: %w", err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r.mu.Lock()
+	r.thread = unix.Gettid()
+	r.mu.Unlock()
 	for {
 		var status unix.WaitStatus
 		// WALL: threads, and children that do not end with SIGCHLD.

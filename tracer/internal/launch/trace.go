@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 )
 
 // Stop is what a wait told of a traced thread: that it stopped, or has ended.
@@ -63,7 +65,21 @@ func (t *Trace) Release() {
 				delete(t.reaper.traces, tid)
 			}
 		}
+		t.reaper.lookAgain()
 	})
+}
+
+// lookAgain lets the reaper notice that a thread that it waits for is traced no
+// more: the kernel wakes nobody for that, and with the first process gone there
+// may be nothing left to wait for. r.mu is held.
+func (r *Reaper) lookAgain() {
+	select {
+	case <-r.done:
+		if r.thread != 0 {
+			interrupt.Thread(r.thread)
+		}
+	default:
+	}
 }
 
 // deliver hands s to the trace that it belongs to. The end of a thread without

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
@@ -51,8 +52,8 @@ func (e *Engine) Can() engine.Abilities { return e.can }
 // Run serves h until no process is left under the filter, or ctx ends. Calls
 // that are held when it returns fail with ENOSYS once the listener is closed.
 func (e *Engine) Run(ctx context.Context, h engine.Handler) error {
-	if err := catchInterrupts(); err != nil {
-		return err
+	if err := interrupt.Catch(); err != nil {
+		return fmt.Errorf("notify: %w", err)
 	}
 	s := &service{
 		can: e.can, signalled: e.Signalled, log: e.Log, handler: h,

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 )
 
 const (
@@ -139,7 +141,7 @@ func (w *watch) hear(k *worker, calls uint64) {
 		}
 	}
 	k.interrupted.Store(calls)
-	interrupt(k.tid)
+	interrupt.Thread(k.tid)
 }
 
 // forget drops workers that have ended.
@@ -167,7 +169,7 @@ func (s *service) stop() {
 	for {
 		s.each(func(w *worker) {
 			w.interrupted.Store(w.calls.Load())
-			interrupt(w.tid)
+			interrupt.Thread(w.tid)
 		})
 		select {
 		case <-done:
