@@ -184,13 +184,14 @@ func opensDir(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for p := dir; p != "/tmp" && p != "/"; p = filepath.Dir(p) {
-		must(os.Chmod(p, 0o777)) // another user is to get here
+	for _, made := range []string{dir, filepath.Dir(dir)} { // by TempDir, both
+		must(os.Chmod(made, 0o777)) // another user is to get here
 	}
 	at := func(name string) string { return filepath.Join(dir, name) }
 	must(os.Mkdir(at("dir"), 0o755))
 	must(os.Mkdir(at("closed"), 0o700))
-	for name, mode := range map[string]os.FileMode{"file": 0o644, "owned": 0o640, "private": 0o600, "dir/file": 0o644, "closed/file": 0o644} {
+	must(os.Mkdir(at("etc"), 0o755))
+	for name, mode := range map[string]os.FileMode{"file": 0o644, "owned": 0o640, "private": 0o600, "dir/file": 0o644, "closed/file": 0o644, "etc/absolute": 0o644} {
 		must(os.WriteFile(at(name), []byte("content"), mode))
 	}
 	if os.Getuid() == 0 {
