@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -119,7 +120,7 @@ func TestRsyslog(t *testing.T) {
 			o := outputtest.New(t, syslog.Kind(), settings)
 			batch := events(append(outputtest.Cases(), outputtest.Oversized()...))
 			lines := deliver(t, o.Deliver, batch, file)
-			for i, line := range lines[len(lines)-len(batch):] {
+			for i, line := range lines {
 				var got parsed
 				if err := json.Unmarshal([]byte(line), &got); err != nil {
 					t.Errorf("%v: %.500s", err, line)
@@ -141,22 +142,47 @@ func TestRsyslog(t *testing.T) {
 	}
 }
 
-// deliver tries until the server is up, and waits until the file has the batch.
+// deliver waits until the server is up, sends the batch, and waits until the file
+// has it whole. A datagram may be lost on the way, so the batch may have to go again.
 func deliver(t *testing.T, send func(ctx context.Context, batch []schema.Event) error, batch []schema.Event, file string) []string {
 	t.Helper()
+	probe := outputtest.Log()
+	probe.Log.Resource = "/is/it/up"
 	var err error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if err = send(t.Context(), batch); err != nil {
-			continue
+	for limit := time.Now().Add(time.Minute); len(written(t, file, "")) == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("rsyslog is not up: %v", err)
 		}
-		// rsyslog writes after it has read; a datagram may also have come too early.
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-			body, _ := os.ReadFile(file)
-			if lines := strings.Split(strings.TrimSpace(string(body)), "\n"); len(lines) >= len(batch) {
+		err = send(t.Context(), []schema.Event{probe})
+	}
+	var lines []string
+	for range 3 {
+		begin := len(written(t, file, probe.Log.Resource))
+		if err := send(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
+			if lines = written(t, file, probe.Log.Resource)[begin:]; len(lines) == len(batch) {
 				return lines
 			}
 		}
 	}
-	t.Fatalf("rsyslog does not have the messages: %v", err)
+	t.Fatalf("rsyslog has %d of %d messages", len(lines), len(batch))
 	return nil
+}
+
+// written are the lines of the file that do not have without in them. rsyslog writes
+// while this reads: what follows the last end of a line is not a line yet.
+func written(t *testing.T, file, without string) (lines []string) {
+	t.Helper()
+	body, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(body)) {
+		if strings.HasSuffix(line, "\n") && (without == "" || !strings.Contains(line, without)) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
