@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,15 +40,16 @@ func (l *lines) String() string {
 	return l.buf.String()
 }
 
-// await waits until want has come after what was awaited before.
-func (l *lines) await(t *testing.T, want string) {
+// await waits until want has come after what was awaited before, and gives what
+// is between them.
+func (l *lines) await(t *testing.T, want string) string {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		text := l.String()
 		if i := strings.Index(text[l.seen:], want); i >= 0 {
 			l.seen += i + len(want)
-			return
+			return text[l.seen-len(want)-i : l.seen-len(want)]
 		}
 		select {
 		case <-l.more:
@@ -126,14 +128,25 @@ func (term *terminal) enter(t *testing.T, text string) {
 func TestInterruptFromTheTerminalArrivesOnce(t *testing.T) {
 	term := openTerminal(t)
 	// The quotes keep the echo of the command line from looking like output.
-	term.enter(t, os.Args[0]+` run -- sh -c 'trap "n=x\$n; echo int-\$n" INT; echo rea""dy; while [ "$n" != xx ]; do sleep 0.1; done; sleep 0.3; echo cou""nt-$n; exit 9'`+"\n")
-	term.await(t, "ready")
-	term.enter(t, "\x03")
-	term.await(t, "int-x")
-	time.Sleep(300 * time.Millisecond) // a second copy of the signal would come now
-	term.enter(t, "\x03")
-	term.await(t, "int-xx")
-	term.await(t, "count-xx\r")
+	term.enter(t, os.Args[0]+` run -- sh -c 'trap "n=x\$n; echo int-\$n" INT; trap "echo count-\$n" USR1; trap "exit 9" TERM; echo tra""cer=$PPID.; while :; do sleep 0.1; done'`+"\n")
+	term.await(t, "tracer=")
+	pid, err := strconv.Atoi(term.await(t, "."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(sig syscall.Signal) {
+		t.Helper()
+		if err := syscall.Kill(pid, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []string{"x", "xx"} {
+		term.enter(t, "\x03")
+		term.await(t, "int-"+n+"\r")
+		send(syscall.SIGUSR1) // signals pass the tracer in order: a second copy would come before it
+		term.await(t, "count-"+n+"\r")
+	}
+	send(syscall.SIGTERM)
 	term.await(t, "prompt> ")
 	term.enter(t, "echo status=$?\n")
 	term.await(t, "status=9")
@@ -163,8 +176,9 @@ func TestShellAsTheWorkload(t *testing.T) {
 	term := openTerminal(t)
 	term.enter(t, "PS1='inner> ' "+os.Args[0]+" run -- bash --norc --noprofile -i\n")
 	term.await(t, "inner> ")
-	term.enter(t, "sleep 100\n")
-	time.Sleep(200 * time.Millisecond)
+	// What it says shows that the terminal is its own by now.
+	term.enter(t, `sh -c 'echo sle""eping; exec sleep 100'`+"\n")
+	term.await(t, "sleeping")
 	term.enter(t, "\x1a")
 	term.await(t, "Stopped")
 	term.await(t, "inner> ")
