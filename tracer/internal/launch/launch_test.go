@@ -201,12 +201,8 @@ func TestSignalsAreForwarded(t *testing.T) {
 		fmt.Print(want, " ")
 	}
 	expect("ready")
-	// A sender that is no descendant: another shell, whose parent is ours; so
-	// detach it by a double fork.
 	for _, s := range []struct{ send, want string }{{"TERM", "got TERM"}, {"USR1", "got USR1"}, {"ALRM", "got ALRM"}, {"WINCH", "got WINCH"}, {"40", "got 40"}, {"USR2", "done"}} {
-		if err := exec.Command("/bin/sh", "-c", fmt.Sprintf("(sleep 0.05; kill -%s %d) &", s.send, os.Getpid())).Run(); err != nil {
-			t.Fatal(err)
-		}
+		sendFromOutside(t, s.send)
 		expect(s.want)
 	}
 	cancel()
@@ -214,6 +210,22 @@ func TestSignalsAreForwarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = target.Wait() // killed by the context, or gone already
+}
+
+// sendFromOutside has this process signalled by one that does not descend from it:
+// a shell's child, which waits until the shell has gone.
+func sendFromOutside(t *testing.T, signal string) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	shell := exec.Command("/bin/sh", "-c", fmt.Sprintf("(read x <&3; kill -%s %d) &", signal, os.Getpid()))
+	shell.ExtraFiles = []*os.File{r}
+	if err := errors.Join(shell.Run(), w.Close()); err != nil { // closed: that ends the waiting
+		t.Fatal(err)
+	}
 }
 
 func TestWantedSignals(t *testing.T) {
