@@ -211,7 +211,7 @@ func opensDir(t *testing.T) string {
 func TestTracerCannotBeLookedInto(t *testing.T) {
 	policies := blockPolicy(t, "/no/such/file")
 	script := `t=$PPID
-for f in mem environ maps auxv fd/0 root/etc/hostname cwd/go.mod exe task/$t/mem; do cat /proc/$t/$f >/dev/null 2>&1 && echo "read $f"; done
+for f in mem environ maps auxv fd/0 root/bin/sh cwd/main.go exe task/$t/mem; do cat /proc/$t/$f >/dev/null 2>&1 && echo "read $f"; done
 for n in /proc/$t/task/*; do n=${n##*/}; cat /proc/$n/maps >/dev/null 2>&1 && echo "read maps of $n"; (exec 3<>/proc/$n/mem) 2>/dev/null && echo "opened mem of $n"; done
 cat /proc/$t/stat /proc/$t/cmdline >/dev/null && echo public; ls /proc/self/fd >/dev/null && cat /proc/self/environ /proc/$$/maps > /dev/null && echo own`
 	for _, args := range [][]string{{"run", "--policies", policies, "--"}, {"run", "--"}} {
