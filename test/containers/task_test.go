@@ -229,7 +229,7 @@ func (k *task) stop(c *container) {
 // eventually waits, within a bound that nothing but a failure reaches.
 func (k *task) eventually(what string, done func() bool) {
 	k.t.Helper()
-	for range 300 {
+	for range 600 {
 		if done() {
 			return
 		}
