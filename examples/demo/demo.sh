@@ -105,7 +105,7 @@ show_output() {
 	done
 }
 
-listening() { address=$(sed -n 's/.*"msg":"listening","address":"\([^"]*\)".*/\1/p' "$tmp/sidekick.log") && [ -n "$address" ]; }
+listening() { address=$(sed -n 's/.*"msg":"listening","address":"\([^"]*\)".*}$/\1/p' "$tmp/sidekick.log") && [ -n "$address" ]; }
 listening_or_dead() { listening || ! kill -0 "$sidekick" 2>/dev/null; }
 serving() { read -r port <"$tmp/port" 2>/dev/null; }
 
