@@ -182,7 +182,12 @@ spec:
 }
 
 func TestForwardedSignalReachesTheWorkloadOnce(t *testing.T) {
-	cmd := tracer(t, "run", "--", "/bin/sh", "-c", `trap 'echo got' USR1; trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.02; done`)
+	cmd := tracer(t, "run", "--", "/bin/sh", "-c", `trap 'echo got' USR1; trap 'echo bye; exit 5' TERM; echo ready; while :; do read line; done`)
+	stdin, err := cmd.StdinPipe() // nothing comes: the shell waits, and starts no program, which could lose it a signal
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
 	out := &lines{more: make(chan struct{}, 1)}
 	cmd.Stdout = out
 	if err := cmd.Start(); err != nil {

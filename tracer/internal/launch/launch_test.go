@@ -175,17 +175,9 @@ func TestSignalsAreForwarded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	target := exec.CommandContext(ctx, "/bin/sh", "-c", `for s in TERM USR1 ALRM WINCH 40; do trap "echo got $s" $s; done; trap "echo done; exit" USR2; echo ready; while :; do sleep 0.02; done`)
-	target.Stdout = w
-	if err := errors.Join(target.Start(), w.Close()); err != nil { // closed: its death ends the reading
-		t.Fatal(err)
-	}
+	target, r := startTarget(ctx, t)
 	stopped := make(chan error, 1)
 	if err := signals.Target(target.Process.Pid); err != nil {
 		t.Fatal(err)
@@ -210,6 +202,29 @@ func TestSignalsAreForwarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = target.Wait() // killed by the context, or gone already
+}
+
+// startTarget starts a shell that says which signals it gets.
+func startTarget(ctx context.Context, t *testing.T) (target *exec.Cmd, said io.Reader) {
+	t.Helper()
+	// It waits in read, for what never comes: a shell that starts a program, as
+	// sleep, can lose a signal that comes meanwhile.
+	target = exec.CommandContext(ctx, "/bin/sh", "-c", `for s in TERM USR1 ALRM WINCH 40; do trap "echo got $s" $s; done; trap "echo done; exit" USR2; echo ready; while :; do read line; done`)
+	stdin, err := target.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close() })
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	target.Stdout = w
+	if err := errors.Join(target.Start(), w.Close()); err != nil { // closed: its death ends the reading
+		t.Fatal(err)
+	}
+	return target, r
 }
 
 // sendFromOutside has this process signalled by one that does not descend from it:
