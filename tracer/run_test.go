@@ -182,7 +182,7 @@ spec:
 }
 
 func TestForwardedSignalReachesTheWorkloadOnce(t *testing.T) {
-	cmd := tracer(t, "run", "--", "/bin/sh", "-c", `trap 'echo got' USR1; trap 'echo bye; exit 5' TERM; echo ready; while :; do read line; done`)
+	cmd := tracer(t, "run", "--", "/bin/bash", "-c", `trap 'echo got' USR1; trap 'echo bye; exit 5' TERM; echo ready; while :; do read -t 0.1 line; done`)
 	stdin, err := cmd.StdinPipe() // nothing comes: the shell waits, and starts no program, which could lose it a signal
 	if err != nil {
 		t.Fatal(err)

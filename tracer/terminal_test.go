@@ -128,8 +128,9 @@ func (term *terminal) enter(t *testing.T, text string) {
 func TestInterruptFromTheTerminalArrivesOnce(t *testing.T) {
 	term := openTerminal(t)
 	// The quotes keep the echo of the command line from looking like output. A shell
-	// that starts a program, as sleep, can lose a signal that comes meanwhile.
-	term.enter(t, os.Args[0]+` run -- sh -c 'trap "n=x\$n; echo int-\$n" INT; trap "echo count-\$n" USR1; trap "exit 9" TERM; echo tra""cer=$PPID.; while :; do read line; done'`+"\n")
+	// can lose a signal while it starts a program, as sleep; one that comes just before
+	// it waits for input is seen when the waiting ends.
+	term.enter(t, os.Args[0]+` run -- bash -c 'trap "n=x\$n; echo int-\$n" INT; trap "echo count-\$n" USR1; trap "exit 9" TERM; echo tra""cer=$PPID.; while :; do read -t 0.1 line; done'`+"\n")
 	term.await(t, "tracer=")
 	pid, err := strconv.Atoi(term.await(t, "."))
 	if err != nil {

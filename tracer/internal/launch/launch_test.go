@@ -207,9 +207,10 @@ func TestSignalsAreForwarded(t *testing.T) {
 // startTarget starts a shell that says which signals it gets.
 func startTarget(ctx context.Context, t *testing.T) (target *exec.Cmd, said io.Reader) {
 	t.Helper()
-	// It waits in read, for what never comes: a shell that starts a program, as
-	// sleep, can lose a signal that comes meanwhile.
-	target = exec.CommandContext(ctx, "/bin/sh", "-c", `for s in TERM USR1 ALRM WINCH 40; do trap "echo got $s" $s; done; trap "echo done; exit" USR2; echo ready; while :; do read line; done`)
+	// It waits in read, for what never comes: a shell can lose a signal while it starts
+	// a program, as sleep; one that comes just before it waits for input is seen when
+	// the waiting ends.
+	target = exec.CommandContext(ctx, "/bin/bash", "-c", `for s in TERM USR1 ALRM WINCH 40; do trap "echo got $s" $s; done; trap "echo done; exit" USR2; echo ready; while :; do read -t 0.1 line; done`)
 	stdin, err := target.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
