@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
@@ -94,7 +95,7 @@ func openTerminal(t *testing.T) *terminal {
 	term.shell.Env = append(os.Environ(), asTracer+"=1", "SIDEKICK_URL=", "PS1=prompt> ", "TERM=dumb", "HISTFILE=")
 	term.shell.Stdin, term.shell.Stdout, term.shell.Stderr = slave, slave, slave
 	term.shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := term.shell.Start(); err != nil {
+	if err := startUnignoring(term.shell); err != nil {
 		t.Fatal(err)
 	}
 	var done sync.WaitGroup
@@ -116,6 +117,16 @@ func openTerminal(t *testing.T) *terminal {
 	})
 	term.await(t, "prompt> ")
 	return term
+}
+
+// startUnignoring starts a program that ignores none of the signals that this one was
+// perhaps told to ignore, as in the background of a script or under nohup: a shell
+// could not take them back.
+func startUnignoring(cmd *exec.Cmd) error {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP)
+	defer signal.Stop(c)
+	return cmd.Start()
 }
 
 func (term *terminal) enter(t *testing.T, text string) {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -263,7 +264,15 @@ func TestDemoCleansUpWhenInterrupted(t *testing.T) {
 			cmd := start(ctx, "./demo.sh", bin(t), environ(dir))
 			seen := &watcher{text: moment, do: func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }}
 			cmd.Stdout, cmd.Stderr = seen, seen
-			err := cmd.Run()
+			// A test that was started in the background of a script may have been told to
+			// ignore the signal, and a shell could not take that back.
+			c := make(chan os.Signal, 1)
+			signal.Notify(c, syscall.SIGINT)
+			err := cmd.Start()
+			signal.Stop(c)
+			if err == nil {
+				err = cmd.Wait()
+			}
 			var exit *exec.ExitError
 			interrupted := errors.As(err, &exit) && exit.ExitCode() == 130
 			// On a busy machine it may have been through before the signal came.
