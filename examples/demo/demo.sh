@@ -121,6 +121,7 @@ for program in "$bin/tracer" "$bin/sidekick" cc curl awk /usr/bin/python3; do
 done
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/sidearmor-demo.XXXXXX")
 mkfifo "$tmp/events" "$tmp/output" "$tmp/shop"
+: >"$tmp/sidekick.log"
 cc -O2 -o "$tmp/client" examples/workload/client.c
 
 title "Starting a sidekick, on its built-in defaults"
