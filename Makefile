@@ -41,7 +41,7 @@ deps-arm64: deps
 	@.ci/deps --arch arm64 $(DEBS_ARM64)
 
 test: deps-test build $(GOTESTSUM)/gotestsum
-	CGO_ENABLED=1 $(GOTESTSUM)/gotestsum --format pkgname $(TESTSUMFLAGS) --packages ./... -- -race -count=1 $(TESTFLAGS)
+	CGO_ENABLED=1 $(GOTESTSUM)/gotestsum --format pkgname --packages ./... -- -race -count=1 $(TESTFLAGS)
 
 # golangci-lint carries gofumpt, go vet and staticcheck at versions that fit
 # together; .golangci.yml turns them on.

@@ -104,7 +104,7 @@ func TestDigestAfterOutage(t *testing.T) {
 	const n, kinds, posts = 1000, 3, 3
 	c := openChannel(t)
 	c.turn(true)
-	s := inside(t, environment(t.TempDir(), "SLACK_WEBHOOKURL="+c.URL, "DIGEST_WINDOW=1s"))
+	s := inside(t, environment(t.TempDir(), "SLACK_WEBHOOKURL="+c.URL, "DIGEST_WINDOW=5s", "SHUTDOWN_TIMEOUT=1m"))
 	for i := range posts {
 		if status := post(t, s.url, burst(n, kinds), fmt.Sprint("burst-", i)); status != http.StatusOK {
 			t.Fatalf("status %d", status)
@@ -130,7 +130,7 @@ func TestDigestAfterOutage(t *testing.T) {
 func TestDigestsSurviveKill(t *testing.T) {
 	const n, kinds = 500, 2
 	c := openChannel(t)
-	env := environment(t.TempDir(), "SLACK_WEBHOOKURL="+c.URL, "DIGEST_WINDOW=1h")
+	env := environment(t.TempDir(), "SLACK_WEBHOOKURL="+c.URL, "DIGEST_WINDOW=1h", "SHUTDOWN_TIMEOUT=1m")
 	s := process(t, env)
 	if status := post(t, s.url, burst(n, kinds), "k"); status != http.StatusOK {
 		t.Fatalf("status %d", status)

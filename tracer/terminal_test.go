@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,15 +41,16 @@ func (l *lines) String() string {
 	return l.buf.String()
 }
 
-// await waits until want has come after what was awaited before.
-func (l *lines) await(t *testing.T, want string) {
+// await waits until want has come after what was awaited before, and gives what
+// is between them.
+func (l *lines) await(t *testing.T, want string) string {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		text := l.String()
 		if i := strings.Index(text[l.seen:], want); i >= 0 {
 			l.seen += i + len(want)
-			return
+			return text[l.seen-len(want)-i : l.seen-len(want)]
 		}
 		select {
 		case <-l.more:
@@ -92,7 +95,7 @@ func openTerminal(t *testing.T) *terminal {
 	term.shell.Env = append(os.Environ(), asTracer+"=1", "SIDEKICK_URL=", "PS1=prompt> ", "TERM=dumb", "HISTFILE=")
 	term.shell.Stdin, term.shell.Stdout, term.shell.Stderr = slave, slave, slave
 	term.shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := term.shell.Start(); err != nil {
+	if err := startUnignoring(term.shell); err != nil {
 		t.Fatal(err)
 	}
 	var done sync.WaitGroup
@@ -116,6 +119,16 @@ func openTerminal(t *testing.T) *terminal {
 	return term
 }
 
+// startUnignoring starts a program that ignores none of the signals that this one was
+// perhaps told to ignore, as in the background of a script or under nohup: a shell
+// could not take them back.
+func startUnignoring(cmd *exec.Cmd) error {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP)
+	defer signal.Stop(c)
+	return cmd.Start()
+}
+
 func (term *terminal) enter(t *testing.T, text string) {
 	t.Helper()
 	if _, err := term.master.WriteString(text); err != nil {
@@ -125,15 +138,28 @@ func (term *terminal) enter(t *testing.T, text string) {
 
 func TestInterruptFromTheTerminalArrivesOnce(t *testing.T) {
 	term := openTerminal(t)
-	// The quotes keep the echo of the command line from looking like output.
-	term.enter(t, os.Args[0]+` run -- sh -c 'trap "n=x\$n; echo int-\$n" INT; echo rea""dy; while [ "$n" != xx ]; do sleep 0.1; done; sleep 0.3; echo cou""nt-$n; exit 9'`+"\n")
-	term.await(t, "ready")
-	term.enter(t, "\x03")
-	term.await(t, "int-x")
-	time.Sleep(300 * time.Millisecond) // a second copy of the signal would come now
-	term.enter(t, "\x03")
-	term.await(t, "int-xx")
-	term.await(t, "count-xx\r")
+	// The quotes keep the echo of the command line from looking like output. A shell
+	// can lose a signal while it starts a program, as sleep; one that comes just before
+	// it waits for input is seen when the waiting ends.
+	term.enter(t, os.Args[0]+` run -- bash -c 'trap "n=x\$n; echo int-\$n" INT; trap "echo count-\$n" USR1; trap "exit 9" TERM; echo tra""cer=$PPID.; while :; do read -t 0.1 line; done'`+"\n")
+	term.await(t, "tracer=")
+	pid, err := strconv.Atoi(term.await(t, "."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(sig syscall.Signal) {
+		t.Helper()
+		if err := syscall.Kill(pid, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []string{"x", "xx"} {
+		term.enter(t, "\x03")
+		term.await(t, "int-"+n+"\r")
+		send(syscall.SIGUSR1) // signals pass the tracer in order: a second copy would come before it
+		term.await(t, "count-"+n+"\r")
+	}
+	send(syscall.SIGTERM)
 	term.await(t, "prompt> ")
 	term.enter(t, "echo status=$?\n")
 	term.await(t, "status=9")
@@ -163,8 +189,9 @@ func TestShellAsTheWorkload(t *testing.T) {
 	term := openTerminal(t)
 	term.enter(t, "PS1='inner> ' "+os.Args[0]+" run -- bash --norc --noprofile -i\n")
 	term.await(t, "inner> ")
-	term.enter(t, "sleep 100\n")
-	time.Sleep(200 * time.Millisecond)
+	// What it says shows that the terminal is its own by now.
+	term.enter(t, `sh -c 'echo sle""eping; exec sleep 100'`+"\n")
+	term.await(t, "sleeping")
 	term.enter(t, "\x1a")
 	term.await(t, "Stopped")
 	term.await(t, "inner> ")

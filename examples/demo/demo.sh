@@ -105,7 +105,7 @@ show_output() {
 	done
 }
 
-listening() { address=$(sed -n 's/.*"msg":"listening","address":"\([^"]*\)".*/\1/p' "$tmp/sidekick.log") && [ -n "$address" ]; }
+listening() { address=$(sed -n 's/.*"msg":"listening","address":"\([^"]*\)".*}$/\1/p' "$tmp/sidekick.log") && [ -n "$address" ]; }
 listening_or_dead() { listening || ! kill -0 "$sidekick" 2>/dev/null; }
 serving() { read -r port <"$tmp/port" 2>/dev/null; }
 
@@ -121,6 +121,7 @@ for program in "$bin/tracer" "$bin/sidekick" cc curl awk /usr/bin/python3; do
 done
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/sidearmor-demo.XXXXXX")
 mkfifo "$tmp/events" "$tmp/output" "$tmp/shop"
+: >"$tmp/sidekick.log"
 cc -O2 -o "$tmp/client" examples/workload/client.c
 
 title "Starting a sidekick, on its built-in defaults"

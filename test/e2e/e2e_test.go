@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 const policies = "../../examples/policies"
@@ -54,7 +53,7 @@ func TestWhatTheWorkloadDoesReachesSlackDiscordAndCloudWatch(t *testing.T) {
 		state := fmt.Sprintf("Slack has %d alerts, Discord %d; want %d", len(slack.received()), len(discord.received()), n)
 		return len(slack.received()) >= n && len(discord.received()) >= n && (aws == nil || len(alertsOf(t, aws.events(t))) >= n), state
 	})
-	time.Sleep(500 * time.Millisecond) // an alert too many would come now
+	s.stop() // an alert too many would have come by its end
 	checkAlerts(t, "Slack", slack.received())
 	checkAlerts(t, "Discord", discord.received())
 	if aws != nil {
@@ -102,15 +101,25 @@ func TestNothingIsLostWhenTheSidekickIsKilled(t *testing.T) {
 	hook := newChat(t, 200)
 	s := startSidekick(t, "WEBHOOK_ADDRESS="+hook.URL, "WEBHOOK_LOGS=false")
 
-	done := make(chan result, 1)
-	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do cat %s/secret-$(printf %%03d $i); i=$((i+1)); sleep 0.02; done 2>/dev/null; exit 3`, count, dir)
+	// The workload says how far it has come, and goes on at 40 and 80 when it may.
+	at, done := t.TempDir(), make(chan result, 1)
+	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do
+case $i in 40|80) until [ -e %[3]s/go-$i ]; do sleep 0.02; done;; esac
+cat %[2]s/secret-$(printf %%03d $i); i=$((i+1)); : >%[3]s/made-$i; done 2>/dev/null; exit 3`, count, dir, at)
 	go func() { done <- traced(t, s.url(), policy, "/bin/sh", "-c", script) }()
-	for _, seen := range []int{10, 50} {
+	for _, next := range []int{40, 80} {
+		seen := next - 30
 		eventually(t, func() (bool, string) {
 			return len(hook.received()) >= seen, fmt.Sprintf("the webhook has %d alerts", len(hook.received()))
 		})
 		s.kill()
-		time.Sleep(300 * time.Millisecond) // alerts pile up in the tracer
+		if err := os.WriteFile(filepath.Join(at, fmt.Sprint("go-", next)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() (bool, string) { // these wait in the tracer
+			_, err := os.Stat(filepath.Join(at, fmt.Sprint("made-", next+40)))
+			return err == nil, fmt.Sprint("the workload has not made its next alerts: ", err)
+		})
 		s.start()
 	}
 	if got := <-done; got.code != 3 {
@@ -121,8 +130,14 @@ func TestNothingIsLostWhenTheSidekickIsKilled(t *testing.T) {
 		got := hook.received()
 		return len(got) > 0 && contains(got[len(got)-1], last), fmt.Sprintf("the webhook has %d alerts, not the last one", len(got))
 	})
+	checkOrder(t, hook.received(), count)
+}
+
+// checkOrder fails unless each secret is told of, in order, and at most two twice.
+func checkOrder(t *testing.T, alerts []string, count int) {
+	t.Helper()
 	next, again := 0, 0
-	for _, m := range hook.received() {
+	for _, m := range alerts {
 		switch {
 		case contains(m, fmt.Sprintf("secret-%03d", next)):
 			next++

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -157,6 +158,18 @@ func (s *sidekick) start() {
 		defer resp.Body.Close()
 		return resp.StatusCode == http.StatusOK, resp.Status
 	})
+}
+
+// stop has it end in good order: all that is waiting is delivered first.
+func (s *sidekick) stop() {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Errorf("the sidekick ended with %v", err)
+	}
+	s.cmd = nil
 }
 
 func (s *sidekick) kill() {

@@ -1,7 +1,12 @@
-"""Opens files in every way that a caller can see a difference in; prints what happens. Usage: opens.py DIR"""
+"""Opens files in every way that a caller can see a difference in; prints what happens. Usage: opens.py DIR
+
+It truncates and makes files, so all that it names, but for devices and its own
+files in procfs, is below DIR, which opensDir in hostile_test.go makes."""
 import errno, os, stat, sys
 
 base = sys.argv[1]
+# A file by its absolute path, in a directory that user 1000 may not write to.
+absolute = os.path.join(base, "etc", "absolute")
 os.chdir(base)
 os.umask(0o027)
 
@@ -24,8 +29,9 @@ def everything():
     for name, flags in {"r": R, "w": W, "rw": RW, "creat": RW | C, "excl": RW | C | X, "trunc": W | T, "dir": R | D, "nofollow": R | N, "append": W | A, "creat-dir": R | C | D, "rdonly-creat": R | C, "path": os.O_PATH, "noatime": R | os.O_NOATIME, "sync": RW | os.O_SYNC, "nonblock": R | os.O_NONBLOCK}.items():
         # With O_CREAT and a final slash the kernel says EISDIR before it looks at all.
         slashed = () if flags & C else ("dir/", "file/")
-        for path in slashed + ("file", "owned", "private", "dir", "dir/file", "closed/file", "link", "dangling", "missing", "missing/file", "file/x", ".", "..", "", "./dir/../file", "loop", "sock", "/dev/null", "/dev/zero", "/proc/self/status", "/proc/self/cwd", "/proc/self/maps", "/proc/self/mem", "/etc/hostname", "x" * 256, "new-" + name):
-            show(f"{name} {path[:20]}", path, flags)
+        for path in slashed + ("file", "owned", "private", "dir", "dir/file", "closed/file", "link", "dangling", "missing", "missing/file", "file/x", ".", "..", "", "./dir/../file", "loop", "sock", "/dev/null", "/dev/zero", "/proc/self/status", "/proc/self/cwd", "/proc/self/maps", "/proc/self/mem", absolute, "x" * 256, "new-" + name):
+            label = "absolute" if path == absolute else path[:20]  # DIR is another one in each run
+            show(f"{name} {label}", path, flags)
         for leftover in ("missing", "target-of-dangling", "new-" + name):
             try:
                 os.unlink(leftover)

@@ -131,10 +131,14 @@ type tally struct {
 	by     map[int]int
 	all    chan struct{} // closed when want different events were counted
 	want   int
+	// With members, each waits after its first event until so many have had one: one
+	// that begins late still finds something.
+	members int
+	met     chan struct{}
 }
 
 func newTally(want int) *tally {
-	return &tally{events: map[string]int{}, by: map[int]int{}, all: make(chan struct{}), want: want}
+	return &tally{events: map[string]int{}, by: map[int]int{}, all: make(chan struct{}), want: want, met: make(chan struct{})}
 }
 
 func (c *tally) add(member int, id string) {
@@ -144,6 +148,20 @@ func (c *tally) add(member int, id string) {
 	c.by[member]++
 	if len(c.events) == c.want && c.events[id] == 1 {
 		close(c.all)
+	}
+	if len(c.by) == c.members && c.by[member] == 1 {
+		close(c.met)
+	}
+}
+
+// meet waits for the other members.
+func (c *tally) meet(ctx context.Context) {
+	if c.members == 0 {
+		return
+	}
+	select {
+	case <-c.met:
+	case <-ctx.Done():
 	}
 }
 
@@ -177,6 +195,7 @@ func deliver(ctx context.Context, wg *sync.WaitGroup, index int, m *Member, c *t
 				return
 			}
 			c.add(index, e.ID)
+			c.meet(ctx)
 			if seqs = append(seqs, seq); len(seqs) == 10 || len(m.buffer) == 0 {
 				_ = m.Ack(ctx, seqs...) // an error is made up for
 				seqs = seqs[:0]
@@ -215,6 +234,7 @@ func pending(t *testing.T, m *Member) int {
 func testShared(t *testing.T, nodes []*node) {
 	const batches, size = 40, 25
 	c := newTally(3 * batches * size)
+	c.members = 3
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	defer wg.Wait()

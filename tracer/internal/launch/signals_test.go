@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -28,17 +29,9 @@ func TestSignalsAreForwarded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	target := exec.CommandContext(ctx, "/bin/sh", "-c", `for s in TERM USR1 ALRM WINCH 40; do trap "echo got $s" $s; done; trap "echo done; exit" USR2; echo ready; while :; do sleep 0.02; done`)
-	target.Stdout = w
-	if err := errors.Join(target.Start(), w.Close()); err != nil { // closed: its death ends the reading
-		t.Fatal(err)
-	}
+	target, r := startTarget(ctx, t)
 	stopped := make(chan error, 1)
 	if err := signals.Target(target.Process.Pid); err != nil {
 		t.Fatal(err)
@@ -54,12 +47,8 @@ func TestSignalsAreForwarded(t *testing.T) {
 		fmt.Print(want, " ")
 	}
 	expect("ready")
-	// A sender that is no descendant: another shell, whose parent is ours; so
-	// detach it by a double fork.
 	for _, s := range []struct{ send, want string }{{"TERM", "got TERM"}, {"USR1", "got USR1"}, {"ALRM", "got ALRM"}, {"WINCH", "got WINCH"}, {"40", "got 40"}, {"USR2", "done"}} {
-		if err := exec.Command("/bin/sh", "-c", fmt.Sprintf("(sleep 0.05; kill -%s %d) &", s.send, os.Getpid())).Run(); err != nil {
-			t.Fatal(err)
-		}
+		sendFromOutside(t, s.send)
 		expect(s.want)
 	}
 	cancel()
@@ -67,6 +56,46 @@ func TestSignalsAreForwarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = target.Wait() // killed by the context, or gone already
+}
+
+// startTarget starts a shell that says which signals it gets.
+func startTarget(ctx context.Context, t *testing.T) (target *exec.Cmd, said io.Reader) {
+	t.Helper()
+	// It waits in read, for what never comes: a shell can lose a signal while it starts
+	// a program, as sleep; one that comes just before it waits for input is seen when
+	// the waiting ends.
+	target = exec.CommandContext(ctx, "/bin/bash", "-c", `for s in TERM USR1 ALRM WINCH 40; do trap "echo got $s" $s; done; trap "echo done; exit" USR2; echo ready; while :; do read -t 0.1 line; done`)
+	stdin, err := target.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close() })
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	target.Stdout = w
+	if err := errors.Join(target.Start(), w.Close()); err != nil { // closed: its death ends the reading
+		t.Fatal(err)
+	}
+	return target, r
+}
+
+// sendFromOutside has this process signalled by one that does not descend from it:
+// a shell's child, which waits until the shell has gone.
+func sendFromOutside(t *testing.T, signal string) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	shell := exec.Command("/bin/sh", "-c", fmt.Sprintf("(read x <&3; kill -%s %d) &", signal, os.Getpid()))
+	shell.ExtraFiles = []*os.File{r}
+	if err := errors.Join(shell.Run(), w.Close()); err != nil { // closed: that ends the waiting
+		t.Fatal(err)
+	}
 }
 
 func TestWantedSignals(t *testing.T) {

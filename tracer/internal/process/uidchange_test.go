@@ -171,10 +171,13 @@ func TestUserIDChangeThenFailedExec(t *testing.T) {
 func TestUserIDChangeThenExecOfUnreadableProgram(t *testing.T) {
 	processtest.NeedsRoot(t)
 	table := newTable(t, Options{})
-	file := filepath.Join("/dev/shm", "sidearmor-test-"+itoa(os.Getpid()))
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil { // another user is to get here
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "program")
 	v := processtest.Start(t)
 	v.Do(command{Op: "copy-self", Path: file})
-	defer os.Remove(file)
 	if err := os.Chmod(file, 0o711); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func serve(address, path string) error {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		// One write, so that whoever reads the file sees whole lines.
+		// One write, so that requests at the same time do not mix their lines.
 		line, err := json.Marshal(map[string]string{"Path": r.URL.Path, "Body": string(body)})
 		if err == nil {
 			_, err = received.Write(append(line, '\n'))

@@ -110,7 +110,7 @@ func TestCallsAreHeldAndContinue(t *testing.T) {
 			t.Error("a call in hand is not held")
 		}
 		return engine.Continue()
-	}, "/bin/echo hello; /bin/cat /etc/hostname >/dev/null; exit 7")
+	}, "/bin/echo hello; /bin/cat /dev/null; exit 7")
 	if code != 7 || out != "hello\n" {
 		t.Errorf("exit %d, output %q", code, out)
 	}
