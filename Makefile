@@ -12,6 +12,9 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 DEBS       := gcc libc6-dev pkg-config libseccomp-dev curl python3 procps runc busybox-static
 # Servers that outputs are tested with.
 DEBS_TEST  := prometheus prometheus-alertmanager rsyslog rsyslog-gnutls
+# Programs that are compared with themselves under the tracer.
+DEBS_TEST  += python3.11 libpython3.11-testsuite git sqlite3 perl postgresql redis-server redis-tools nginx-light \
+	strace bzip2 xz-utils patch
 DEBS_ARM64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libseccomp-dev:arm64
 
 # Tools are kept by version: a new version is a new path, so it is built once.
