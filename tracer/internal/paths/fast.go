@@ -1,6 +1,7 @@
 package paths
 
 import (
+	"errors"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -34,12 +35,27 @@ func (r *Resolver) fast(q *request) (res Result, ok bool, err error) {
 		return none(), false, nil
 	}
 	link, err := r.name(fd)
+	if errors.Is(err, ErrNoName) {
+		link, err = r.fastLongName(start, q.path, how, fd)
+	}
 	if err != nil || r.own(fd, link) {
 		unix.Close(fd)
 		return none(), err != nil, err
 	}
 	res, err = r.describe(fd, link)
 	return res, true, err
+}
+
+// fastLongName is the name of a file that is no directory and whose path is longer than the kernel can tell.
+func (r *Resolver) fastLongName(start int, path string, how unix.OpenHow, fd int) (string, error) {
+	dir, base := split(path)
+	how.Flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	parent, err := openat2(start, dir, &how)
+	if err != nil {
+		return "", ErrNoName
+	}
+	defer unix.Close(parent)
+	return r.nameIn(parent, base, fd)
 }
 
 // fastStart returns the directory to start from and what limits the lookup; -1 when only a walk will do.

@@ -265,17 +265,35 @@ func TestLimits(t *testing.T) {
 // Relative paths reach files whose absolute paths are too long for the kernel to tell.
 func TestDeepDirectories(t *testing.T) {
 	g := newRig(t)
-	t.Chdir(t.TempDir()) // which is removed from above, step by step
+	top := t.TempDir()
+	t.Chdir(top) // which is removed from above, step by step
 	name := strings.Repeat("d", 250)
+	known := top
 	for range 20 {
 		must(t, unix.Mkdir(name, 0o700))
 		must(t, unix.Chdir(name))
+		if len(known)+len(name)+1 < unix.PathMax {
+			known += "/" + name
+		}
 	}
+	must(t, os.WriteFile("file", nil, 0o600))
+	must(t, os.Symlink("file", "link"))
 	self := os.Getpid() // as good a process as any
 	for how, r := range g.resolvers {
-		res, err := r.Resolve(g.process(self), self, unix.AT_FDCWD, ".", 0)
-		if !errors.Is(err, ErrNoName) || errors.Is(err, unix.ENAMETOOLONG) {
-			t.Errorf("%s: %+v, %v; want %v", how, res, err, ErrNoName)
+		for path, want := range map[string]string{
+			".": known + "/…", "file": known + "/…/file", "new": known + "/…/new", "./file": known + "/…/file",
+		} {
+			res, err := r.Resolve(g.process(self), self, unix.AT_FDCWD, path, 0)
+			if err != nil || res.Path != want {
+				t.Errorf("%s: %s: %.60s… (%d bytes), %v", how, path, res.Path, len(res.Path), err)
+			}
+			res.Close()
+		}
+		// What a link leads to could be anywhere.
+		if res, err := r.Resolve(g.process(self), self, unix.AT_FDCWD, "link", 0); err == nil && res.Path != known+"/…/file" || err != nil && !errors.Is(err, ErrNoName) {
+			t.Errorf("%s: link: %.60s, %v", how, res.Path, err)
+		} else {
+			res.Close()
 		}
 	}
 }

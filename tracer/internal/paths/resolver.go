@@ -151,12 +151,61 @@ func (r *Resolver) name(fd int) (string, error) {
 	defer r.buffers.Put(buf)
 	n, err := unix.Readlinkat(r.selfFD, strconv.Itoa(fd), *buf)
 	if err == unix.ENAMETOOLONG {
-		return "", ErrNoName // as such it would read as the kernel's answer to the workload
+		return r.longName(fd)
 	}
 	if err != nil {
 		return "", fmt.Errorf("read the name behind a descriptor: %w", err)
 	}
 	return string((*buf)[:n]), nil
+}
+
+// elided stands in a name for directories that the kernel cannot tell.
+const elided = "/…"
+
+// maxClimb bounds the directories that are climbed in search of a name.
+const maxClimb = 4096
+
+// longName is the name of a directory whose path is longer than the kernel can tell: that of the nearest one above it
+// whose path is not, with elided behind it. Rules about directories above match it as they should; no rule can be about
+// more of it. Of other files it is ErrNoName.
+func (r *Resolver) longName(fd int) (string, error) {
+	buf := r.buffers.Get().(*[]byte)
+	defer r.buffers.Put(buf)
+	cur, err := open(fd, "..", unix.O_DIRECTORY)
+	for range maxClimb {
+		if err != nil {
+			return "", ErrNoName // as such it would read as the kernel's answer to the workload
+		}
+		n, nameErr := unix.Readlinkat(r.selfFD, strconv.Itoa(cur), *buf)
+		if nameErr == nil {
+			unix.Close(cur)
+			return strings.TrimSuffix(string((*buf)[:n]), "/") + elided, nil
+		}
+		up, upErr := open(cur, "..", unix.O_DIRECTORY)
+		unix.Close(cur)
+		cur, err = up, upErr
+	}
+	unix.Close(cur)
+	return "", ErrNoName
+}
+
+// nameIn is the name of the file fd, found as base in the directory dir (the tracer's own, AT_FDCWD excluded), where
+// the kernel cannot tell it.
+func (r *Resolver) nameIn(dir int, base string, fd int) (string, error) {
+	there, err := open(dir, base, unix.O_NOFOLLOW)
+	if err != nil {
+		return "", ErrNoName
+	}
+	defer unix.Close(there)
+	var a, b unix.Stat_t
+	if unix.Fstat(there, &a) != nil || unix.Fstat(fd, &b) != nil || a.Dev != b.Dev || a.Ino != b.Ino {
+		return "", ErrNoName // a symbolic link led elsewhere
+	}
+	name, err := r.name(dir)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSuffix(name, "/") + "/" + base, nil
 }
 
 // found makes the Result for an open file and takes over its descriptor.

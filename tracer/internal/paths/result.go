@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoName says that a file's absolute path does not fit into PATH_MAX. A workload reaches such files by relative
-// paths, and rules cannot match them.
+// ErrNoName says that a file's absolute path does not fit into PATH_MAX and that not even the directory is known that it
+// is in. A workload reaches such files by relative paths.
 var ErrNoName = errors.New("the absolute path is longer than the kernel can tell")
 
 // Flags are what a system call says about the lookup of its path.

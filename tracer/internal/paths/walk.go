@@ -1,6 +1,7 @@
 package paths
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -21,7 +22,8 @@ type walker struct {
 
 	root   int // where absolute paths start and ".." stops; owned; -1 for the tracer's own root
 	rootID process.Identity
-	links  int // symbolic links followed
+	links  int    // symbolic links followed
+	long   string // the name of cur, if it is the last one and the kernel cannot tell it
 	// rootSeen: the kernel has had to do with the root. Before that, NoXDev refuses every absolute symbolic link,
 	// because the kernel compares its mount with that of a root that it has not looked up yet.
 	rootSeen bool
@@ -139,7 +141,11 @@ func (w *walker) next() (res Result, done bool, err error) {
 	case "":
 		fd := w.cur
 		w.cur = -1
-		res, err = w.found(fd)
+		if w.long != "" {
+			res, err = w.describe(fd, w.long)
+		} else {
+			res, err = w.found(fd)
+		}
 		return res, true, err
 	case ".":
 		return none(), false, nil
@@ -194,6 +200,14 @@ func (w *walker) step(comp string) (res Result, done bool, err error) {
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK && !(w.rest == "" && w.q.flags&NoFollow != 0) {
 		defer unix.Close(fd)
 		return none(), false, w.follow(fd, comp, &st)
+	}
+	if w.rest == "" && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		if _, err := w.name(fd); errors.Is(err, ErrNoName) {
+			if w.long, err = w.nameIn(w.cur, comp, fd); err != nil {
+				unix.Close(fd)
+				return none(), true, err
+			}
+		}
 	}
 	return none(), false, w.move(fd)
 }
