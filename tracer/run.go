@@ -129,7 +129,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	}
 	code := 0
 	if err := w.start(launch.Command{
-		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), Filter: prog, NoNewPrivs: !launch.HasSysAdmin(),
+		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), Filter: prog, NoNewPrivs: !launch.Can(unix.CAP_SYS_ADMIN),
 	}); err != nil {
 		code = fail(stderr, exitStatusOf(err), err)
 	} else {
@@ -200,7 +200,7 @@ func newHub(ctx context.Context, c config.Config, who *identity.Identity, backgr
 func hold(hub *policies.Hub, c config.Config) filter.Options {
 	rule := hub.Hold(0, c.Hold, false) // what rules may be about
 	return filter.Options{
-		Hold:    hub.Hold(c.Visible(), c.Hold, false),
+		Hold: hub.Hold(c.Visible(), c.Hold, false), FollowCwd: !launch.Can(unix.CAP_SYS_PTRACE) && launch.Can(unix.CAP_SETUID),
 		Sockets: rule&rules.Network != 0, VerifyExec: rule&(rules.Process|rules.File) != 0,
 	}
 }
@@ -210,7 +210,7 @@ func newSupervisor(o supervise.Options) (*supervise.Supervisor, *process.Table, 
 	// starts with the one that the tracer was started with.)
 	unix.Umask(0)
 	var err error
-	if o.Processes, err = process.NewTable(process.Options{}); err != nil {
+	if o.Processes, err = process.NewTable(process.Options{FollowCwd: !launch.Can(unix.CAP_SYS_PTRACE) && launch.Can(unix.CAP_SETUID)}); err != nil {
 		return nil, nil, err
 	}
 	if o.Paths, err = paths.New(); err != nil {

@@ -26,6 +26,9 @@ type Options struct {
 	// VerifyExec holds a call that programs make as they start, for another look
 	// at what was executed: where a rule could deny it.
 	VerifyExec bool
+	// FollowCwd holds chdir(2) and fchdir(2): where the tracer may not look at all
+	// processes of the workload. Natively they never fail with EINTR; held, they can.
+	FollowCwd bool
 	// Tracer is the process that the workload is kept from; 0 is this one.
 	Tracer int
 	Arch   string // "amd64" or "arm64"; "" is this machine's
@@ -45,6 +48,8 @@ func (o Options) holds(s *syscalls.Spec) (when []syscalls.Condition, held bool) 
 		return when, o.Sockets
 	case syscalls.SetTidAddress, syscalls.SchedGetaffinity:
 		return when, o.VerifyExec
+	case syscalls.Chdir, syscalls.Fchdir:
+		return when, o.FollowCwd
 	}
 	return when, s.Op == 0 || s.Op == rules.Process || s.Op&o.Hold != 0
 }

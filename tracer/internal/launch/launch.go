@@ -232,12 +232,13 @@ func Protect() error {
 	return nil
 }
 
-// HasSysAdmin says whether the process may load a filter without no_new_privs.
-func HasSysAdmin() bool {
+// Can says whether this thread has a capability now. CAP_SYS_ADMIN lets it load a
+// filter without no_new_privs.
+func Can(capability int) bool {
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&head, &data[0]); err != nil {
 		return false
 	}
-	return data[unix.CAP_SYS_ADMIN/32].Effective&(1<<(unix.CAP_SYS_ADMIN%32)) != 0
+	return data[capability/32].Effective&(1<<(capability%32)) != 0
 }

@@ -98,10 +98,35 @@ func (p *Process) readExe() (*executable, error) {
 		}
 		return nil
 	})
+	if errors.Is(err, ErrUnreadable) {
+		if path := p.forkersImage(); path != "" {
+			return &executable{path: path}, nil
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("program of process %d: %w", p.pid, err)
 	}
 	return &exe, nil
+}
+
+// forkersImage is the program of the parent, if the process has executed nothing since it was forked: it is its own.
+func (p *Process) forkersImage() string {
+	st, err := p.table.readStat(p.pid)
+	if err != nil || st.flags&forkNoExec == 0 {
+		return ""
+	}
+	t := p.table
+	t.mu.Lock()
+	parent := t.procs[st.ppid]
+	t.mu.Unlock()
+	if parent == nil || parent == p {
+		return ""
+	}
+	path, err := parent.Exe()
+	if err != nil {
+		return ""
+	}
+	return path
 }
 
 // Args is the command line, argv[0] included, cut after 4 KiB. The workload can rewrite it: it is for people to read,

@@ -45,12 +45,16 @@ func (p *Process) OpenRoot(tid int) (int, error) {
 }
 
 // OpenFD opens again, with O_PATH, what the descriptor fd of the thread tid refers to. The error is EBADF when there
-// is no such descriptor.
+// is no such descriptor. When the process is not readable any more, only directories are known that it had open before,
+// and that Opened told of since; one that was closed or replaced meanwhile is taken for what it was.
 func (p *Process) OpenFD(tid, fd int) (int, error) {
 	if fd < 0 {
 		return -1, fmt.Errorf("descriptor %d of thread %d: %w", fd, tid, unix.EBADF)
 	}
 	n, err := p.openLink(tid, "/fd/"+strconv.Itoa(fd))
+	if errors.Is(err, ErrUnreadable) {
+		return p.reopen("descriptor "+strconv.Itoa(fd), err, func() *directory { return p.dirs[fd] })
+	}
 	if errors.Is(err, unix.ENOENT) {
 		if _, aliveErr := p.table.readStat(tid); aliveErr == nil {
 			err = fmt.Errorf("descriptor %d of thread %d: %w", fd, tid, unix.EBADF)

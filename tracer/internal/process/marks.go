@@ -137,7 +137,7 @@ func (p *Process) settleExec(tid int) {
 	if p.execs.some() {
 		p.settleByStat()
 	}
-	p.stat, p.exe, p.args, p.line = nil, nil, nil, nil
+	p.stat, p.exe, p.args, p.line, p.dirs = nil, nil, nil, nil, nil
 	p.gen++
 	p.credGen++ // an exec drops or gains capabilities
 	p.noVMReadv = false

@@ -25,11 +25,12 @@ func (p *Process) KeepMemory(tid int) error {
 	_, exeErr := p.Exe()
 	_, cwdErr := p.Cwd(tid)
 	rootErr := p.learnRoot(tid)
+	fdErr := p.learnDirectories(tid)
 	m, err := p.acquireMemory(tid)
 	if err == nil {
 		p.releaseMemory(m)
 	}
-	return errors.Join(err, exeErr, cwdErr, rootErr)
+	return errors.Join(err, exeErr, cwdErr, rootErr, fdErr)
 }
 
 func (p *Process) learnRoot(tid int) error {

@@ -25,6 +25,7 @@ type Process struct {
 	line   *string // CommandLine
 	cwd    *directory
 	root   *directory
+	dirs   map[int]*directory // open directories, by descriptor; of processes that may become unreadable
 	parent *Process
 	forker string // the program that forked the process; "" until it is known
 

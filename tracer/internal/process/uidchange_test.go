@@ -222,6 +222,8 @@ func TestStandIn(t *testing.T) {
 		}
 		return err
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	failures := make(chan error)
 	go func() {
 		defer close(failures)
@@ -253,7 +255,7 @@ func TestStandIn(t *testing.T) {
 	for err := range failures {
 		t.Error(err)
 	}
-	if after, err := table.readCredentials(os.Getpid()); err != nil || !after.equal(&table.own) {
+	if after, err := table.readCredentials(unix.Gettid()); err != nil || !after.equal(&table.own) {
 		t.Errorf("the tracer's other threads: %+v, %v", after, err)
 	}
 }

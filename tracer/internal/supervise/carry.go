@@ -108,7 +108,18 @@ func (w *worker) tryOpen(c *call, path string, how *openHow) (engine.Answer, err
 	if err != nil {
 		return w.failed(c, err), nil
 	}
+	if file.Type == unix.S_IFDIR && w.Processes.Follows() {
+		if id, err := process.Identify(fd, ""); err == nil {
+			c.opened = &openedDirectory{file.Path, id}
+		}
+	}
 	return engine.Install(fd, how.has(unix.O_CLOEXEC)), nil
+}
+
+// openedDirectory is what paths of the caller may be relative to from now on.
+type openedDirectory struct {
+	path string
+	id   process.Identity
 }
 
 // failed answers an open that failed as the caller's own would have.

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/paths"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
@@ -15,6 +16,43 @@ func (w *worker) moves(c *call) engine.Answer {
 	c.process.MarkRoot()
 	c.process.MarkCredentials()
 	return engine.Continue()
+}
+
+// changesDirectory answers chdir and fchdir. A caller that is not readable any
+// more cannot be asked afterwards where it has gone.
+func (w *worker) changesDirectory(c *call) engine.Answer {
+	if !c.process.Kept() {
+		c.process.MarkCwd(c.TID)
+		return engine.Continue()
+	}
+	dir, err := w.directory(c)
+	if err != nil {
+		return engine.Continue() // the kernel will not find it either
+	}
+	defer dir.Close()
+	// Going there takes the right to search it.
+	if fd, err := unix.Openat(dir.FD, ".", unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
+		unix.Close(fd)
+		if id, err := process.Identify(dir.FD, ""); err == nil && c.Hold.Valid() {
+			c.process.Moved(dir.Path, id)
+		}
+	}
+	return engine.Continue()
+}
+
+// directory is the one that a chdir or fchdir is about.
+func (w *worker) directory(c *call) (paths.Result, error) {
+	if c.Spec.Path == syscalls.None {
+		if err := w.become(c); err != nil {
+			return paths.Result{FD: -1, ParentFD: -1}, err
+		}
+		return w.Paths.Resolve(c.process, c.TID, int(int32(c.Args[c.Spec.FD])), "", paths.EmptyPath)
+	}
+	path, err := w.path(c)
+	if err != nil {
+		return paths.Result{FD: -1, ParentFD: -1}, err
+	}
+	return w.resolve(c, path, 0)
 }
 
 // changesUser answers the calls that change what a thread may do.

@@ -79,6 +79,7 @@ func handlers() (h [syscalls.Count]handler) {
 		syscalls.Openat: (*worker).open, syscalls.Openat2: (*worker).open,
 		syscalls.Connect: (*worker).connect, syscalls.Socket: (*worker).socket,
 		syscalls.Sendto: (*worker).fastOpen, syscalls.Sendmsg: (*worker).fastOpen, syscalls.Sendmmsg: (*worker).fastOpen,
+		syscalls.Chdir: (*worker).changesDirectory, syscalls.Fchdir: (*worker).changesDirectory,
 		syscalls.Chroot: (*worker).moves, syscalls.PivotRoot: (*worker).moves,
 		syscalls.Unshare: (*worker).moves, syscalls.Setns: (*worker).moves,
 		syscalls.Setuid: (*worker).changesUser, syscalls.Setgid: (*worker).changesUser,
@@ -114,6 +115,9 @@ type call struct {
 	report  report
 	// verify looks at what came of an exec that was let run.
 	verify *verification
+	// opened is a directory that was opened in the place of a caller that may not
+	// be readable any more.
+	opened *openedDirectory
 }
 
 // Worker makes a worker of the calling thread.
@@ -132,7 +136,7 @@ func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome))
 	c := &w.call
 	*c = call{Call: held, rules: w.Rules()}
 	a := w.answer(c)
-	if c.report.due || c.verify != nil {
+	if c.report.due || c.verify != nil || c.opened != nil {
 		return a, w.after
 	}
 	return a, nil
@@ -158,6 +162,9 @@ func (w *worker) told(o engine.Outcome) {
 	c := &w.call
 	if c.verify != nil {
 		o = w.verifyExec(c, o)
+	}
+	if c.opened != nil && o.Sent && o.Known && o.Errno == 0 {
+		c.process.Opened(int(o.Result), c.opened.path, c.opened.id)
 	}
 	if c.report.due && o.Sent {
 		w.finishReport(c, o)

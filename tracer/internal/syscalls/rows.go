@@ -75,7 +75,10 @@ func sockets() []Spec {
 
 // namespaces are the calls that change what a path leads to.
 func namespaces() []Spec {
+	chdir, fchdir := row(Chdir, "chdir", 80, 49, 0), row(Fchdir, "fchdir", 81, 50, 0)
+	chdir.Path, fchdir.FD = 0, 0
 	return []Spec{
+		chdir, fchdir,
 		row(Chroot, "chroot", 161, 51, 0),
 		row(PivotRoot, "pivot_root", 155, 41, 0),
 		row(Unshare, "unshare", 272, 97, 0),

@@ -26,6 +26,8 @@ const (
 	Sendto
 	Sendmsg
 	Sendmmsg
+	Chdir
+	Fchdir
 	Chroot
 	PivotRoot
 	Unshare
