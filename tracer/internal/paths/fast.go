@@ -31,6 +31,9 @@ func (r *Resolver) fast(q *request) (res Result, ok bool, err error) {
 	if err == unix.ENOENT {
 		return r.fastMissing(q, start, how)
 	}
+	if err == unix.EAGAIN && q.flags&Cached != 0 {
+		return none(), true, err
+	}
 	if err != nil {
 		return none(), false, nil
 	}
@@ -43,6 +46,10 @@ func (r *Resolver) fast(q *request) (res Result, ok bool, err error) {
 		return none(), err != nil, err
 	}
 	res, err = r.describe(fd, link)
+	if err == nil && res.Own && res.Dev != r.procDev {
+		res.Close() // whose procfs that is can be seen on the way only
+		return none(), false, nil
+	}
 	return res, true, err
 }
 

@@ -15,6 +15,7 @@ import (
 
 // Resolver resolves path names. It is safe for use from several threads.
 type Resolver struct {
+	procDev uint64 // the tracer's own procfs
 	selfFD  int    // O_PATH descriptor of /proc/self/fd, which names the tracer's own descriptors
 	rootFD  int    // O_PATH descriptor of the tracer's root directory
 	ownPID  string // the tracer's own directory in procfs
@@ -39,7 +40,14 @@ func New() (*Resolver, error) {
 		unix.Close(selfFD)
 		return nil, fmt.Errorf("open the root directory: %w", err)
 	}
+	var proc unix.Stat_t
+	if err := unix.Fstat(selfFD, &proc); err != nil {
+		unix.Close(selfFD)
+		unix.Close(rootFD)
+		return nil, fmt.Errorf("stat /proc/self/fd: %w", err)
+	}
 	r := &Resolver{
+		procDev: proc.Dev,
 		selfFD:  selfFD,
 		rootFD:  rootFD,
 		ownPID:  "/" + strconv.Itoa(os.Getpid()),
@@ -97,7 +105,7 @@ func (q *request) absolute() bool { return strings.HasPrefix(q.path, "/") }
 // EACCES. process.ErrUnreadable says that the tracer cannot know what the kernel sees, process.ErrGone that the
 // process ended, and ErrNoName that the file is there but cannot be named.
 //
-// Procfs is understood where its pid namespace is the tracer's, which a container's always is.
+// Procfs is that of the thread's own pid namespace or of one above it.
 func (r *Resolver) Resolve(p *process.Process, tid, dirfd int, path string, f Flags) (Result, error) {
 	q := request{p: p, tid: tid, dirfd: dirfd, path: path, flags: f}
 	res, err := r.resolve(&q)
@@ -124,7 +132,7 @@ func (r *Resolver) resolve(q *request) (Result, error) {
 	case q.flags&Beneath != 0 && q.absolute():
 		return none(), unix.EXDEV
 	}
-	if r.openat2 && !q.plainlySelf() {
+	if r.openat2 && !q.plainlySelf() && !(q.flags&Create != 0 && strings.HasSuffix(q.path, "/")) {
 		if res, ok, err := r.fast(q); ok {
 			return res, err
 		}
@@ -134,7 +142,7 @@ func (r *Resolver) resolve(q *request) (Result, error) {
 
 // plainlySelf spares a try that is bound to end in the tracer's own directory of procfs.
 func (q *request) plainlySelf() bool {
-	return strings.HasPrefix(q.path, "/proc/self/") || strings.HasPrefix(q.path, "/proc/thread-self/")
+	return strings.HasPrefix(q.path, "/proc/self") || strings.HasPrefix(q.path, "/proc/thread-self")
 }
 
 // openBase opens the directory where a relative path starts.

@@ -30,12 +30,17 @@ const (
 	NoMagicLinks
 	// NoXDev is RESOLVE_NO_XDEV.
 	NoXDev
+	// Cached is RESOLVE_CACHED: what takes more than the kernel's cache fails with EAGAIN. (Where the kernel cannot be asked
+	// as a whole, it is not looked for.)
+	Cached
+	// Create is O_CREAT: a final component with slashes behind it is EISDIR.
+	Create
 )
 
 const scoped = InRoot | Beneath
 
-// FromResolve turns the resolve field of struct open_how into Flags. Bits that do not change which file is found
-// (RESOLVE_CACHED) and bits that the kernel refuses are left out.
+// FromResolve turns the resolve field of struct open_how into Flags. Bits that the kernel refuses
+// are left out.
 func FromResolve(resolve uint64) Flags {
 	var f Flags
 	for _, b := range resolveBits() {
@@ -57,18 +62,22 @@ func (f Flags) resolve() uint64 {
 	return bits
 }
 
+// resolveCached is RESOLVE_CACHED of linux/openat2.h, which x/sys lacks.
+const resolveCached = 0x20
+
 type resolveBit struct {
 	flag   Flags
 	kernel uint64
 }
 
-func resolveBits() [5]resolveBit {
+func resolveBits() [6]resolveBit {
 	return [...]resolveBit{
 		{InRoot, unix.RESOLVE_IN_ROOT},
 		{Beneath, unix.RESOLVE_BENEATH},
 		{NoSymlinks, unix.RESOLVE_NO_SYMLINKS},
 		{NoMagicLinks, unix.RESOLVE_NO_MAGICLINKS},
 		{NoXDev, unix.RESOLVE_NO_XDEV},
+		{Cached, resolveCached},
 	}
 }
 

@@ -3,6 +3,7 @@ package paths
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +28,8 @@ type walker struct {
 	// rootSeen: the kernel has had to do with the root. Before that, NoXDev refuses every absolute symbolic link,
 	// because the kernel compares its mount with that of a root that it has not looked up yet.
 	rootSeen bool
+	// foreign: the way led through a procfs of a pid namespace that the tracer is not in.
+	foreign bool
 }
 
 // walk resolves what the kernel cannot resolve for the workload at once.
@@ -146,6 +149,7 @@ func (w *walker) next() (res Result, done bool, err error) {
 		} else {
 			res, err = w.found(fd)
 		}
+		res.Own = res.Own && !w.foreign
 		return res, true, err
 	case ".":
 		return none(), false, nil
@@ -184,6 +188,14 @@ func (w *walker) up() error {
 
 // step goes to the entry comp of the current directory.
 func (w *walker) step(comp string) (res Result, done bool, err error) {
+	if w.stat.Ino == procRootIno && w.stat.Dev != w.procDev && isProc(w.cur) {
+		var buf [16]byte
+		_, err := unix.Readlinkat(w.cur, "self", buf[:])
+		w.foreign = err == unix.ENOENT
+	}
+	if w.q.flags&Create != 0 && w.rest != "" && w.final() {
+		return none(), true, unix.EISDIR
+	}
 	fd, err := open(w.cur, comp, unix.O_NOFOLLOW)
 	switch {
 	case err == unix.ENOENT && w.final():
@@ -228,13 +240,13 @@ func (w *walker) follow(fd int, comp string, st *unix.Stat_t) error {
 		return unix.ELOOP
 	}
 	if isProc(fd) {
-		const procRootIno = 1
 		if st.Dev != w.stat.Dev || w.stat.Ino != procRootIno {
 			return w.jump(comp)
 		}
-		if target := w.self(comp); target != "" {
+		if comp == "self" || comp == "thread-self" {
+			target, err := w.self(comp)
 			w.rest = target + w.rest
-			return nil
+			return err
 		}
 	}
 	target, err := w.readlink(fd)
@@ -252,17 +264,32 @@ func (w *walker) follow(fd int, comp string, st *unix.Stat_t) error {
 	return w.toRoot()
 }
 
-// self is what the links "self" and "thread-self" in the root of procfs read as for the workload; "" for others.
-func (w *walker) self(comp string) string {
-	pid := strconv.Itoa(w.q.p.PID())
-	switch comp {
-	case "self":
-		return pid
-	case "thread-self":
-		return pid + "/task/" + strconv.Itoa(w.q.tid)
-	default:
-		return ""
+const procRootIno = 1
+
+// self is what the links "self" and "thread-self" in the root of procfs, which is the current directory, read as for the
+// workload. In a procfs of a pid namespace below the tracer's the workload has other numbers: those of the process that
+// began when it did.
+func (w *walker) self(comp string) (string, error) {
+	pid, tid := w.q.p.PID(), w.q.tid
+	if w.foreign {
+		start, err := w.q.p.StartTime()
+		if err != nil {
+			return "", err
+		}
+		ids, err := w.q.p.NamespaceIDs(tid)
+		if err != nil {
+			return "", err
+		}
+		i := slices.IndexFunc(ids, func(id process.IDs) bool { return process.StartTimeIn(w.cur, id.PID) == start })
+		if i < 0 {
+			return "", unix.ENOENT
+		}
+		pid, tid = ids[i].PID, ids[i].TID
 	}
+	if comp == "self" {
+		return strconv.Itoa(pid), nil
+	}
+	return strconv.Itoa(pid) + "/task/" + strconv.Itoa(tid), nil
 }
 
 // jump goes through a magic link, which the kernel follows to a file and not to a name. All symbolic links below the
@@ -273,10 +300,12 @@ func (w *walker) jump(comp string) error {
 		return unix.ELOOP
 	case w.q.flags&scoped != 0:
 		return unix.EXDEV
+	case w.q.flags&Cached != 0:
+		return unix.EAGAIN
 	}
 	// The tracer itself may follow its own links; the workload may not, for the tracer is not dumpable.
 	name, err := w.name(w.cur)
-	if err != nil || w.isOwn(w.cur, name) {
+	if err != nil || !w.foreign && w.isOwn(w.cur, name) {
 		return fmt.Errorf("follow a link of the tracer's own: %w", unix.EACCES)
 	}
 	fd := -1

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Credentials are those of one thread, see credentials(7).
@@ -62,6 +64,7 @@ func (p *Process) credentials(tid int) (*Credentials, error) {
 // limitToNamespace takes away what capabilities in a user namespace of the workload's own are worth outside of it:
 // nothing. (Inside they would let it override the permissions of files whose owner and group it maps.)
 func (p *Process) limitToNamespace(tid int, c *Credentials) error {
+	const setfcap = 1 << unix.CAP_SETFCAP
 	if c.CapEff == 0 {
 		return nil
 	}
@@ -76,7 +79,13 @@ func (p *Process) limitToNamespace(tid int, c *Credentials) error {
 		c.CapEff = 0
 	case err != nil:
 		return fmt.Errorf("user namespace of thread %d: %w", tid, procError("stat", idName(tid, "/ns/user"), err))
-	case ns.Ino != p.table.userNS.Ino:
+	case ns.Ino == p.table.userNS.Ino:
+		p.setfcap = c.CapEff&setfcap != 0
+	case p.setfcap:
+		// Whether root may be mapped in a new namespace depends on whether its maker had this one (verify_root_map in
+		// kernel/user_namespace.c). To opens it is worth nothing else.
+		c.CapEff = setfcap
+	default:
 		c.CapEff = 0
 	}
 	return nil

@@ -95,8 +95,7 @@ func (p *Process) asOwner(tid int, cause error, f func() error) error {
 		return err
 	}
 	single := c.UID == c.RUID && c.UID == c.SUID && c.GID == c.RGID && c.GID == c.SGID
-	own := c.UID == p.table.own.FSUID && c.GID == p.table.own.FSGID
-	if !single || own {
+	if !single {
 		return fmt.Errorf("%w: %w", ErrUnreadable, cause)
 	}
 	// The groups do not matter to that check, so CAP_SETGID is needed for the group id alone.

@@ -29,6 +29,7 @@ type Process struct {
 	parent *Process
 	forker string // the program that forked the process; "" until it is known
 
+	setfcap  bool // it had CAP_SETFCAP in the tracer's user namespace
 	noParent bool // the parent is outside of the pid namespace; that never changes
 
 	execs   pending // execve calls that were let through, see MarkExec

@@ -312,4 +312,4 @@ func pidfdSignal(fd int) unix.Errno {
 }
 
 // IsOwn says whether tid is a thread of the tracer's own.
-func IsOwn(tid int) bool { return threadOf(os.Getpid(), tid) }
+func IsOwn(tid int) bool { return tid > 0 && threadOf(os.Getpid(), tid) }

@@ -43,9 +43,6 @@ func (w *worker) carryOut(c *call, how openHow) engine.Answer {
 			return w.unknown(c, err)
 		}
 	}
-	if how.has(unix.O_CREAT) && strings.HasSuffix(path, "/") {
-		return w.createDirectory(c, path, &how)
-	}
 	for range maxRaces {
 		a, err := w.tryOpen(c, path, &how)
 		if !errors.Is(err, errAgain) {
@@ -64,17 +61,6 @@ func (w *worker) readyToChange(c *call, how *openHow) error {
 	}
 	how.umask = st.Umask
 	return c.process.RoomForFD(c.TID, st.FDSize)
-}
-
-// createDirectory answers an open that would make a file whose name ends in a
-// slash: a directory is not made by open.
-func (w *worker) createDirectory(c *call, path string, how *openHow) engine.Answer {
-	file, err := w.resolve(c, strings.TrimRight(path, "/"), how.lookup()|paths.NoFollow)
-	if err != nil && path != strings.Repeat("/", len(path)) {
-		return w.unknown(c, err)
-	}
-	file.Close()
-	return engine.Fail(unix.EISDIR)
 }
 
 // tryOpen resolves, decides, and opens. errAgain says that the file has changed
@@ -154,7 +140,7 @@ func (w *worker) openFor(c *call, file *paths.Result, how *openHow) (int, error)
 	case file.Type == unix.S_IFIFO && !how.has(unix.O_NONBLOCK) && how.flags&unix.O_ACCMODE != unix.O_RDWR:
 		c.Hold.MayWait()
 	case file.Type == unix.S_IFCHR && isOwnTerminal(file.FD):
-		return w.openTerminal(c, how)
+		return w.openTerminal(c, file, how)
 	}
 	if create {
 		if err := w.maySticky(c, file, how); err != nil {
@@ -162,9 +148,10 @@ func (w *worker) openFor(c *call, file *paths.Result, how *openHow) (int, error)
 		}
 	}
 	fd, err := w.reopen(c, file.FD, how)
-	if err == unix.EACCES && isOwnProc(c.process, file.Path) && w.mayOpen(c, file.FD, how.flags) {
+	if err == unix.EACCES && isOwnProc(c.process, file.Path) && (strings.HasSuffix(file.Path, "/fd") || w.mayOpen(c, file.FD, how.flags)) {
 		// A process may always look at itself; the tracer, which acts for it, only
-		// where it is dumpable or the tracer's own rights suffice.
+		// where it is dumpable or the tracer's own rights suffice. (The permission
+		// bits of its list of descriptors do not count for itself.)
 		reachErr := c.process.Reach(c.TID, func() (err error) {
 			fd, err = w.reopen(c, file.FD, how)
 			return err
@@ -251,7 +238,14 @@ func isOwnTerminal(fd int) bool {
 }
 
 // openTerminal opens the caller's controlling terminal by its own name.
-func (w *worker) openTerminal(c *call, how *openHow) (int, error) {
+func (w *worker) openTerminal(c *call, file *paths.Result, how *openHow) (int, error) {
+	// The tracer's own, or none: that shows whether the caller has the permission.
+	switch fd, err := w.reopen(c, file.FD, how); err {
+	case nil:
+		unix.Close(fd)
+	case unix.EACCES, unix.EPERM:
+		return -1, err
+	}
 	tty, err := c.process.CurrentTTY() // it may have been acquired this moment
 	if err != nil || tty == "" {
 		return -1, unix.ENXIO

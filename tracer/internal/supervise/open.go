@@ -79,6 +79,9 @@ func (how *openHow) lookup() paths.Flags {
 	if how.has(unix.O_NOFOLLOW) || how.has(unix.O_CREAT|unix.O_EXCL) && !how.has(unix.O_TMPFILE) {
 		flags |= paths.NoFollow
 	}
+	if how.has(unix.O_CREAT) {
+		flags |= paths.Create
+	}
 	return flags
 }
 

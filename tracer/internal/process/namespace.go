@@ -1,0 +1,60 @@
+package process
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// IDs are the numbers of a thread in one pid namespace.
+type IDs struct{ PID, TID int }
+
+// NamespaceIDs are the numbers of the thread tid in each pid namespace that it is in, from its own outwards to the
+// tracer's.
+func (p *Process) NamespaceIDs(tid int) ([]IDs, error) {
+	var pids, tids []string
+	err := p.table.readStatus(tid, func(key, value string) bool {
+		switch key {
+		case "NStgid":
+			pids = strings.Fields(value)
+		case "NSpid":
+			tids = strings.Fields(value)
+			return false
+		}
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(pids) != len(tids) || len(pids) == 0 {
+		return nil, fmt.Errorf("/proc/%d/status has no numbers for its pid namespaces", tid)
+	}
+	ids := make([]IDs, len(pids))
+	for i := range pids {
+		at := len(pids) - 1 - i
+		ids[at].PID, _ = strconv.Atoi(pids[i]) // the kernel writes numbers
+		ids[at].TID, _ = strconv.Atoi(tids[i])
+	}
+	return ids, nil
+}
+
+// StartTimeIn is the start time of a process in the procfs whose root is proc, 0 when there is none.
+func StartTimeIn(proc, pid int) uint64 {
+	fd, err := unix.Openat(proc, idName(pid, "/stat"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	var buf [scratchSize]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return 0
+	}
+	st, err := parseStat(buf[:n])
+	if err != nil {
+		return 0
+	}
+	return st.start
+}
