@@ -235,7 +235,7 @@ func (r *Resolver) describe(fd int, link string) (Result, error) {
 	}
 	res := Result{
 		FD: fd, ParentFD: -1, Exists: true,
-		Type: st.Mode & unix.S_IFMT, OwnerUID: int(st.Uid), Dev: st.Dev, Ino: st.Ino,
+		Type: st.Mode & unix.S_IFMT, Mode: st.Mode, OwnerUID: int(st.Uid), OwnerGID: int(st.Gid), Dev: st.Dev, Ino: st.Ino,
 	}
 	res.Path, res.Deleted = process.FileName(link, st.Dev, st.Ino)
 	res.Own = r.isOwn(fd, link)

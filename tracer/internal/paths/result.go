@@ -94,10 +94,10 @@ type Result struct {
 	// ParentFD (O_PATH), Parent and Base say where the missing name would be; -1 and empty when the file exists.
 	ParentFD     int
 	Parent, Base string
-	// Type is the S_IFMT part of the mode.
-	Type     uint32
-	OwnerUID int
-	Dev, Ino uint64
+	// Type is the S_IFMT part of Mode.
+	Type, Mode         uint32
+	OwnerUID, OwnerGID int
+	Dev, Ino           uint64
 	// Deleted says that Path (or Parent, when the file does not exist) was removed and is only the name that it had.
 	Deleted bool
 	// Own says that the file is in procfs and tells of the tracer itself, which may read there what the workload may

@@ -205,13 +205,32 @@ func (p *Process) readArgs() (*[]string, error) {
 // Cwd is the name of the working directory of the thread tid, for people to read. Where changes are followed it is kept
 // for the whole process until MarkCwd; opening relative paths never depends on it.
 func (p *Process) Cwd(tid int) (string, error) {
-	dir, err := load(p, &p.cwd, func() bool { return p.table.follow && !p.chdirs.some() }, func() (*directory, error) {
+	if !p.table.follow {
+		return p.cwdName(tid)
+	}
+	dir, err := load(p, &p.cwd, func() bool { return !p.chdirs.some() }, func() (*directory, error) {
 		return p.readDirectory(tid, "/cwd")
 	})
 	if err != nil {
 		return "", err
 	}
 	return dir.path, nil
+}
+
+// cwdName reads the name alone.
+func (p *Process) cwdName(tid int) (string, error) {
+	var name string
+	err := p.Reach(tid, func() (err error) {
+		name, err = p.table.readlink(tid, "/cwd")
+		return err
+	})
+	if err == nil && strings.HasSuffix(name, deletedSuffix) {
+		var at Identity
+		if at, err = Identify(p.table.proc, idName(tid, "/cwd")); err == nil {
+			name, _ = FileName(name, at.Dev, at.Ino)
+		}
+	}
+	return name, err
 }
 
 // viaThread runs f on the process, on the thread that called last when the leader has exited before the others, and

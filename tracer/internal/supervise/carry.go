@@ -37,8 +37,7 @@ func (w *worker) carryOut(c *call, how openHow) engine.Answer {
 	if err != nil {
 		return w.unknown(c, err)
 	}
-	changes := how.flags&(unix.O_CREAT|unix.O_TRUNC) != 0 || how.has(unix.O_TMPFILE)
-	if changes {
+	if how.changes() {
 		if err := w.readyToChange(c, &how); err != nil {
 			return w.unknown(c, err)
 		}
@@ -50,6 +49,11 @@ func (w *worker) carryOut(c *call, how openHow) engine.Answer {
 		}
 	}
 	return engine.Fail(unix.EAGAIN)
+}
+
+// changes says that the open itself may change something.
+func (how *openHow) changes() bool {
+	return how.flags&(unix.O_CREAT|unix.O_TRUNC) != 0 || how.has(unix.O_TMPFILE)
 }
 
 // readyToChange makes sure, before a file is made or cut, that the caller has a
@@ -79,12 +83,12 @@ func (w *worker) tryOpen(c *call, path string, how *openHow) (engine.Answer, err
 		return w.unknown(c, err), nil
 	}
 	v := c.rules.Decide(&a)
-	if !c.Hold.Valid() {
-		return engine.Answer{}, nil
-	}
 	if v.Deny {
 		w.reportOpen(c, &a, v, &file, how)
 		return engine.Fail(unix.EACCES), nil
+	}
+	if how.changes() && !c.Hold.Valid() {
+		return engine.Answer{}, nil // what was read may not be the caller's
 	}
 	fd, err := w.openFor(c, &file, how)
 	if errors.Is(err, errAgain) {
@@ -148,7 +152,7 @@ func (w *worker) openFor(c *call, file *paths.Result, how *openHow) (int, error)
 		}
 	}
 	fd, err := w.reopen(c, file.FD, how)
-	if err == unix.EACCES && isOwnProc(c.process, file.Path) && (strings.HasSuffix(file.Path, "/fd") || w.mayOpen(c, file.FD, how.flags)) {
+	if err == unix.EACCES && isOwnProc(c.process, file.Path) && (strings.HasSuffix(file.Path, "/fd") || w.mayOpen(c, file, how.flags)) {
 		// A process may always look at itself; the tracer, which acts for it, only
 		// where it is dumpable or the tracer's own rights suffice. (The permission
 		// bits of its list of descriptors do not count for itself.)

@@ -58,14 +58,11 @@ func (w *worker) execFile(c *call, path string, file *paths.Result) engine.Answe
 		return w.unknownExec(c, err)
 	}
 	v, programs := w.decideExec(c, file, &a)
-	if !c.Hold.Valid() {
-		return engine.Answer{}
-	}
 	w.reportExec(c, &a, v)
 	if v.Deny {
 		return engine.Fail(unix.EACCES)
 	}
-	c.report.result = predict(w.mayAccess(c, file.FD, unix.X_OK))
+	c.report.result = predict(w.mayAccess(c, file, unix.X_OK))
 	if c.rules.CanDeny(rules.Process | rules.File) {
 		w.prepareToVerify(c, path, &a, programs)
 	}
@@ -195,8 +192,7 @@ func (c *call) decideProgram(a *rules.Access, loader bool) (v rules.Verdict) {
 	return v
 }
 
-// reportExec begins the report of an exec, if there is to be one. The facts about
-// the process are taken now: they are others once the exec has taken place.
+// reportExec begins the report of an exec, if there is to be one.
 func (w *worker) reportExec(c *call, a *rules.Access, v rules.Verdict) {
 	if !w.reported(v, rules.Process) {
 		return
@@ -204,7 +200,6 @@ func (w *worker) reportExec(c *call, a *rules.Access, v rules.Verdict) {
 	w.beginReport(c, v)
 	r := &c.report
 	r.op, r.flags, r.program, r.args = rules.Process, c.execFlags(), a.Path, a.Args
-	r.take(c)
 	r.who.Parent = a.ParentSource
 }
 

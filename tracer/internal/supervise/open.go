@@ -105,23 +105,21 @@ func (w *worker) observe(c *call, how openHow) engine.Answer {
 	if err != nil {
 		return w.unknownRead(c, err)
 	}
-	defer file.Close()
 	if !file.Exists && !how.has(unix.O_CREAT) {
+		file.Close()
 		return engine.Continue() // it will fail: nothing happens that is to be told of
 	}
+	defer file.Close()
 	a, err := w.fileAccess(c, &file, &how)
 	if err != nil {
 		return w.unknownRead(c, err)
 	}
 	v := c.rules.Decide(&a)
-	if !c.Hold.Valid() {
-		return engine.Answer{}
-	}
 	w.reportOpen(c, &a, v, &file, &how)
 	if v.Deny {
 		return engine.Fail(unix.EACCES)
 	}
-	c.report.result = predict(w.mayOpen(c, file.FD, how.flags))
+	c.report.result = predict(w.mayOpen(c, &file, how.flags))
 	return engine.Continue()
 }
 

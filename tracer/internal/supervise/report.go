@@ -25,7 +25,6 @@ const updatedTime = "2006-01-02T15:04:05.000000Z"
 // report with gaps is better than none.
 type report struct {
 	due     bool // there is something to tell
-	taken   bool // who is filled
 	verdict rules.Verdict
 	op      rules.Operation
 	at      time.Time
@@ -52,18 +51,16 @@ func (w *worker) reported(v rules.Verdict, op rules.Operation) bool {
 	return v.Alert || w.Visible&op != 0
 }
 
-// beginReport begins the report of the call.
+// beginReport begins the report of the call. Who makes it is taken down now: once
+// it has been answered, the caller may run another program, or be gone.
 func (w *worker) beginReport(c *call, v rules.Verdict) {
 	r := &c.report
 	r.due, r.verdict, r.at, r.spec, r.callArg = true, v, w.Now(), c.Spec, c.Args
+	r.take(c)
 }
 
 // take takes down who made the call.
 func (r *report) take(c *call) {
-	if r.taken {
-		return
-	}
-	r.taken = true
 	r.who = c.process.Snapshot()
 	r.uid, _ = c.process.UID(c.TID)
 	r.cwd, _ = c.process.Cwd(c.TID)
@@ -82,7 +79,6 @@ func (w *worker) finishReport(c *call, o engine.Outcome) {
 	case o.Known:
 		r.result = schema.ResultPassed
 	}
-	r.take(c)
 	w.reports.add(r, w.emit)
 }
 

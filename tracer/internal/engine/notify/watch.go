@@ -78,11 +78,8 @@ func (w *watch) awaitEnd() {
 // lookAtCalls looks at the calls while there are any, until ctx ends.
 func (w *watch) lookAtCalls(ctx context.Context) {
 	for {
-		w.dozing.Store(true)
-		select {
-		case <-ctx.Done():
+		if !w.doze(ctx) {
 			return
-		case <-w.roused:
 		}
 		tick := time.NewTicker(look)
 		for unused := 0; unused < quiet && ctx.Err() == nil; unused++ {
@@ -92,6 +89,21 @@ func (w *watch) lookAtCalls(ctx context.Context) {
 			}
 		}
 		tick.Stop()
+	}
+}
+
+// doze sleeps until a call comes, and reports false when ctx ends. One that came
+// before it was asleep has roused nobody.
+func (w *watch) doze(ctx context.Context) bool {
+	w.dozing.Store(true)
+	if w.lookOnce() && w.dozing.CompareAndSwap(true, false) {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-w.roused:
+		return true
 	}
 }
 
