@@ -25,16 +25,17 @@ func python(name, tests string, as ...identity) row {
 		name: "python " + name, debs: "python3.11 libpython3.11-testsuite", commands: "/usr/bin/python3.11",
 		script: "python-tests.sh", args: strings.Fields(tests), as: as, diary: true, limit: 4 * time.Minute,
 		// Addresses, and pids and names of temporary files.
-		replace: []replacement{{`0x[0-9a-f]{6,}`, "ADDRESS"}, {`\d{4,}`, "NUMBER"}},
+		replace: []replacement{{`0x[0-9a-f]{6,}`, "ADDRESS"}, {`(@test_)\d+|\d{4,}`, "${1}NUMBER"}},
 	}
 }
 
 // The longest come first, for the others to run beside them.
 var rows = []row{
-	python("signal", "test_signal", root),
+	// The test that is left out fails on a busy machine.
+	python("signal", "-i test_stress_modifying_handlers test_signal", root),
 	python("subprocess", "test_subprocess", root, nobody),
 	python("os", "test_os test_posix test_tempfile test_pty test_openpty test_fcntl test_shutil test_pathlib test_glob test_ioctl test_resource "+
-		"test_fileio test_file test_mmap test_dbm test_posixpath test_genericpath test_pwd test_fileinput test_stat", root, nobody, container),
+		"test_fileio test_file test_mmap test_dbm test_posixpath test_genericpath test_pwd test_stat", root, nobody, container),
 	python("processes", "test_eintr test_wait3 test_wait4 test_fork1 test_popen test_threadsignals test_runpy test_getpass test_httpservers test_socketserver test_epoll test_bdb", nobody),
 	python("archives", "test_tarfile test_mailbox test_zipfile test_venv test_import test_shelve test_fileinput", container),
 	{name: "postgres", debs: "postgresql", commands: "pgbench psql", script: "postgres.sh", as: []identity{root, nobody}},
