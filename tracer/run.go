@@ -119,7 +119,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	w := &workload{log: log}
 	if w.supervisor, w.processes, err = newSupervisor(supervise.Options{
 		Rules: hub.Rules, Origin: who.Origin, Emit: emitter.Emit, Visible: c.Visible(), Now: time.Now, Log: log,
-		Trace: w.trace, LetOpensRun: c.Opens == config.OpensLetRun,
+		Trace: w.trace, Atomic: notify.Atomic(), LetOpensRun: c.Opens == config.OpensLetRun,
 	}); err != nil {
 		return fail(stderr, exitFailed, err)
 	}
@@ -127,7 +127,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}
-	code := 0
+	var code int
 	if err := w.start(launch.Command{
 		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), Filter: prog, NoNewPrivs: !launch.Can(unix.CAP_SYS_ADMIN),
 	}); err != nil {

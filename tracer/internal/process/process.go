@@ -3,6 +3,8 @@ package process
 import (
 	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 )
 
 // Process is the record of one process. Its facts are read from the kernel when they are first asked for and kept
@@ -29,8 +31,10 @@ type Process struct {
 	parent *Process
 	forker string // the program that forked the process; "" until it is known
 
-	setfcap  bool // it had CAP_SETFCAP in the tracer's user namespace
-	noParent bool // the parent is outside of the pid namespace; that never changes
+	// ownUserNS: it was in the tracer's user namespace when that was last looked at, and has not left it since.
+	ownUserNS bool
+	setfcap   bool // it had CAP_SETFCAP in the tracer's user namespace
+	noParent  bool // the parent is outside of the pid namespace; that never changes
 
 	execs   pending // execve calls that were let through, see MarkExec
 	chdirs  pending // chdir and fchdir calls that were let through
@@ -160,4 +164,23 @@ func (p *Process) findParent() (*Process, error) {
 		}
 	}
 	return nil, fmt.Errorf("parent of process %d: %w", p.pid, ErrGone)
+}
+
+// Signal sends a signal to the process, and to no other that has its number now. The error is ESRCH when it is gone.
+func (p *Process) Signal(sig unix.Signal) error {
+	p.table.mu.Lock()
+	defer p.table.mu.Unlock()
+	if !p.table.alive(p) {
+		return unix.ESRCH
+	}
+	if p.pidfd >= 0 {
+		return unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
+	}
+	return unix.Kill(p.pid, sig)
+}
+
+// Stopped says whether the process is stopped by a signal.
+func (p *Process) Stopped() (bool, error) {
+	st, err := p.table.readStat(p.pid)
+	return st.state == 'T', err
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// Options are what a Supervisor works with. All fields but the last two are needed.
+// Options are what a Supervisor works with. All fields but the last three are needed.
 type Options struct {
 	Processes *process.Table
 	Paths     *paths.Resolver
@@ -36,6 +36,8 @@ type Options struct {
 	// of them. nil does without: an exec is looked at again at the first held call
 	// of its program only.
 	Trace func(threads ...int) (Trace, bool)
+	// Atomic says that no signal but a deadly one can interrupt a held call.
+	Atomic bool
 	// LetOpensRun lets an open run that the rules allow, although another thread of
 	// its caller could change the path meanwhile.
 	LetOpensRun bool
@@ -115,6 +117,9 @@ type call struct {
 	report  report
 	// verify looks at what came of an exec that was let run.
 	verify *verification
+	// approved says that the exec that was let run cannot be followed.
+	approved bool
+	stopping bool // and that the process stops behind it
 	// opened is a directory that was opened in the place of a caller that may not
 	// be readable any more.
 	opened *openedDirectory
@@ -136,7 +141,7 @@ func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome))
 	c := &w.call
 	*c = call{Call: held, rules: w.Rules()}
 	a := w.answer(c)
-	if c.report.due || c.verify != nil || c.opened != nil {
+	if c.report.due || c.verify != nil || c.opened != nil || c.approved {
 		return a, w.after
 	}
 	return a, nil
@@ -162,6 +167,9 @@ func (w *worker) told(o engine.Outcome) {
 	c := &w.call
 	if c.verify != nil {
 		o = w.verifyExec(c, o)
+	}
+	if c.approved && o.Sent {
+		w.awaitImage(c)
 	}
 	if c.opened != nil && o.Sent && o.Known && o.Errno == 0 {
 		c.process.Opened(int(o.Result), c.opened.path, c.opened.id)

@@ -33,9 +33,25 @@ func (w *worker) prepareToVerify(c *call, path string, a *rules.Access, programs
 	v := &verification{path: path, access: *a, programs: programs}
 	if w.Trace == nil || !v.seize(w, c) {
 		w.approve(c, v)
+		c.approved = true
 		return
 	}
 	c.verify = v
+}
+
+// refusedTrace says whether an exec must be refused because another process traces
+// the caller: then this one cannot, and while opens are not held the program that
+// comes of the exec may never make a held call at which it could be looked at.
+func (w *worker) refusedTrace(c *call) bool {
+	if !c.approved || c.rules.CanDeny(rules.File) {
+		return false
+	}
+	tracer, err := c.process.TracedBy(c.TID)
+	if err != nil || tracer == 0 {
+		return false
+	}
+	w.warn(exe(c.process), "a process that is traced by another may not execute a program while a rule could deny that: what it executes could not be looked at", "tracer", tracer)
+	return true
 }
 
 // follow waits while another thread's exec in the same process is followed: it
@@ -65,7 +81,7 @@ func (v *verification) seize(w *worker, c *call) bool {
 	if v.trace, ok = w.follow(c); !ok {
 		return false
 	}
-	if err := ptrace(unix.PTRACE_SEIZE, c.TID, unix.PTRACE_O_TRACEEXEC); err != nil {
+	if err := c.process.Attach(c.TID, func() error { return ptrace(unix.PTRACE_SEIZE, c.TID, unix.PTRACE_O_TRACEEXEC) }); err != nil {
 		v.trace.Release()
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -108,6 +109,50 @@ func (w *worker) vet(c *call) bool {
 	return w.judge(c, &a, name)
 }
 
+const (
+	// imagePause is how often an exec that cannot be followed is looked at, and
+	// imageLooks how often in all. Its program is looked at at its first held call
+	// in any case.
+	imagePause = 50 * time.Microsecond
+	imageLooks = 4000
+)
+
+// stopBehind has the process of c stop as it returns from its exec, before it
+// executes anything of a new program. Its parent can see that, so it is for
+// processes that cannot be followed by ptrace.
+func (w *worker) stopBehind(c *call) {
+	if w.Atomic && c.process.Signal(unix.SIGSTOP) == nil {
+		c.stopping = true
+	}
+}
+
+// awaitImage looks at what comes of an exec that cannot be followed, as soon as it
+// can be seen: a program need not make a held call for long.
+func (w *worker) awaitImage(c *call) {
+	c.Hold.MayWait()
+	p := c.process
+	if c.stopping {
+		defer func() { _ = p.Signal(unix.SIGCONT) }() // ESRCH: it is dead
+	}
+	for range imageLooks {
+		a, ok := w.approved.get(p.PID())
+		if !ok {
+			return // it has been looked at
+		}
+		stopped, err := p.Stopped()
+		if err != nil {
+			w.approved.remove(p.PID())
+			return
+		}
+		name, _, err := p.Image()
+		if err == nil && name != a.old || c.stopping && stopped {
+			w.vet(c)
+			return
+		}
+		time.Sleep(imagePause)
+	}
+}
+
 // approvalOf finds the approval of a process, or of its parent if it was forked by
 // the program in question.
 func (w *worker) approvalOf(p *process.Process) (a approval, forked, ok bool) {
@@ -134,12 +179,11 @@ func (w *worker) judge(c *call, a *approval, name string) bool {
 		}
 	}
 	v := c.decideProgram(&a.access, false)
-	if !v.Deny && !a.unseen || !c.Hold.Valid() {
+	if !v.Deny && !a.unseen {
 		return true
 	}
 	if v.Deny {
-		// The call is held: the process cannot have ended, and its number be another's.
-		if err := unix.Kill(c.process.PID(), unix.SIGKILL); err != nil {
+		if err := c.process.Signal(unix.SIGKILL); err != nil && err != unix.ESRCH {
 			w.Log.Error("a process that executes a denied program could not be killed", "program", name, "error", err)
 		}
 	}
