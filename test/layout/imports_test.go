@@ -42,7 +42,7 @@ var rules = []rule{
 	{
 		"tracer/internal/supervise",
 		[]string{
-			"schema", "tracer/internal/syscalls", "tracer/internal/engine", "tracer/internal/process",
+			"schema", "tracer/internal/syscalls", "tracer/internal/engine", "tracer/internal/process", "tracer/internal/interrupt",
 			"tracer/internal/paths", "schema/rules",
 		},
 		"joins the parts; it sends nothing and loads nothing",

@@ -48,11 +48,12 @@ func (t *Table) remove(p *Process) {
 	t.closeFD(p.pidfd)
 	p.pidfd = -1
 	p.dropMemory()
+	p.dropRulesets()
 	delete(t.procs, p.pid)
 	delete(t.threads, p.pid)
 }
 
 // pinned reports whether the record knows what could not be found out again.
 func (p *Process) pinned() bool {
-	return p.execs.some() || p.chdirs.some() || p.mem != nil
+	return p.execs.some() || p.chdirs.some() || p.mem != nil || len(p.rulesets) > 0 || p.confined != nil
 }

@@ -42,6 +42,9 @@ func (w *worker) carryOut(c *call, how openHow) engine.Answer {
 			return w.unknown(c, err)
 		}
 	}
+	if c.domain, err = w.domainOf(c); err != nil {
+		return w.unknown(c, err)
+	}
 	for range maxRaces {
 		a, err := w.tryOpen(c, path, &how)
 		if !errors.Is(err, errAgain) {
@@ -139,7 +142,7 @@ func (w *worker) openFor(c *call, file *paths.Result, how *openHow) (int, error)
 		return -1, unix.ENOTDIR
 	case file.Type == unix.S_IFLNK: // O_NOFOLLOW
 		return -1, unix.ELOOP
-	case tellsTracer(file):
+	case tellsTracer(file) || w.foreignSettings(c, file):
 		return -1, unix.EACCES
 	case file.Type == unix.S_IFIFO && !how.has(unix.O_NONBLOCK) && how.flags&unix.O_ACCMODE != unix.O_RDWR:
 		c.Hold.MayWait()
@@ -214,8 +217,21 @@ func (w *worker) maySticky(c *call, file *paths.Result, how *openHow) error {
 	return err
 }
 
-// openat opens in the place of the caller: with its rights, which this thread has.
-func (w *worker) openat(c *call, dirfd int, name string, flags int, mode uint32) (int, error) {
+// openat opens in the place of the caller: with its rights, which this thread has,
+// or the one that is in the caller's Landlock domain.
+func (w *worker) openat(c *call, dirfd int, name string, flags int, mode uint32) (fd int, err error) {
+	if c.domain == nil {
+		return openat(c, dirfd, name, flags, mode)
+	}
+	c.domain.do(func() {
+		if err = c.domain.standIn.Become(c.process, c.TID); err == nil {
+			fd, err = openat(c, dirfd, name, flags, mode)
+		}
+	})
+	return fd, err
+}
+
+func openat(c *call, dirfd int, name string, flags int, mode uint32) (int, error) {
 	for {
 		fd, err := unix.Openat(dirfd, name, flags|unix.O_CLOEXEC|unix.O_NOCTTY, mode)
 		if err != unix.EINTR || c.Hold.Interrupted() {

@@ -199,6 +199,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 		} else if ctx.Err() != nil {
 			q.closed = true
 			q.mu.Unlock()
+			s.leaveDomains()
 			return
 		} else if unused++; unused > idle {
 			q.asleep = true

@@ -58,6 +58,7 @@ type Supervisor struct {
 	reports  reports
 	handlers [syscalls.Count]handler
 	approved approvals
+	domains  domains
 
 	mu     sync.Mutex
 	warned map[string]bool // programs whose calls could not be understood, said once each
@@ -89,7 +90,8 @@ func handlers() (h [syscalls.Count]handler) {
 		syscalls.Setresuid: (*worker).changesUser, syscalls.Setresgid: (*worker).changesUser,
 		syscalls.Setfsuid: (*worker).changesUser, syscalls.Setfsgid: (*worker).changesUser,
 		syscalls.Setgroups: (*worker).changesUser, syscalls.Capset: (*worker).changesUser,
-		syscalls.SetDumpable:   (*worker).changesDumpable,
+		syscalls.SetDumpable:           (*worker).changesDumpable,
+		syscalls.LandlockCreateRuleset: (*worker).createRuleset, syscalls.LandlockRestrictSelf: (*worker).restrictSelf,
 		syscalls.SetTidAddress: (*worker).starts, syscalls.SchedGetaffinity: (*worker).starts,
 		syscalls.Prlimit64: (*worker).aims, syscalls.Setpriority: (*worker).aims, syscalls.IoprioSet: (*worker).aims,
 		syscalls.SchedSetparam: (*worker).aims, syscalls.SchedSetscheduler: (*worker).aims,
@@ -120,6 +122,10 @@ type call struct {
 	// approved says that the exec that was let run cannot be followed.
 	approved bool
 	stopping bool // and that the process stops behind it
+	// domain is that of Landlock that the caller of an open is in, nil for none.
+	domain *domain
+	// ruleset is one of Landlock's that was made for the caller.
+	ruleset int
 	// opened is a directory that was opened in the place of a caller that may not
 	// be readable any more.
 	opened *openedDirectory
@@ -139,9 +145,9 @@ func (s *Supervisor) Worker() engine.Worker {
 // Handle answers one call.
 func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome)) {
 	c := &w.call
-	*c = call{Call: held, rules: w.Rules()}
+	*c = call{Call: held, rules: w.Rules(), ruleset: -1}
 	a := w.answer(c)
-	if c.report.due || c.verify != nil || c.opened != nil || c.approved {
+	if c.report.due || c.verify != nil || c.opened != nil || c.approved || c.ruleset >= 0 {
 		return a, w.after
 	}
 	return a, nil
@@ -170,6 +176,9 @@ func (w *worker) told(o engine.Outcome) {
 	}
 	if c.approved && o.Sent {
 		w.awaitImage(c)
+	}
+	if c.ruleset >= 0 {
+		w.keepRuleset(c, o)
 	}
 	if c.opened != nil && o.Sent && o.Known && o.Errno == 0 {
 		c.process.Opened(int(o.Result), c.opened.path, c.opened.id)

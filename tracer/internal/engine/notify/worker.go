@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 )
 
 // worker is one OS thread that answers calls. One worker at a time is the
@@ -63,7 +64,7 @@ func (w *worker) run() error {
 	// goroutine, which never unlocks it.
 	runtime.LockOSThread()
 	w.tid = unix.Gettid()
-	if err := blockSignals(); err != nil {
+	if err := interrupt.Block(); err != nil {
 		return err
 	}
 	w.add()
