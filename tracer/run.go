@@ -201,7 +201,7 @@ func hold(hub *policies.Hub, c config.Config) filter.Options {
 	rule := hub.Hold(0, c.Hold, false) // what rules may be about
 	return filter.Options{
 		Hold: hub.Hold(c.Visible(), c.Hold, false), FollowCwd: !launch.Can(unix.CAP_SYS_PTRACE) && launch.Can(unix.CAP_SETUID),
-		Sockets: rule&rules.Network != 0, VerifyExec: rule&(rules.Process|rules.File) != 0,
+		Sockets: rule&rules.Network != 0,
 	}
 }
 

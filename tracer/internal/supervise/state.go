@@ -68,10 +68,6 @@ func (w *worker) changesDumpable(c *call) engine.Answer {
 	return engine.Continue()
 }
 
-// starts answers a call that programs make as they start. What there was to do
-// about it has been done.
-func (w *worker) starts(*call) engine.Answer { return engine.Continue() }
-
 // aims answers a call that acts upon another thread: not upon one of the
 // tracer's.
 func (w *worker) aims(c *call) engine.Answer {

@@ -92,7 +92,6 @@ func handlers() (h [syscalls.Count]handler) {
 		syscalls.Setgroups: (*worker).changesUser, syscalls.Capset: (*worker).changesUser,
 		syscalls.SetDumpable:           (*worker).changesDumpable,
 		syscalls.LandlockCreateRuleset: (*worker).createRuleset, syscalls.LandlockRestrictSelf: (*worker).restrictSelf,
-		syscalls.SetTidAddress: (*worker).starts, syscalls.SchedGetaffinity: (*worker).starts,
 		syscalls.Prlimit64: (*worker).aims, syscalls.Setpriority: (*worker).aims, syscalls.IoprioSet: (*worker).aims,
 		syscalls.SchedSetparam: (*worker).aims, syscalls.SchedSetscheduler: (*worker).aims,
 		syscalls.SchedSetaffinity: (*worker).aims, syscalls.SchedSetattr: (*worker).aims,

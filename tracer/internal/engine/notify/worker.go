@@ -115,10 +115,10 @@ func (w *worker) receive() bool {
 			return true
 		case unix.EINTR: // called back
 		case unix.ENOENT: // the caller died before it could be received, or all have
-			pause(failures)
+			w.pause(failures)
 		default:
 			w.log.Error("receiving a call", "error", errno)
-			pause(failures + 10)
+			w.pause(failures + 10)
 		}
 	}
 	return false
@@ -126,9 +126,12 @@ func (w *worker) receive() bool {
 
 // pause keeps a failing request from being repeated without end: the watch says
 // soon whether it is the last one.
-func pause(failures int) {
+func (w *worker) pause(failures int) {
 	if failures > 3 {
-		time.Sleep(time.Millisecond)
+		select {
+		case <-w.ended:
+		case <-time.After(time.Millisecond):
+		}
 	}
 }
 
