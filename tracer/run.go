@@ -119,7 +119,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	w := &workload{log: log}
 	if w.supervisor, w.processes, err = newSupervisor(supervise.Options{
 		Rules: hub.Rules, Origin: who.Origin, Emit: emitter.Emit, Visible: c.Visible(), Now: time.Now, Log: log,
-		Trace: w.trace, Atomic: notify.Atomic(), LetOpensRun: c.Opens == config.OpensLetRun,
+		Trace: w.trace, LetOpensRun: c.Opens == config.OpensLetRun,
 	}); err != nil {
 		return fail(stderr, exitFailed, err)
 	}

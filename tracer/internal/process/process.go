@@ -184,9 +184,3 @@ func (p *Process) Signal(sig unix.Signal) error {
 	}
 	return unix.Kill(p.pid, sig)
 }
-
-// Stopped says whether the process is stopped by a signal.
-func (p *Process) Stopped() (bool, error) {
-	st, err := p.table.readStat(p.pid)
-	return st.state == 'T', err
-}

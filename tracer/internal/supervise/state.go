@@ -13,6 +13,7 @@ import (
 // and a change of namespaces, with which the credentials change too.
 func (w *worker) moves(c *call) engine.Answer {
 	w.keepReadable(c)
+	_, _ = c.process.Credentials(c.TID) // what they are before tells what they can be after
 	c.process.MarkRoot()
 	c.process.MarkCredentials()
 	return engine.Continue()

@@ -20,7 +20,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// Options are what a Supervisor works with. All fields but the last three are needed.
+// Options are what a Supervisor works with. All fields but the last two are needed.
 type Options struct {
 	Processes *process.Table
 	Paths     *paths.Resolver
@@ -36,8 +36,6 @@ type Options struct {
 	// of them. nil does without: an exec is looked at again at the first held call
 	// of its program only.
 	Trace func(threads ...int) (Trace, bool)
-	// Atomic says that no signal but a deadly one can interrupt a held call.
-	Atomic bool
 	// LetOpensRun lets an open run that the rules allow, although another thread of
 	// its caller could change the path meanwhile.
 	LetOpensRun bool
@@ -120,7 +118,6 @@ type call struct {
 	verify *verification
 	// approved says that the exec that was let run cannot be followed.
 	approved bool
-	stopping bool // and that the process stops behind it
 	// domain is that of Landlock that the caller of an open is in, nil for none.
 	domain *domain
 	// ruleset is one of Landlock's that was made for the caller.

@@ -40,7 +40,7 @@ type Engine struct {
 
 // New makes an engine.
 func New(o Options) *Engine {
-	return &Engine{Options: o, can: engine.Abilities{Install: true, Atomic: Atomic()}}
+	return &Engine{Options: o, can: engine.Abilities{Install: true, Atomic: waitsKillable()}}
 }
 
 // Name is the engine's name on the command line.
