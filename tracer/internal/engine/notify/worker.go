@@ -11,8 +11,8 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 )
 
-// worker is one OS thread that answers calls. One worker at a time is the
-// receiver. It stays that from call to call, since a call that goes to another
+// worker is one OS thread that answers calls. One worker at a time, or as many as
+// Options.Receivers says, is a receiver. It stays that from call to call, since a call that goes to another
 // thread each time is slower; only while its call may wait for others does
 // another worker receive.
 type worker struct {
