@@ -143,7 +143,7 @@ mkdir -p www/cgi-bin
 printf '#!/bin/sh\ncat >>%s/taken; printf "Content-Length: 0\\r\\n\\r\\n"\n' $PWD >www/cgi-bin/take; chmod 755 www/cgi-bin/take`,
 		script: `
 httpd -f -p 127.0.0.1:2801 -h www & receiver=$!
-tracer run --sidekick-url=http://127.0.0.1:2801/cgi-bin/take --flush-timeout 1m --policies /rules/files.yaml -- \
+tracer run --sidekick-url=http://127.0.0.1:2801/cgi-bin/take --flush-timeout 1m --visibility all --policies /rules/files.yaml -- \
 	sh -c 'cat /srv/public /srv/secret; /srv/denied' 2>/dev/null
 kill $receiver; wait 2>/dev/null
 grep '"Action":"Block"' taken | grep -o '"Resource":"[^"]*","Data'; grep -c '"Resource":"/srv/public".*"Result":"Passed"' taken`,
