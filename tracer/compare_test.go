@@ -146,6 +146,13 @@ func sharedDir(t *testing.T, who caller) string {
 	return dir
 }
 
+// sharedPolicies is policyDir where any user may read.
+func sharedPolicies(t *testing.T, docs string) string {
+	t.Helper()
+	sharedDir(t, asItself)
+	return policyDir(t, docs)
+}
+
 // scene is a program that is to do the same under the tracer as without it. It
 // runs in an empty directory of its own.
 type scene struct {
@@ -226,11 +233,7 @@ func (s *scene) run(t *testing.T, who caller, traced bool) outcome {
 		if rules == "" {
 			rules = otherRules
 		}
-		policies := sharedDir(t, who)
-		if err := os.WriteFile(filepath.Join(policies, "policy.yaml"), []byte(strings.ReplaceAll(rules, "DIR", dir)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		args = []string{"--policies", policies}
+		args = []string{"--policies", sharedPolicies(t, strings.ReplaceAll(rules, "DIR", dir))}
 	}
 	argv := slices.Clone(s.argv)
 	for i := range argv {
@@ -253,6 +256,9 @@ func victimOf(t *testing.T, name string, args ...string) []string {
 	return append([]string{python, inPublic(t, "testdata/"+name)}, args...)
 }
 
+// compiling is held while built looks whether there is something to do.
+var compiling sync.Mutex
+
 // built compiles a C program of testdata, once for all tests.
 func built(t *testing.T, name string, flags ...string) string {
 	t.Helper()
@@ -261,6 +267,8 @@ func built(t *testing.T, name string, flags ...string) string {
 		skip(t, err)
 	}
 	out := inPublic(t, strings.TrimSuffix(name, ".c"))
+	compiling.Lock()
+	defer compiling.Unlock()
 	if _, err := os.Stat(out); err == nil {
 		return out
 	}

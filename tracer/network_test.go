@@ -87,7 +87,7 @@ func TestBlockedProtocolsMakeNoConnection(t *testing.T) {
 			if native["connect"] != "called, connected" || native["sendmmsg, a socket from before"] != "called, connected" {
 				t.Fatalf("without the tracer: %v", native)
 			}
-			for label, came := range networks(t, who, "--policies", policyDir(t, protocols("Block", "tcp"))) {
+			for label, came := range networks(t, who, "--policies", sharedPolicies(t, protocols("Block", "tcp"))) {
 				switch {
 				case isTCP(label) && (strings.Contains(came, ", connected") || came == "made"):
 					t.Errorf("%s: %s", label, came)
@@ -114,7 +114,7 @@ func TestAllowedProtocolsAreAsWithoutTheTracer(t *testing.T) {
 			{protocols("Allow", allowed...), "", []string{"--default-network-posture=block"}},
 			{protocols("Allow", "tcp", "udp"), "connect sendto sendmsg sendmmsg ipv6 mptcp unix-1 unix-2 udp", []string{"--default-network-posture=block"}},
 		} {
-			got := networks(t, who, append(c.tracerOn, "--policies", policyDir(t, c.rules))...)
+			got := networks(t, who, append(c.tracerOn, "--policies", sharedPolicies(t, c.rules))...)
 			for label, came := range native {
 				first, _, _ := strings.Cut(label, " ")
 				if strings.HasPrefix(label, "socket bad type") {
@@ -135,7 +135,7 @@ func TestBlockedTypesOfSocketsAreNotMade(t *testing.T) {
 		"raw": {"socket raw", "socket raw, upper halves", "socket packet", "socket netlink"}, "udp": {"socket udp", "socket udp6", "socket udplite", "socket udp, upper halves", "udp sendto", "udp connect"},
 		"stream": {"socket tcp", "socket unix", "connect, a socket from before", "socket mptcp"}, "seqpacket": {"socket seqpacket"}, "icmp": {"socket raw"}, "all": {"socket tcp", "socket netlink", "unix-1", "connect, a socket from before"},
 	} {
-		got := networks(t, asItself, "--policies", policyDir(t, protocols("Block", protocol)))
+		got := networks(t, asItself, "--policies", sharedPolicies(t, protocols("Block", protocol)))
 		for _, label := range labels {
 			if native[label] == "" || !strings.HasPrefix(got[label], "EACCES") {
 				t.Errorf("%s blocked: %s: %q, without the tracer %q", protocol, label, got[label], native[label])
