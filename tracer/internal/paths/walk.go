@@ -201,6 +201,8 @@ func (w *walker) step(comp string) (res Result, done bool, err error) {
 	case err == unix.ENOENT && w.final():
 		res, err = w.notThere(comp)
 		return res, true, err
+	case err == unix.EACCES && w.ownDescriptors():
+		return none(), false, w.jump(comp)
 	case err != nil:
 		return none(), true, err
 	}
@@ -222,6 +224,17 @@ func (w *walker) step(comp string) (res Result, done bool, err error) {
 		}
 	}
 	return none(), false, w.move(fd)
+}
+
+// ownDescriptors says whether the current directory is the list of descriptors of the workload's process itself, in which
+// it may look whoever it runs as.
+func (w *walker) ownDescriptors() bool {
+	if !isProc(w.cur) || w.final() && w.q.flags&NoFollow != 0 {
+		return false
+	}
+	name, err := w.name(w.cur)
+	own := "/proc/" + strconv.Itoa(w.q.p.PID())
+	return err == nil && (name == own+"/fd" || name == own+"/task/"+strconv.Itoa(w.q.tid)+"/fd")
 }
 
 func (w *walker) notThere(base string) (Result, error) {
@@ -308,18 +321,41 @@ func (w *walker) jump(comp string) error {
 	if err != nil || !w.foreign && w.isOwn(w.cur, name) {
 		return fmt.Errorf("follow a link of the tracer's own: %w", unix.EACCES)
 	}
-	fd := -1
-	follow := func() (err error) { fd, err = open(w.cur, comp, 0); return err }
-	if strings.HasPrefix(name+"/", "/proc/"+strconv.Itoa(w.q.p.PID())+"/") {
-		// A process may always look at itself, whoever it runs as; others may not say so for it.
-		err = w.q.p.Reach(w.q.tid, follow)
-	} else {
-		err = follow()
-	}
+	fd, err := w.followMagic(name, comp)
 	if err != nil {
 		return fmt.Errorf("follow a link of procfs: %w", err)
 	}
 	return w.move(fd)
+}
+
+// followMagic opens what the magic link comp leads to in the directory called dir. A process may always look at itself,
+// whoever it runs as; others may not say so for it.
+func (w *walker) followMagic(dir, comp string) (fd int, err error) {
+	p, tid := w.q.p, w.q.tid
+	rest, itself := strings.CutPrefix(dir+"/", "/proc/"+strconv.Itoa(p.PID())+"/")
+	if !itself {
+		return open(w.cur, comp, 0)
+	}
+	id := p.PID()
+	if of, ok := strings.CutPrefix(rest, "task/"+strconv.Itoa(tid)+"/"); ok {
+		id, rest = tid, of
+	}
+	switch {
+	case rest == "" && comp == "cwd":
+		return p.OpenCwd(id)
+	case rest == "" && comp == "root":
+		return p.OpenRoot(id)
+	case rest == "fd/":
+		if n, err := strconv.Atoi(comp); err == nil {
+			return p.OpenFD(id, n)
+		}
+	}
+	fd = -1
+	err = p.Reach(tid, func() (err error) {
+		fd, err = open(w.cur, comp, 0)
+		return err
+	})
+	return fd, err
 }
 
 func (w *walker) readlink(fd int) (string, error) {

@@ -75,12 +75,14 @@ func (p *Process) limitToNamespace(tid int, c *Credentials) error {
 	})
 	switch {
 	case errors.Is(err, ErrUnreadable):
-		// It has changed its user, or made itself undumpable: no capability of its is certain.
-		c.CapEff = 0
+		// It has changed its user, or made itself undumpable: what it was before counts.
+		if !p.ownUserNS {
+			c.CapEff = 0
+		}
 	case err != nil:
 		return fmt.Errorf("user namespace of thread %d: %w", tid, procError("stat", idName(tid, "/ns/user"), err))
 	case ns.Ino == p.table.userNS.Ino:
-		p.setfcap = c.CapEff&setfcap != 0
+		p.ownUserNS, p.setfcap = true, c.CapEff&setfcap != 0
 	case p.setfcap:
 		// Whether root may be mapped in a new namespace depends on whether its maker had this one (verify_root_map in
 		// kernel/user_namespace.c). To opens it is worth nothing else.

@@ -34,12 +34,7 @@ func (p *Process) OpenCwd(tid int) (int, error) {
 func (p *Process) OpenRoot(tid int) (int, error) {
 	fd, err := p.openLink(tid, "/root")
 	if errors.Is(err, ErrUnreadable) {
-		return p.reopen("root directory", err, func() *directory {
-			if p.table.rootsMoved {
-				return nil
-			}
-			return p.root
-		})
+		return p.reopen("root directory", err, func() *directory { return p.root })
 	}
 	return fd, err
 }
@@ -77,6 +72,9 @@ func (p *Process) SameRoot(tid int) (bool, error) {
 		id, err = Identify(t.proc, idName(tid, "/root"))
 		return err
 	})
+	if errors.Is(err, ErrUnreadable) && known != nil {
+		return known.id == t.root, nil // it has not moved since: that would have been marked
+	}
 	if err != nil {
 		return false, fmt.Errorf("root directory of thread %d: %w", tid, err)
 	}
@@ -121,7 +119,13 @@ func (p *Process) reopen(what string, cause error, last func() *directory) (int,
 	if dir == nil || !strings.HasPrefix(dir.path, "/") {
 		return -1, fmt.Errorf("%s of process %d is not known: %w", what, p.pid, cause)
 	}
-	fd, err := unix.Open(dir.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd := -1
+	// With the tracer's own rights: whoever has a directory open, or is in it, needs no more to get there.
+	own := &p.table.own
+	err := p.table.impersonate(own.FSUID, own.FSGID, own.Groups, func() (err error) {
+		fd, err = unix.Open(dir.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
 	if err != nil {
 		// Only as text: an ENOENT of the tracer's own must not look like the kernel's answer to the workload.
 		return -1, fmt.Errorf("%s of process %d, last seen as %s (%s): %w", what, p.pid, dir.path, err.Error(), cause)

@@ -74,7 +74,7 @@ func (p *Process) MarkCwd(tid int) {
 	})
 }
 
-// MarkRoot says that a chroot (or any other call that moves a root directory) is let through. From then on the root
+// MarkRoot says that a chroot is let through, or any other call that moves a root directory or changes namespaces. From then on the root
 // of every process is compared at every use: processes that were cloned with CLONE_FS share it, the table does not
 // know which, and a stale root would make the tracer judge another file than the kernel opens.
 func (p *Process) MarkRoot() {
@@ -82,6 +82,7 @@ func (p *Process) MarkRoot() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rootsMoved = true
+	p.root, p.ownUserNS = nil, false
 }
 
 // mark applies f to the record and, when it was evicted meanwhile, to the one that replaced it. Without one it goes

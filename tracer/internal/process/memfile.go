@@ -24,13 +24,17 @@ func (p *Process) KeepMemory(tid int) error {
 	}
 	_, exeErr := p.Exe()
 	_, cwdErr := p.Cwd(tid)
+	_, credErr := p.credentials(tid)
 	rootErr := p.learnRoot(tid)
 	fdErr := p.learnDirectories(tid)
 	m, err := p.acquireMemory(tid)
 	if err == nil {
 		p.releaseMemory(m)
 	}
-	return errors.Join(err, exeErr, cwdErr, rootErr, fdErr)
+	if p.Kept() && errors.Is(rootErr, ErrUnreadable) {
+		rootErr = nil // it has become unreadable by an earlier call, before which all was learnt
+	}
+	return errors.Join(err, credErr, exeErr, cwdErr, rootErr, fdErr)
 }
 
 func (p *Process) learnRoot(tid int) error {

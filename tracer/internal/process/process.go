@@ -29,8 +29,10 @@ type Process struct {
 	parent *Process
 	forker string // the program that forked the process; "" until it is known
 
-	setfcap  bool // it had CAP_SETFCAP in the tracer's user namespace
-	noParent bool // the parent is outside of the pid namespace; that never changes
+	// ownUserNS: it was in the tracer's user namespace when that was last looked at, and has not left it since.
+	ownUserNS bool
+	setfcap   bool // it had CAP_SETFCAP in the tracer's user namespace
+	noParent  bool // the parent is outside of the pid namespace; that never changes
 
 	execs   pending // execve calls that were let through, see MarkExec
 	chdirs  pending // chdir and fchdir calls that were let through

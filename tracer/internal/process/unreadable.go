@@ -27,15 +27,24 @@ const maxDirectories = 256
 func (p *Process) learnDirectories(tid int) error {
 	dirs := map[int]*directory{}
 	err := p.Reach(tid, func() error {
-		return p.table.eachName(tid, "/fd", func(name string) {
+		var refusal error
+		err := p.table.eachName(tid, "/fd", func(name string) {
 			fd, err := strconv.Atoi(name)
-			if err != nil || len(dirs) >= maxDirectories || !p.table.isDirectory(idName(tid, "/fd/"+name)) {
+			if err != nil || refusal != nil || len(dirs) >= maxDirectories {
+				return
+			}
+			is, err := p.table.isDirectory(idName(tid, "/fd/"+name))
+			if refused(err) {
+				refusal = err // the names can be listed where what is behind them cannot be seen
+			}
+			if !is {
 				return
 			}
 			if d, err := p.readDirectory(tid, "/fd/"+name); err == nil {
 				dirs[fd] = d
 			}
 		})
+		return errors.Join(err, refusal)
 	})
 	if errors.Is(err, ErrUnreadable) {
 		return nil // then it was so before, and is followed
@@ -49,9 +58,10 @@ func (p *Process) learnDirectories(tid int) error {
 	return nil
 }
 
-func (t *Table) isDirectory(name string) bool {
+func (t *Table) isDirectory(name string) (bool, error) {
 	var st unix.Stat_t
-	return unix.Fstatat(t.proc, name, &st, unix.AT_NO_AUTOMOUNT) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+	err := unix.Fstatat(t.proc, name, &st, unix.AT_NO_AUTOMOUNT)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR, err
 }
 
 // Opened says that the process has the directory path, of which dir is a descriptor of the tracer's, open as fd.
