@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,8 +42,37 @@ done; ulimit -n`
 	}
 }
 
+// The same for each of the tracer's threads, and however the number is written.
+// What the kernel lets a container's root do to others is left to it for others.
+func TestTracerKeepsTheResourcesOfAllItsThreads(t *testing.T) {
+	argv := []string{"sh", "-c", `exec "$@" $PPID`, "sh"}
+	for _, who := range []caller{asItself, asContainer, asUser} {
+		who.setpriv = append(slices.Clone(who.setpriv), withoutPerfmon(&who)...)
+		got := outcomeOf(t, who.command(t, []string{"--policies", sharedPolicies(t, otherRules)}, append(argv, victimOf(t, "guarded.py")...)))
+		if got.code != 0 || strings.TrimSpace(got.stdout) != "tried True" {
+			t.Errorf("%s: %+v", who.name, got)
+		}
+		c := newCollector(t)
+		cmd := who.command(t, []string{"--visibility", "process"}, append(argv, victimOf(t, "guarded.py")...))
+		cmd.Env = append(cmd.Env, "SIDEKICK_URL="+c.URL)
+		for line := range strings.Lines(outcomeOf(t, cmd).stdout) {
+			if strings.Contains(line, "threads") {
+				t.Errorf("%s, nothing but programs is held: %s", who.name, line)
+			}
+		}
+	}
+}
+
+// withoutPerfmon takes CAP_PERFMON away (38), which alone lets recent kernels tell
+// memory maps; containers do not have it.
+func withoutPerfmon(who *caller) []string {
+	if who.setpriv != nil || os.Getuid() != 0 {
+		return nil
+	}
+	return []string{"--bounding-set=-cap_38,-sys_admin"}
+}
+
 func TestNoSignalFromInsideEndsPIDOne(t *testing.T) {
-	const python = "/usr/bin/python3"
 	if _, err := os.Stat(python); err != nil {
 		skip(t, err)
 	}

@@ -132,7 +132,6 @@ sh -c 'echo x > p' & c=$!; sleep 0.2; kill -TERM $c; wait $c; echo $?; sleep 1
 // Files that the tracer opens in the workload's place are those that the
 // workload would have opened, with its rights, mask and flags.
 func TestOpensAreAsTheWorkloadsOwn(t *testing.T) {
-	const python = "/usr/bin/python3"
 	if _, err := os.Stat(python); err != nil {
 		skip(t, err)
 	}

@@ -23,7 +23,9 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(asTracer)
 		os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	removePublic()
+	os.Exit(code)
 }
 
 // skip skips a test, except in CI, where nothing is to be missing.

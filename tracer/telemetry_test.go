@@ -120,7 +120,6 @@ os.waitpid(pid, 0)
 `
 
 func TestTelemetryOfEachCall(t *testing.T) {
-	const python = "/usr/bin/python3"
 	if _, err := os.Stat(python); err != nil {
 		skip(t, err)
 	}

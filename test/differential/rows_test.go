@@ -16,6 +16,11 @@ var (
 // Where the kernel or the design leaves no choice.
 var (
 	lessRights = known{`output: [-+](Cap(Prm|Eff|Bnd)|NoNewPrivs):\t`, "docs/tracer.md, What the workload notices: CAP_SYS_PTRACE is taken, no_new_privs is set"}
+	openPath   = known{`output: [-+]openat2 O_PATH: (fd|ENOSYS)`, "docs/tracer.md, What the workload notices: openat2 with O_PATH is ENOSYS"}
+	emfile     = known{`output: [-+]no descriptor left `, "docs/tracer.md, What the workload notices: another error where there is no descriptor left"}
+	otherUser  = known{`output: [-+]another user: `, "docs/tracer.md, What the workload notices: a process that changed its user without an exec, where CAP_SYS_PTRACE is missing"}
+	namespaces = known{`output: [-+]user namespace open: `, "docs/tracer.md, What the workload notices: capabilities in a user namespace of the workload's own"}
+	undumpable = known{`output: [-+](not dumpable |  new|(EACCES|fd 3)( +(EACCES|fd 3)){2} *$)`, "docs/tracer.md, What the workload notices: a process that is not dumpable, where CAP_SYS_PTRACE is missing"}
 	straceBPF  = known{`output: ([-+]\d+ with --seccomp-bpf$|\+strace: Stray PTRACE_EVENT_EXEC)`, "the kernel ranks the tracer's filter before strace's; plain strace sees all"}
 )
 
@@ -55,6 +60,6 @@ var rows = []row{
 	{name: "users", debs: "util-linux perl busybox-static", commands: "setpriv unshare chroot perl busybox", script: "users.sh", as: []identity{root, container}},
 	{name: "strace", debs: "strace", commands: "strace", script: "strace.sh", known: []known{straceBPF}, as: []identity{root, nobody}},
 	{name: "threads", debs: "gcc", commands: "cc", script: "threads.sh", as: []identity{root, nobody}},
-	{name: "rights", debs: "python3.11", commands: "/usr/bin/python3.11", script: "rights.py", as: []identity{root, nobody, container}},
-	{name: "opens", debs: "python3.11", commands: "/usr/bin/python3.11", script: "opens.py", as: []identity{root, nobody, container}},
+	{name: "rights", debs: "python3.11", commands: "/usr/bin/python3.11", script: "rights.py", known: []known{namespaces, undumpable}, as: []identity{root, nobody, container}},
+	{name: "opens", debs: "python3.11", commands: "/usr/bin/python3.11", script: "opens.py", known: []known{openPath, emfile, otherUser}, as: []identity{root, nobody, container}},
 }

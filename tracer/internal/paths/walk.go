@@ -197,11 +197,14 @@ func (w *walker) step(comp string) (res Result, done bool, err error) {
 		return none(), true, unix.EISDIR
 	}
 	fd, err := open(w.cur, comp, unix.O_NOFOLLOW)
+	if err == unix.EACCES && w.ownDescriptors() {
+		fd, err = w.openOwn(comp)
+	}
 	switch {
 	case err == unix.ENOENT && w.final():
 		res, err = w.notThere(comp)
 		return res, true, err
-	case err == unix.EACCES && w.ownDescriptors():
+	case errors.Is(err, process.ErrUnreadable) && !(w.final() && w.q.flags&NoFollow != 0):
 		return none(), false, w.jump(comp)
 	case err != nil:
 		return none(), true, err
@@ -229,12 +232,22 @@ func (w *walker) step(comp string) (res Result, done bool, err error) {
 // ownDescriptors says whether the current directory is the list of descriptors of the workload's process itself, in which
 // it may look whoever it runs as.
 func (w *walker) ownDescriptors() bool {
-	if !isProc(w.cur) || w.final() && w.q.flags&NoFollow != 0 {
+	if !isProc(w.cur) {
 		return false
 	}
 	name, err := w.name(w.cur)
 	own := "/proc/" + strconv.Itoa(w.q.p.PID())
 	return err == nil && (name == own+"/fd" || name == own+"/task/"+strconv.Itoa(w.q.tid)+"/fd")
+}
+
+// openOwn opens a name in the list of descriptors of the workload's process itself.
+func (w *walker) openOwn(comp string) (int, error) {
+	fd := -1
+	err := w.q.p.Reach(w.q.tid, func() (err error) {
+		fd, err = open(w.cur, comp, unix.O_NOFOLLOW)
+		return err
+	})
+	return fd, err
 }
 
 func (w *walker) notThere(base string) (Result, error) {

@@ -7,10 +7,12 @@ import (
 
 // makeRoom keeps the number of records below the bound: the dead go first, then those that were not used for longest.
 func (t *Table) makeRoom() {
-	if len(t.procs) < t.maxProc {
+	if len(t.procs) < max(t.maxProc, t.nextSweep) {
 		return
 	}
 	t.sweep()
+	// What is left may be alive and not to be found out again. It is not looked through for each further process.
+	defer func() { t.nextSweep = len(t.procs) + len(t.procs)/4 }()
 	keep := t.maxProc * 3 / 4
 	if len(t.procs) <= keep {
 		return

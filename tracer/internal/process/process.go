@@ -138,13 +138,10 @@ func (p *Process) Parent() (*Process, error) {
 	return p.findParent()
 }
 
-// findParent reads the parent's pid, takes its record and reads the pid again: unchanged, it was alive in between and
-// the record is its own.
+// findParent reads the parent's pid and takes its record.
 func (p *Process) findParent() (*Process, error) {
 	const tries = 3 // each further one needs a parent that ended within microseconds
 	t := p.table
-	ppid := -1
-	var parent *Process
 	for range tries {
 		st, err := t.readStat(p.pid)
 		if err != nil {
@@ -154,14 +151,21 @@ func (p *Process) findParent() (*Process, error) {
 			p.noParent = true
 			return nil, nil
 		}
-		if st.ppid == ppid && parent != nil {
+		known := t.procs[st.ppid] != nil
+		parent, err := t.record(st.ppid)
+		if err == nil && !known {
+			// The number is the parent's only if it still is when the record stands.
+			again, err := t.readStat(p.pid)
+			if err != nil || again.ppid != st.ppid {
+				continue
+			}
+		}
+		switch {
+		case err == nil:
 			p.parent = parent
 			t.touch(parent)
 			return parent, nil
-		}
-		ppid = st.ppid
-		parent, err = t.record(ppid)
-		if err != nil && !errors.Is(err, ErrGone) {
+		case !errors.Is(err, ErrGone):
 			return nil, fmt.Errorf("parent of process %d: %w", p.pid, err)
 		}
 	}
@@ -179,10 +183,4 @@ func (p *Process) Signal(sig unix.Signal) error {
 		return unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
 	}
 	return unix.Kill(p.pid, sig)
-}
-
-// Stopped says whether the process is stopped by a signal.
-func (p *Process) Stopped() (bool, error) {
-	st, err := p.table.readStat(p.pid)
-	return st.state == 'T', err
 }

@@ -51,6 +51,7 @@ type Table struct {
 	threads    map[int]*thread  // by tid; entries may be stale, verify tells
 	fds        int              // descriptors held by records
 	clock      uint64           // counts Get calls; orders records for eviction
+	nextSweep  int              // records at which dead ones are looked for again
 	created    int              // records made since the last sweep
 	rootsMoved bool             // see MarkRoot
 }

@@ -69,9 +69,6 @@ func (w *worker) execFile(c *call, path string, file *paths.Result) engine.Answe
 			w.approved.remove(c.process.PID())
 			return engine.Fail(unix.EACCES)
 		}
-		if c.approved {
-			w.stopBehind(c)
-		}
 	}
 	c.process.MarkExec(c.TID)
 	return engine.Continue()
@@ -131,7 +128,6 @@ func (w *worker) unknownExec(c *call, err error) engine.Answer {
 	if errors.Is(err, process.ErrUnreadable) && c.Hold.Valid() {
 		w.approveUnseen(c)
 		c.approved = true
-		w.stopBehind(c)
 		c.process.MarkExec(c.TID)
 		return engine.Continue()
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// Options are what a Supervisor works with. All fields but the last three are needed.
+// Options are what a Supervisor works with. All fields but the last two are needed.
 type Options struct {
 	Processes *process.Table
 	Paths     *paths.Resolver
@@ -36,8 +36,6 @@ type Options struct {
 	// of them. nil does without: an exec is looked at again at the first held call
 	// of its program only.
 	Trace func(threads ...int) (Trace, bool)
-	// Atomic says that no signal but a deadly one can interrupt a held call.
-	Atomic bool
 	// LetOpensRun lets an open run that the rules allow, although another thread of
 	// its caller could change the path meanwhile.
 	LetOpensRun bool
@@ -92,7 +90,6 @@ func handlers() (h [syscalls.Count]handler) {
 		syscalls.Setgroups: (*worker).changesUser, syscalls.Capset: (*worker).changesUser,
 		syscalls.SetDumpable:           (*worker).changesDumpable,
 		syscalls.LandlockCreateRuleset: (*worker).createRuleset, syscalls.LandlockRestrictSelf: (*worker).restrictSelf,
-		syscalls.SetTidAddress: (*worker).starts, syscalls.SchedGetaffinity: (*worker).starts,
 		syscalls.Prlimit64: (*worker).aims, syscalls.Setpriority: (*worker).aims, syscalls.IoprioSet: (*worker).aims,
 		syscalls.SchedSetparam: (*worker).aims, syscalls.SchedSetscheduler: (*worker).aims,
 		syscalls.SchedSetaffinity: (*worker).aims, syscalls.SchedSetattr: (*worker).aims,
@@ -121,7 +118,6 @@ type call struct {
 	verify *verification
 	// approved says that the exec that was let run cannot be followed.
 	approved bool
-	stopping bool // and that the process stops behind it
 	// domain is that of Landlock that the caller of an open is in, nil for none.
 	domain *domain
 	// ruleset is one of Landlock's that was made for the caller.

@@ -87,7 +87,6 @@ func (v *verification) seize(w *worker, c *call) bool {
 	}
 	// The thread stops as it returns from the call: then the exec has failed.
 	_ = ptrace(unix.PTRACE_INTERRUPT, c.TID, 0) // ESRCH: it is dead
-	c.Hold.MayWait()
 	return true
 }
 

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -110,46 +111,37 @@ func (w *worker) vet(c *call) bool {
 }
 
 const (
-	// imagePause is how often an exec that cannot be followed is looked at, and
-	// imageLooks how often in all. Its program is looked at at its first held call
-	// in any case.
+	// imageSpin is how long an exec that cannot be followed is looked at without a
+	// pause: the new program can be seen while the kernel still sets it up. Then
+	// come pauses, up to imageWait in all. The program is looked at at its first
+	// held call in any case.
+	imageSpin  = 2 * time.Millisecond
 	imagePause = 50 * time.Microsecond
-	imageLooks = 4000
+	imageWait  = 500 * time.Millisecond
 )
-
-// stopBehind has the process of c stop as it returns from its exec, before it
-// executes anything of a new program. Its parent can see that, so it is for
-// processes that cannot be followed by ptrace.
-func (w *worker) stopBehind(c *call) {
-	if w.Atomic && c.process.Signal(unix.SIGSTOP) == nil {
-		c.stopping = true
-	}
-}
 
 // awaitImage looks at what comes of an exec that cannot be followed, as soon as it
 // can be seen: a program need not make a held call for long.
 func (w *worker) awaitImage(c *call) {
 	c.Hold.MayWait()
 	p := c.process
-	if c.stopping {
-		defer func() { _ = p.Signal(unix.SIGCONT) }() // ESRCH: it is dead
-	}
-	for range imageLooks {
+	for start := time.Now(); time.Since(start) < imageWait; {
 		a, ok := w.approved.get(p.PID())
 		if !ok {
 			return // it has been looked at
 		}
-		stopped, err := p.Stopped()
-		if err != nil {
+		name, _, err := p.Image()
+		switch {
+		case err == nil && name != a.old:
+			w.vet(c)
+			return
+		case errors.Is(err, process.ErrGone):
 			w.approved.remove(p.PID())
 			return
 		}
-		name, _, err := p.Image()
-		if err == nil && name != a.old || c.stopping && stopped {
-			w.vet(c)
-			return
+		if time.Since(start) > imageSpin {
+			time.Sleep(imagePause)
 		}
-		time.Sleep(imagePause)
 	}
 }
 

@@ -121,10 +121,10 @@ func (l listener) quick(request uintptr, p unsafe.Pointer) (int, unix.Errno) {
 	return int(value), errno
 }
 
-// Atomic says whether only a deadly signal can come between a call's receipt and
+// waitsKillable says whether only a deadly signal can come between a call's receipt and
 // its answer: the kernel has WAIT_KILLABLE_RECV. A filter that is no filter is
 // refused with EFAULT where the flags are known.
-func Atomic() bool {
+func waitsKillable() bool {
 	const setModeFilter = 1
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, setModeFilter, filterFlagNewListener|filterFlagWaitKillableRecv, 0)
 	return errno == unix.EFAULT

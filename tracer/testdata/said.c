@@ -1,0 +1,8 @@
+/* Says that it ran. */
+#include <stdio.h>
+
+int main(void)
+{
+	puts("ran");
+	return 0;
+}
