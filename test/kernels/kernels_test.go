@@ -22,7 +22,7 @@ var pending = map[string]string{
 	"fifo/files":                   "a reader can get the end of the file though nobody has written",
 	"fifos/files":                  "as fifo",
 	"landlock/files":               "what a process forbids itself by Landlock is opened in its place",
-	"signals-that-restart/files":   "an interrupted open can give descriptor 0 or, before Linux 5.14, leave a descriptor behind",
+	"signals-that-restart/files":   "an interrupted open can give descriptor 0 or stop the tracer; before Linux 5.14 it leaves a descriptor behind",
 	"signals-that-interrupt/files": "as signals-that-restart",
 }
 
