@@ -278,6 +278,15 @@ func (p *Process) Image() (string, Identity, error) {
 	return exe.path, id, nil
 }
 
+// Arguments is Args, read anew. Of a program that has only just been executed they are what it was given.
+func (p *Process) Arguments() ([]string, error) {
+	args, err := p.readArgs()
+	if err != nil {
+		return nil, err
+	}
+	return *args, nil
+}
+
 // maxAuxv is more than the kernel puts there.
 const maxAuxv = 4096
 

@@ -3,7 +3,9 @@ package supervise
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,13 +23,16 @@ import (
 
 // domain is the thread that is in a Landlock domain.
 type domain struct {
-	work    chan func()
-	standIn *process.StandIn
-	since   uint64 // clock ticks since boot: processes that are older are not in it by descent
+	work     chan func()
+	standIn  *process.StandIn
+	since    uint64 // clock ticks since boot: processes that are older are not in it by descent
+	mu       sync.Mutex
+	programs map[string]bool // that processes in it run
 }
 
 // domains are those that processes of the workload have entered.
 type domains struct {
+	some    atomic.Bool
 	mu      sync.Mutex
 	all     []*domain
 	running sync.WaitGroup
@@ -38,6 +43,7 @@ const (
 	maxDomains = 256
 	// maxAncestors bounds how far back it is looked for.
 	maxAncestors = 64
+	maxPrograms  = 256 // that are remembered of a domain
 	// maxRulesetAttr is the longest attribute that the kernel takes.
 	maxRulesetAttr = 4096
 )
@@ -103,8 +109,26 @@ func (w *worker) restrictSelf(c *call) engine.Answer {
 		w.Log.Error("a Landlock domain could not be followed", "error", err)
 		return engine.Fail(unix.E2BIG)
 	}
-	c.process.Confine(d)
+	d.take(c.process)
 	return engine.Continue()
+}
+
+// take notes that a process is in the domain.
+func (d *domain) take(p *process.Process) {
+	p.Confine(d)
+	if name, err := p.Exe(); err == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if len(d.programs) < maxPrograms {
+			d.programs[name] = true
+		}
+	}
+}
+
+func (d *domain) runs(program string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.programs[program]
 }
 
 // mayRestrict says whether the kernel lets the caller restrict itself.
@@ -115,7 +139,7 @@ func (w *worker) mayRestrict(c *call) (bool, error) {
 
 // enter makes a thread that restricts itself.
 func (s *Supervisor) enter(ruleset int, flags uint64) (*domain, error) {
-	d := &domain{work: make(chan func()), since: process.Ticks()}
+	d := &domain{work: make(chan func()), since: process.Ticks(), programs: map[string]bool{}}
 	s.domains.mu.Lock()
 	defer s.domains.mu.Unlock()
 	if len(s.domains.all) >= maxDomains {
@@ -127,6 +151,7 @@ func (s *Supervisor) enter(ruleset int, flags uint64) (*domain, error) {
 		return nil, err
 	}
 	s.domains.all = append(s.domains.all, d)
+	s.domains.some.Store(true)
 	return d, nil
 }
 
@@ -164,46 +189,67 @@ func (d *domain) do(f func()) {
 	<-done
 }
 
-// domainOf finds the domain that the caller is in, nil for none. A process is in
-// that of its parent, unless it is older than the domain. Of one whose parent has
-// gone nobody knows: it is refused what is opened in its place, if it is younger
-// than the first domain.
-func (w *worker) domainOf(c *call) (*domain, error) {
-	w.domains.mu.Lock()
-	var first *domain
-	if len(w.domains.all) > 0 {
-		first = w.domains.all[0]
+// placeInDomain finds out at each call of a process, while there are domains,
+// whether it is in one: later its parent may have gone.
+func (w *worker) placeInDomain(c *call) {
+	if w.domains.some.Load() {
+		_, _ = w.domainOf(c) // what cannot be known is dealt with where it matters
 	}
-	w.domains.mu.Unlock()
-	if first == nil {
+}
+
+// domainOf finds the domain that the caller is in, nil for none. A process is in
+// that of its parent, unless it is older than the domain.
+func (w *worker) domainOf(c *call) (*domain, error) {
+	if !w.domains.some.Load() {
 		return nil, nil
 	}
-	p := c.process
-	start, err := p.StartTime()
+	w.domains.mu.Lock()
+	all := slices.Clone(w.domains.all)
+	w.domains.mu.Unlock()
+	start, err := c.process.StartTime()
 	if err != nil {
 		return nil, err
 	}
+	p := c.process
 	for range maxAncestors {
 		if d, ok := p.Confinement().(*domain); ok {
 			if p != c.process && start < d.since {
 				return nil, nil
 			}
-			c.process.Confine(d)
+			d.take(c.process)
 			return d, nil
 		}
-		if begun, err := p.StartTime(); err != nil || begun < first.since {
+		if begun, err := p.StartTime(); err != nil || begun < all[0].since {
 			return nil, err // and so are all before it
 		}
 		parent, err := p.Parent()
 		if err != nil {
 			return nil, err
 		}
-		if parent == nil || process.IsOwn(parent.PID()) {
+		if parent == nil || w.Processes.IsAbove(parent) {
 			break
 		}
 		p = parent
 	}
-	return nil, fmt.Errorf("it is not known whether process %d is in a Landlock domain: its parent has gone", c.process.PID())
+	return orphansDomain(all, p, c.process), nil
+}
+
+// orphansDomain finds the domain of a process that descends from the orphan p: the
+// one who forked it has gone. While p runs the image that it was forked with, that
+// is in a domain if a program is in it that p could have been forked by.
+func orphansDomain(all []*domain, p, caller *process.Process) *domain {
+	program, err := p.Exe()
+	if forked, forkedErr := p.Forked(); err != nil || forkedErr != nil || !forked {
+		return nil
+	}
+	for _, d := range all {
+		if d.runs(program) {
+			d.take(p)
+			d.take(caller)
+			return d
+		}
+	}
+	return nil
 }
 
 // leaveDomains ends the threads.

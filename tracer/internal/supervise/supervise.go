@@ -6,6 +6,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -120,6 +121,7 @@ type call struct {
 	approved bool
 	// domain is that of Landlock that the caller of an open is in, nil for none.
 	domain *domain
+	waits  bool // the open waits for another, as that of a named pipe
 	// ruleset is one of Landlock's that was made for the caller.
 	ruleset int
 	// opened is a directory that was opened in the place of a caller that may not
@@ -152,9 +154,13 @@ func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome))
 func (w *worker) answer(c *call) engine.Answer {
 	p, err := w.Processes.Get(c.TID)
 	if err != nil {
+		if c.Spec.Op == 0 && !errors.Is(err, process.ErrGone) {
+			return engine.Fail(unix.EAGAIN) // it changes what is kept of a process that is not known
+		}
 		return w.unknown(c, err)
 	}
 	c.process = p
+	w.placeInDomain(c)
 	if !w.vet(c) {
 		return engine.Fail(unix.EACCES)
 	}

@@ -125,7 +125,7 @@ func (w *worker) approvedImage(c *call, pid int) bool {
 	}
 	is := func(g program) bool { return g.dev == now.Dev && g.ino == now.Ino }
 	if is(v.programs[0]) {
-		return true
+		return w.approvedArguments(c)
 	}
 	// An interpreter runs: of the script that was looked at, or of another one.
 	if script, err := w.executed(c); err == nil && script == v.path && slices.ContainsFunc(v.programs, is) {
@@ -141,6 +141,24 @@ func (w *worker) approvedImage(c *call, pid int) bool {
 	if verdict := c.decideProgram(&a, false); verdict.Deny {
 		w.reportKilled(c, verdict, name)
 		return false
+	}
+	return true
+}
+
+// approvedArguments asks again where the program has got other arguments than those
+// that were looked at.
+func (w *worker) approvedArguments(c *call) bool {
+	args, err := c.process.Arguments()
+	if err != nil || len(args) == 0 {
+		return true
+	}
+	a := c.verify.access
+	if now := args[1:]; !slices.Equal(now, a.Args[:min(len(now), len(a.Args))]) {
+		a.Args = now
+		if v := c.decideProgram(&a, false); v.Deny {
+			w.reportKilled(c, v, a.Path)
+			return false
+		}
 	}
 	return true
 }

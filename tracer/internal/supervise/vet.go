@@ -20,6 +20,7 @@ import (
 // it can open, connect and execute nothing that is held.
 type approval struct {
 	tid      int
+	since    uint64 // clock ticks since boot
 	old      string // the program that made it
 	unseen   bool   // not even the path could be read
 	access   rules.Access
@@ -28,10 +29,41 @@ type approval struct {
 
 // approvals are those that have not been looked at yet, by process.
 type approvals struct {
-	some  atomic.Int32
-	mu    sync.Mutex
-	byPID map[int]approval
+	some   atomic.Int32 // of either kind
+	mu     sync.Mutex
+	byPID  map[int]approval
+	denied []deniedImage
 }
+
+// deniedImage is a program that was found running although it is denied. What it
+// has forked by then is denied as well.
+type deniedImage struct {
+	program
+	since uint64 // clock ticks since boot
+	until time.Time
+}
+
+// deniedFor is how long the children of a denied program are looked for.
+const deniedFor = 10 * time.Second
+
+// deny remembers a denied program.
+func (s *approvals) deny(g program, since uint64, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.denied = append(s.denied, deniedImage{g, since, now.Add(deniedFor)})
+	s.count()
+}
+
+// isDenied says whether a process that began at start runs a denied program.
+func (s *approvals) isDenied(id process.Identity, start uint64, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.denied = slices.DeleteFunc(s.denied, func(d deniedImage) bool { return now.After(d.until) })
+	s.count()
+	return slices.ContainsFunc(s.denied, func(d deniedImage) bool { return d.dev == id.Dev && d.ino == id.Ino && start >= d.since })
+}
+
+func (s *approvals) count() { s.some.Store(int32(len(s.byPID) + len(s.denied))) }
 
 // maxApprovals is when entries of processes that have ended are looked for.
 const maxApprovals = 4096
@@ -50,7 +82,7 @@ func (s *approvals) add(pid int, a approval) {
 		}
 	}
 	s.byPID[pid] = a
-	s.some.Store(int32(len(s.byPID)))
+	s.count()
 }
 
 func (s *approvals) get(pid int) (approval, bool) {
@@ -64,17 +96,17 @@ func (s *approvals) remove(pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byPID, pid)
-	s.some.Store(int32(len(s.byPID)))
+	s.count()
 }
 
 // approve remembers an exec that cannot be followed.
 func (w *worker) approve(c *call, v *verification) {
-	w.approved.add(c.process.PID(), approval{tid: c.TID, old: v.access.Source, access: v.access, programs: v.programs})
+	w.approved.add(c.process.PID(), approval{tid: c.TID, since: process.Ticks(), old: v.access.Source, access: v.access, programs: v.programs})
 }
 
 // approveUnseen remembers an exec of a caller that cannot be read.
 func (w *worker) approveUnseen(c *call) {
-	a := approval{tid: c.TID, unseen: true, access: rules.Access{Operation: rules.Process}}
+	a := approval{tid: c.TID, since: process.Ticks(), unseen: true, access: rules.Access{Operation: rules.Process}}
 	a.access.Source, _ = c.process.Exe()
 	a.access.ParentSource, _ = c.process.Forker()
 	if a.old = a.access.Source; a.old == "" {
@@ -92,7 +124,7 @@ func (w *worker) vet(c *call) bool {
 	p := c.process
 	a, forked, ok := w.approvalOf(p)
 	if !ok {
-		return true
+		return w.vetForked(c)
 	}
 	name, id, err := p.Image()
 	if err != nil {
@@ -145,6 +177,22 @@ func (w *worker) awaitImage(c *call) {
 	}
 }
 
+// vetForked looks at a process that was forked, maybe by a denied program that has
+// been killed since.
+func (w *worker) vetForked(c *call) bool {
+	forked, err := c.process.Forked()
+	if err != nil || !forked {
+		return true
+	}
+	start, startErr := c.process.StartTime()
+	_, id, err := c.process.Image()
+	if err != nil || startErr != nil || !w.approved.isDenied(id, start, w.Now()) {
+		return true
+	}
+	_ = c.process.Signal(unix.SIGKILL) // ESRCH: it is dead
+	return false
+}
+
 // approvalOf finds the approval of a process, or of its parent if it was forked by
 // the program in question.
 func (w *worker) approvalOf(p *process.Process) (a approval, forked, ok bool) {
@@ -175,6 +223,9 @@ func (w *worker) judge(c *call, a *approval, name string) bool {
 		return true
 	}
 	if v.Deny {
+		if _, id, err := c.process.Image(); err == nil {
+			w.approved.deny(program{name, id.Dev, id.Ino}, a.since, w.Now())
+		}
 		if err := c.process.Signal(unix.SIGKILL); err != nil && err != unix.ESRCH {
 			w.Log.Error("a process that executes a denied program could not be killed", "program", name, "error", err)
 		}

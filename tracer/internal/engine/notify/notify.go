@@ -111,7 +111,7 @@ type service struct {
 // nextReceiver makes a parked worker the receiver, or a new one.
 func (s *service) nextReceiver() {
 	s.turn <- struct{}{}
-	if s.spare.Load() > 0 {
+	if int(s.spare.Load()) >= len(s.turn) {
 		return
 	}
 	s.mu.Lock()
