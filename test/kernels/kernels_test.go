@@ -16,17 +16,7 @@ var (
 // pending are the checks of faults that are known and not mended yet, and why.
 // They are shown, and do not fail.
 var pending = map[string]string{
-<<<<<<< HEAD
 	"signals-that-restart/files":   "before Linux 5.14 a signal can leave a descriptor behind that the caller does not know of, if its handler makes calls of its own",
-=======
-	"opens-overlay/files":          "default access lists are not followed, and making dir/ anew says EEXIST",
-	"opens-tmpfs/files":            "as opens-overlay",
-	"opens-other-user/files":       "as opens-overlay, and /proc/self/fd, cwd and root say EACCES after a change of user",
-	"fifo/files":                   "a reader can get the end of the file though nobody has written",
-	"fifos/files":                  "as fifo",
-	"landlock/files":               "what a process forbids itself by Landlock is opened in its place",
-	"signals-that-restart/files":   "an interrupted open can give descriptor 0 or stop the tracer; before Linux 5.14 it leaves a descriptor behind",
->>>>>>> kernels
 	"signals-that-interrupt/files": "as signals-that-restart",
 }
 
