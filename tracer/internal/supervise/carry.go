@@ -131,45 +131,55 @@ func (w *worker) failed(c *call, err error) engine.Answer {
 
 // openFor opens a file that the rules allow.
 func (w *worker) openFor(c *call, file *paths.Result, how *openHow) (int, error) {
-	create := how.has(unix.O_CREAT)
-	switch {
-	case !file.Exists:
+	if !file.Exists {
 		return w.create(c, file, how)
-	case create && how.has(unix.O_EXCL):
-		return -1, unix.EEXIST
-	case create && file.Type == unix.S_IFDIR:
-		return -1, unix.EISDIR
-	case how.has(unix.O_DIRECTORY) && file.Type != unix.S_IFDIR:
-		return -1, unix.ENOTDIR
-	case file.Type == unix.S_IFLNK: // O_NOFOLLOW
-		return -1, unix.ELOOP
-	case tellsTracer(file, how) || w.foreignSettings(c, file):
-		return -1, unix.EACCES
+	}
+	if err := w.refusal(c, file, how); err != nil {
+		return -1, err
+	}
+	switch {
 	case file.Type == unix.S_IFIFO && !how.has(unix.O_NONBLOCK) && how.flags&unix.O_ACCMODE != unix.O_RDWR:
 		c.waits = true
 		c.Hold.MayWait()
 	case file.Type == unix.S_IFCHR && isOwnTerminal(file.FD):
 		return w.openTerminal(c, file, how)
 	}
-	if create {
-		if err := w.maySticky(c, file); err != nil {
-			return -1, err
-		}
-	}
 	fd, err := w.reopen(c, file.FD, how)
-	if err == unix.EACCES && isOwnProc(c.process, file.Path) && (strings.HasSuffix(file.Path, "/fd") || w.mayOpen(c, file, how.flags)) {
-		// A process may always look at itself; the tracer, which acts for it, only
-		// where it is dumpable or the tracer's own rights suffice. (The permission
-		// bits of its list of descriptors do not count for itself.)
-		reachErr := c.process.Reach(c.TID, func() (err error) {
-			fd, err = w.reopen(c, file.FD, how)
-			return err
-		})
-		if reachErr == nil {
-			err = nil
-		}
+	if err != unix.EACCES || !isOwnProc(c.process, file.Path) || !strings.HasSuffix(file.Path, "/fd") && !w.mayOpen(c, file, how.flags) {
+		return fd, err
 	}
-	return fd, err
+	// A process may always look at itself; the tracer, which acts for it, only where
+	// it is dumpable or the tracer's own rights suffice. (The permission bits of its
+	// list of descriptors do not count for itself.)
+	reachErr := c.process.Reach(c.TID, func() (err error) {
+		fd, err = w.reopen(c, file.FD, how)
+		return err
+	})
+	if reachErr != nil {
+		return -1, err
+	}
+	return fd, nil
+}
+
+// refusal is the error of an open of a file that is there, where that can be told
+// without opening it.
+func (w *worker) refusal(c *call, file *paths.Result, how *openHow) error {
+	create := how.has(unix.O_CREAT)
+	switch {
+	case create && how.has(unix.O_EXCL):
+		return unix.EEXIST
+	case create && file.Type == unix.S_IFDIR:
+		return unix.EISDIR
+	case how.has(unix.O_DIRECTORY) && file.Type != unix.S_IFDIR:
+		return unix.ENOTDIR
+	case file.Type == unix.S_IFLNK: // O_NOFOLLOW
+		return unix.ELOOP
+	case tellsTracer(file, how) || w.foreignSettings(c, file):
+		return unix.EACCES
+	case create:
+		return w.maySticky(c, file)
+	}
+	return nil
 }
 
 // reopen opens the very file that was resolved: its descriptor says which.
@@ -205,13 +215,13 @@ func (w *worker) maySticky(c *call, file *paths.Result) error {
 	}
 	dir, _, err := w.Paths.Directory(file)
 	if err != nil {
-		return nil //nolint:nilerr // the file has no name any more, and so no directory that could matter
+		return nil // the file has no name any more, and so no directory that could matter
 	}
 	defer unix.Close(dir)
 	var st unix.Stat_t
 	cred, err := c.process.Credentials(c.TID)
 	if err != nil || unix.Fstat(dir, &st) != nil || st.Mode&unix.S_ISVTX == 0 || file.OwnerUID == int(st.Uid) || file.OwnerUID == cred.FSUID {
-		return nil //nolint:nilerr // the kernel looks at such directories only
+		return nil // the kernel looks at such directories only
 	}
 	level := protection(file.Type)
 	if level >= 1 && st.Mode&0o002 != 0 || level >= 2 && st.Mode&0o020 != 0 {

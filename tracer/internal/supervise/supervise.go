@@ -202,5 +202,5 @@ func (s *Supervisor) warn(program, message string, args ...any) {
 		s.warned[program], level = true, slog.LevelWarn
 	}
 	s.mu.Unlock()
-	s.Log.Log(context.Background(), level, message, append(args, "program", program)...)
+	s.Log.Log(context.Background(), level, message, append(args, "program", program)...) //nolint:sloglint // the callers' messages are constants
 }
