@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -85,6 +86,9 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 		return fail(stderr, exitFailed, err)
 	}
 	defer closeLog()
+	// Events wait in a buffer of a bounded size, beside which there is little: with
+	// the usual half of the memory left to garbage it would be twice as much.
+	debug.SetGCPercent(50)
 	// From here on other processes of this uid cannot look into this one.
 	if err := launch.Protect(); err != nil {
 		return fail(stderr, exitFailed, err)
@@ -200,9 +204,11 @@ func newHub(ctx context.Context, c config.Config, who *identity.Identity, backgr
 // follows says whether working directories must be followed: where files are opened
 // in the place of processes that the tracer may not look into, which without
 // CAP_SYS_PTRACE is so once they have changed their user.
-func follows(rule rules.Operation) bool {
-	return rule&rules.File != 0 && !launch.Can(unix.CAP_SYS_PTRACE) && launch.Can(unix.CAP_SETUID)
-}
+func follows(rule rules.Operation) bool { return rule&rules.File != 0 && mayLoseSight() }
+
+// mayLoseSight says whether a process of the workload can change its user, after
+// which the tracer may not look into it.
+func mayLoseSight() bool { return !launch.Can(unix.CAP_SYS_PTRACE) && launch.Can(unix.CAP_SETUID) }
 
 // receivers is how many threads wait for held calls. Where chdir is held, which
 // natively never fails with EINTR, a call is received at once.
@@ -217,7 +223,7 @@ func receivers(o filter.Options) int {
 func hold(hub *policies.Hub, c config.Config) filter.Options {
 	rule := hub.Hold(0, c.Hold, false) // what rules may be about
 	return filter.Options{
-		Hold: hub.Hold(c.Visible(), c.Hold, false), FollowCwd: follows(rule),
+		Hold: hub.Hold(c.Visible(), c.Hold, false), FollowCwd: follows(rule), Starts: mayLoseSight(),
 		Sockets: rule&rules.Network != 0,
 	}
 }

@@ -23,6 +23,9 @@ type Options struct {
 	Hold rules.Operation
 	// Sockets holds socket(2) as well: where a rule could be about a protocol.
 	Sockets bool
+	// Starts holds a call that programs make as they start: where the tracer may not
+	// follow all execs, they are looked at there.
+	Starts bool
 	// FollowCwd holds chdir(2) and fchdir(2): where the tracer may not look at all
 	// processes of the workload. Natively they never fail with EINTR; held, they can.
 	FollowCwd bool
@@ -43,6 +46,8 @@ func (o Options) holds(s *syscalls.Spec) (when []syscalls.Condition, held bool) 
 	switch s.ID {
 	case syscalls.Socket:
 		return when, o.Sockets
+	case syscalls.SetTidAddress, syscalls.SchedGetaffinity:
+		return when, o.Starts
 	case syscalls.Chdir, syscalls.Fchdir:
 		return when, o.FollowCwd
 	}

@@ -119,7 +119,7 @@ func TestProgramHoldsExactlyWhatIsWanted(t *testing.T) {
 		{Hold: rules.Process},
 		{Hold: rules.FileRead},
 		{Hold: rules.FileWrite},
-		{Hold: rules.File, FollowCwd: true},
+		{Hold: rules.File, Starts: true},
 		{Hold: rules.Network},
 		{Hold: rules.Network, Sockets: true},
 		{Hold: everything},

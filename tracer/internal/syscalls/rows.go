@@ -10,7 +10,7 @@ import (
 
 // Table returns every row, in the order of the IDs. The slice is the caller's own.
 func Table() []Spec {
-	return slices.Concat(programs(), files(), sockets(), namespaces(), credentials(), victims())
+	return slices.Concat(programs(), files(), sockets(), namespaces(), credentials(), starts(), victims())
 }
 
 // row is a call without any of the arguments that have a place in Spec.
@@ -106,6 +106,15 @@ func credentials() []Spec {
 		row(LandlockCreateRuleset, "landlock_create_ruleset", 444, 444, 0),
 		row(LandlockRestrictSelf, "landlock_restrict_self", 446, 446, 0),
 	}
+}
+
+// starts are calls of which programs make one as they start, before they can have
+// handlers of signals, and hardly ever again: C libraries the first, the Go runtime
+// the second.
+func starts() []Spec {
+	affinity := row(SchedGetaffinity, "sched_getaffinity", 204, 123, 0)
+	affinity.When = []Condition{{equal(0, 0)}}
+	return []Spec{row(SetTidAddress, "set_tid_address", 218, 96, 0), affinity}
 }
 
 // What a number is of, for setpriority and for ioprio_set, when it is of a thread.

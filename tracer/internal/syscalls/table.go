@@ -45,6 +45,8 @@ const (
 	SetDumpable
 	LandlockCreateRuleset
 	LandlockRestrictSelf
+	SetTidAddress
+	SchedGetaffinity
 	Prlimit64
 	Setpriority
 	IoprioSet
@@ -89,8 +91,9 @@ type Spec struct {
 	AMD64 int    // arch/x86/entry/syscalls/syscall_64.tbl
 	ARM64 int    // include/uapi/asm-generic/unistd.h
 	// Op is what the call can be, as one operation or several; 0 for calls that
-	// change facts which are kept about a process, or may be aimed at the tracer.
-	// Those are held while any other call is.
+	// change facts which are kept about a process, tell that it has begun to run
+	// a program, or may be aimed at the tracer. Those are held while any other
+	// call is.
 	Op rules.Operation
 
 	Dirfd int // directory that a relative path starts from; None means the working directory
