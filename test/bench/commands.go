@@ -146,8 +146,8 @@ func residentLoad(script string) prepare {
 			lines := bufio.NewScanner(out)
 			for lines.Scan() {
 				if lines.Text() == "ready" {
-					time.Sleep(500 * time.Millisecond)
-					b.side.settle()
+					time.Sleep(200 * time.Millisecond)
+					settle(cmd.Process.Pid, b.side.cmd.Process.Pid)
 					return resident(cmd.Process.Pid)
 				}
 			}

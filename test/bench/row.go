@@ -176,7 +176,7 @@ func (r *row) judge(res *results, i, v int) (ratio, bound, reached string) {
 		} else {
 			bounds = append(bounds, "≤ "+figure(g.bound))
 		}
-		if x == x && (g.least && x >= g.bound || !g.least && x <= g.bound) {
+		if g.least && x >= g.bound || !g.least && x <= g.bound { // neither of NaN
 			met++
 		}
 	}
@@ -192,32 +192,35 @@ func (r *row) judge(res *results, i, v int) (ratio, bound, reached string) {
 	return strings.Join(ratios, ", "), strings.Join(bounds, " or "), "**no**"
 }
 
-// figure is what a goal is about; NaN where it cannot be told, as what the other
-// arm adds is lost in the noise.
+// figure is what a goal is about: the median of what it was in each run, as the
+// runs of one turn meet the same machine. It is NaN where it cannot be told, as
+// what the other arm adds is lost in the noise.
 func (r *row) figure(res *results, g *goal) float64 {
-	of := func(name string) float64 {
-		for i := range r.arms {
-			if r.arms[i].name == name {
-				return median(res.values[i][g.value])
+	of := func(name string) []float64 {
+		i := slices.IndexFunc(r.arms, func(a arm) bool { return a.name == name })
+		return res.values[i][g.value]
+	}
+	var figures []float64
+	first := of(r.arms[0].name)
+	for run, x := range of(g.arm) {
+		base := 1.0
+		if g.of != "" {
+			base = of(g.of)[run]
+		}
+		if g.added {
+			x -= first[run]
+			if g.of != "" {
+				base -= first[run]
 			}
 		}
-		return math.NaN()
-	}
-	x, base := of(g.arm), 1.0
-	if g.of != "" {
-		base = of(g.of)
-	}
-	if g.added {
-		first := of(r.arms[0].name)
-		x -= first
-		if g.of != "" {
-			base -= first
+		if base > 0 {
+			figures = append(figures, x/base)
 		}
 	}
-	if base <= 0 {
+	if 2*len(figures) <= len(first) {
 		return math.NaN()
 	}
-	return x / base
+	return median(figures)
 }
 
 func (g *goal) text(x float64) string {

@@ -18,6 +18,7 @@ var (
 	defaults   = arm{name: "tracer", tracer: []string{}}
 	writers    = arm{name: "writers visible", tracer: []string{"--visibility", "file:write"}}
 	blocks     = arm{name: "200 Block rules", tracer: []string{"--visibility", "none"}, policy: "all"}
+	file       = arm{name: "file"}
 	execBlocks = arm{name: "100 Block rules for execs", tracer: []string{}, policy: "exec"}
 )
 
@@ -138,11 +139,11 @@ func sizes() []row {
 			events: map[string]int{defaults.name: 10000},
 		},
 		{
-			name: "bin/tracer", values: []string{"MB"}, arms: []arm{native}, runs: 1,
-			goals: []goal{{arm: native.name, bound: 9}},
+			name: "bin/tracer", values: []string{"MB"}, arms: []arm{file}, runs: 1,
+			goals: []goal{{arm: file.name, bound: 9}},
 			load:  sizeLoad("tracer"),
 		},
-		{name: "bin/sidekick", values: []string{"MB"}, arms: []arm{native}, runs: 1, load: sizeLoad("sidekick")},
+		{name: "bin/sidekick", values: []string{"MB"}, arms: []arm{file}, runs: 1, load: sizeLoad("sidekick")},
 	}
 }
 

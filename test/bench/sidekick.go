@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,14 +52,16 @@ func (s *sidekick) stop() {
 	_ = s.cmd.Wait()
 }
 
-// settle waits until the sidekick is idle: has nothing more to do with what it
-// was given.
-func (s *sidekick) settle() {
+// settle waits until the sidekick has nothing more to do with what it was given.
+func (s *sidekick) settle() { settle(s.cmd.Process.Pid) }
+
+// settle waits until processes are idle.
+func settle(pids ...int) {
 	const window, least = 50 * time.Millisecond, 2
-	quiet, before := 0, s.ticks()
-	for range 200 {
+	quiet, before := 0, ticks(pids)
+	for range 600 {
 		time.Sleep(window)
-		now := s.ticks()
+		now := ticks(pids)
 		if quiet++; now > before {
 			quiet = 0
 		}
@@ -68,19 +71,20 @@ func (s *sidekick) settle() {
 	}
 }
 
-// ticks is the time that the sidekick has computed for, in hundredths of a second.
-func (s *sidekick) ticks() (sum int) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	text := string(b)
-	f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const utime, stime = 11, 12 // after the name (proc_pid_stat(5))
-	for _, i := range []int{utime, stime} {
-		if i < len(f) {
-			n, _ := strconv.Atoi(f[i])
-			sum += n
+// ticks is the time that processes have computed for, in hundredths of a second.
+func ticks(pids []int) (sum int) {
+	for _, pid := range pids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue
+		}
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		const utime, stime = 11, 12 // after the name (proc_pid_stat(5))
+		for _, i := range []int{utime, stime} {
+			if i < len(f) {
+				n, _ := strconv.Atoi(f[i])
+				sum += n
+			}
 		}
 	}
 	return sum
