@@ -75,12 +75,12 @@ demo: build
 	examples/demo/demo.sh $(BIN)
 
 # FLOOR_SRC: sources of the cheapest possible supervisors (programs work, notify
-# and ptrace), which the tracer is measured beside.
+# and ptrace), which the tracer is measured beside. BENCHFLAGS="-only PATTERN -rounds N".
 FLOOR_SRC ?= ../shared/limit
 bench: build
 	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
 	$(MAKE) -C $(FLOOR_SRC) BIN=$(CURDIR)/build/floor
-	$(GO) run ./test/bench -bin $(BIN) -floor build/floor
+	$(GO) run ./test/bench -bin $(BIN) -floor build/floor $(BENCHFLAGS)
 
 # A long run with failing receivers and kills: SOAKFLAGS="-duration 5m -kill-every 20s".
 soak: build
