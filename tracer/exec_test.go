@@ -139,15 +139,17 @@ func TestRacingExecNeverRunsTheDeniedProgram(t *testing.T) {
 		{"path", asContainer, nil}, {"path", asUser, nil}, {"script", asUser, nil}, {"path", asItself, as1000}, {"link", asContainer, as1000}, {"traced", asContainer, as1000},
 		{"worker-path", asItself, nil}, {"worker-path", asContainer, nil}, {"worker-script", asContainer, nil}, {"path", asItself, []string{"unshare", "-U"}}, {"path", asContainer, []string{"setpriv", "--bounding-set=-all", "--inh-caps=-all"}},
 	}
-	tries := "150"
+	tries := "60"
 	if testing.Short() {
-		tries = "30"
+		tries = "15"
 	}
 	for _, r := range races {
 		t.Run(strings.Join(append([]string{r.kind, r.who.name}, r.in...), " "), func(t *testing.T) {
 			t.Parallel()
-			for _, kinds := range [][]string{{"process"}, {"file"}, {"process", "file"}} {
-				r.run(t, tries, kinds)
+			r.run(t, tries, []string{"process"})
+			if r.in == nil && r.who.name != asContainer.name { // where opens are held too, more is in the way
+				r.run(t, "20", []string{"file"})
+				r.run(t, "20", []string{"process", "file"})
 			}
 		})
 	}

@@ -57,7 +57,7 @@ cd / || echo no chdir; i=$((i+1)); done 2>/dev/null; echo end`
 // Signals to the tracer's threads, of which Go's runtime sends itself some and
 // the workload can send others, change no answer.
 func TestSignalsToTheTracerChangeNoAnswer(t *testing.T) {
-	tries := "20000"
+	tries := "12000"
 	if testing.Short() {
 		tries = "2000"
 	}
@@ -78,7 +78,7 @@ func TestSignalsToTheTracerChangeNoAnswer(t *testing.T) {
 // Calls that fail with EINTR for no other program do not under the tracer,
 // whatever signals the caller gets.
 func TestSignalsToTheCallerInterruptNothing(t *testing.T) {
-	const script = `i=0; b=0; while [ $i -lt 1500 ]; do /bin/true & cd /tmp || b=$((b+1)); read x </etc/passwd || b=$((b+1)); : >$0/o || b=$((b+1)); i=$((i+1)); done; wait; echo $b`
+	const script = `i=0; b=0; while [ $i -lt 500 ]; do /bin/true & cd /tmp || b=$((b+1)); read x </etc/passwd || b=$((b+1)); : >$0/o || b=$((b+1)); i=$((i+1)); done; wait; echo $b`
 	for _, who := range []caller{asItself, asContainer, asUser} {
 		for _, policies := range []string{"", otherRules} {
 			t.Run(fmt.Sprintf("%s %t", who.name, policies != ""), func(t *testing.T) {
