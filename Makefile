@@ -9,20 +9,27 @@ STATIC_TAGS := netgo,osusergo
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
+QEMU_amd64 := qemu-system-x86
+QEMU_arm64 := qemu-system-arm
 DEBS       := gcc libc6-dev pkg-config libseccomp-dev curl python3 procps runc busybox-static
-# Servers that outputs are tested with.
-DEBS_TEST  := prometheus prometheus-alertmanager rsyslog rsyslog-gnutls
+# Servers that outputs are tested with, and a machine for other kernels.
+DEBS_TEST  := prometheus prometheus-alertmanager rsyslog rsyslog-gnutls $(QEMU_$(GOARCH))
 # Programs that are compared with themselves under the tracer.
 DEBS_TEST  += python3.11 libpython3.11-testsuite git sqlite3 perl postgresql redis-server redis-tools nginx-light \
 	strace bzip2 xz-utils patch
 DEBS_ARM64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libseccomp-dev:arm64
+
+# Kernels that tests boot, series and architecture: the one of every test, which is
+# as old as Fargate's may be, and all.
+KERNEL_TEST  := 5.10-$(GOARCH)
+KERNELS_LONG := 5.10-amd64 6.1-amd64 6.1-arm64
 
 # Tools are kept by version: a new version is a new path, so it is built once.
 TOOLS         := $(CURDIR)/bin/tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-v2.15.0
 GOTESTSUM     := $(TOOLS)/gotestsum-v1.13.0
 
-.PHONY: all build build-arm64 deps deps-test deps-arm64 test lint fmt demo bench soak generate images clean
+.PHONY: all build build-arm64 deps deps-test deps-arm64 test test-kernels lint fmt demo bench soak generate images clean
 all: build
 
 build: deps
@@ -43,8 +50,18 @@ deps-test: deps
 deps-arm64: deps
 	@.ci/deps --arch arm64 $(DEBS_ARM64)
 
-test: deps-test build $(GOTESTSUM)/gotestsum
+# A kernel that cannot be had is the business of the tests that want it: the others
+# can do without.
+kernel-%: deps
+	-@.ci/kernel build/kernels/$* $(subst -, ,$*)
+
+test: deps-test build kernel-$(KERNEL_TEST) $(GOTESTSUM)/gotestsum
 	CGO_ENABLED=1 $(GOTESTSUM)/gotestsum --format pkgname --packages ./... -- -race -count=1 $(TESTFLAGS)
+
+# The tracer on other kernels, in emulated machines: all checks of test/kernels.
+test-kernels: deps-test deps-arm64 build build-arm64 $(KERNELS_LONG:%=kernel-%)
+	@.ci/deps $(QEMU_amd64) $(QEMU_arm64)
+	$(GO) test -count=1 -timeout 3h -v -run TestKernels $(TESTFLAGS) ./test/kernels -long
 
 # golangci-lint carries gofumpt, go vet and staticcheck at versions that fit
 # together; .golangci.yml turns them on.
@@ -58,12 +75,12 @@ demo: build
 	examples/demo/demo.sh $(BIN)
 
 # FLOOR_SRC: sources of the cheapest possible supervisors (programs work, notify
-# and ptrace), which the tracer is measured beside.
+# and ptrace), which the tracer is measured beside. BENCHFLAGS="-only PATTERN -rounds N".
 FLOOR_SRC ?= ../shared/limit
 bench: build
 	$(GO) test -run '^$$' -bench . -benchmem $(TESTFLAGS) ./...
 	$(MAKE) -C $(FLOOR_SRC) BIN=$(CURDIR)/build/floor
-	$(GO) run ./test/bench -bin $(BIN) -floor build/floor
+	$(GO) run ./test/bench -bin $(BIN) -floor build/floor $(BENCHFLAGS)
 
 # A long run with failing receivers and kills: SOAKFLAGS="-duration 5m -kill-every 20s".
 soak: build

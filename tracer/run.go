@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -85,6 +86,9 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 		return fail(stderr, exitFailed, err)
 	}
 	defer closeLog()
+	// Events wait in a buffer of a bounded size, beside which there is little: with
+	// the usual half of the memory left to garbage it would be twice as much.
+	debug.SetGCPercent(50)
 	// From here on other processes of this uid cannot look into this one.
 	if err := launch.Protect(); err != nil {
 		return fail(stderr, exitFailed, err)
@@ -116,18 +120,19 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	if c.Opens == config.OpensLetRun {
 		log.Warn("files that a rule could deny are opened by the workload itself (--opens=let-run): a thread that changes the path after the check gets past file rules")
 	}
-	w := &workload{log: log}
+	held := hold(hub, c)
+	w := &workload{log: log, receivers: receivers(held)}
 	if w.supervisor, w.processes, err = newSupervisor(supervise.Options{
 		Rules: hub.Rules, Origin: who.Origin, Emit: emitter.Emit, Visible: c.Visible(), Now: time.Now, Log: log,
 		Trace: w.trace, LetOpensRun: c.Opens == config.OpensLetRun,
-	}); err != nil {
+	}, held.FollowCwd); err != nil {
 		return fail(stderr, exitFailed, err)
 	}
-	prog, err := filter.Program(hold(hub, c))
+	prog, err := filter.Program(held)
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}
-	code := 0
+	var code int
 	if err := w.start(launch.Command{
 		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), Filter: prog, NoNewPrivs: !launch.Can(unix.CAP_SYS_ADMIN),
 	}); err != nil {
@@ -196,21 +201,39 @@ func newHub(ctx context.Context, c config.Config, who *identity.Identity, backgr
 	return hub, hub.Await(ctx, c.PolicyTimeout, c.OnMissingPolicy == config.MissingRun)
 }
 
+// follows says whether working directories must be followed: where files are opened
+// in the place of processes that the tracer may not look into, which without
+// CAP_SYS_PTRACE is so once they have changed their user.
+func follows(rule rules.Operation) bool { return rule&rules.File != 0 && mayLoseSight() }
+
+// mayLoseSight says whether a process of the workload can change its user, after
+// which the tracer may not look into it.
+func mayLoseSight() bool { return !launch.Can(unix.CAP_SYS_PTRACE) && launch.Can(unix.CAP_SETUID) }
+
+// receivers is how many threads wait for held calls. Where chdir is held, which
+// natively never fails with EINTR, a call is received at once.
+func receivers(o filter.Options) int {
+	if o.FollowCwd {
+		return 3
+	}
+	return 1
+}
+
 // hold says what the kernel's filter holds.
 func hold(hub *policies.Hub, c config.Config) filter.Options {
 	rule := hub.Hold(0, c.Hold, false) // what rules may be about
 	return filter.Options{
-		Hold: hub.Hold(c.Visible(), c.Hold, false), FollowCwd: !launch.Can(unix.CAP_SYS_PTRACE) && launch.Can(unix.CAP_SETUID),
-		Sockets: rule&rules.Network != 0, VerifyExec: rule&(rules.Process|rules.File) != 0,
+		Hold: hub.Hold(c.Visible(), c.Hold, false), FollowCwd: follows(rule), Starts: mayLoseSight(),
+		Sockets: rule&rules.Network != 0,
 	}
 }
 
-func newSupervisor(o supervise.Options) (*supervise.Supervisor, *process.Table, error) {
+func newSupervisor(o supervise.Options, followCwd bool) (*supervise.Supervisor, *process.Table, error) {
 	// Files that are made in the workload's place get the workload's mask. (It
 	// starts with the one that the tracer was started with.)
 	unix.Umask(0)
 	var err error
-	if o.Processes, err = process.NewTable(process.Options{FollowCwd: !launch.Can(unix.CAP_SYS_PTRACE) && launch.Can(unix.CAP_SETUID)}); err != nil {
+	if o.Processes, err = process.NewTable(process.Options{FollowCwd: followCwd}); err != nil {
 		return nil, nil, err
 	}
 	if o.Paths, err = paths.New(); err != nil {
@@ -222,6 +245,7 @@ func newSupervisor(o supervise.Options) (*supervise.Supervisor, *process.Table, 
 // workload is the running workload and what runs for it.
 type workload struct {
 	log        *slog.Logger
+	receivers  int
 	supervisor *supervise.Supervisor
 	processes  *process.Table
 	reaper     *launch.Reaper
@@ -267,7 +291,7 @@ func (w *workload) start(cmd launch.Command) error {
 	w.running.Go(func() {
 		defer close(w.held)
 		defer child.Listener.Close()
-		e := notify.New(notify.Options{Listener: child.Listener, Specs: syscalls.Table(), Signalled: w.processes.Signalled, Log: w.log})
+		e := notify.New(notify.Options{Listener: child.Listener, Specs: syscalls.Table(), Receivers: w.receivers, Signalled: w.processes.Signalled, Log: w.log})
 		if err := e.Run(ctx, w.supervisor); err != nil {
 			w.log.Error("calls are no longer answered: they fail from now on", "error", err)
 		}

@@ -42,20 +42,42 @@ type known struct{ line, why string }
 // mostShown bounds what is said of a run that went quite another way.
 const mostShown = 60
 
+// atOnce is how many programs run at the same time: most of them wait for
+// themselves.
+const atOnce = 3
+
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Most of these programs wait for themselves: more of them than processors.
-	if f := flag.Lookup("test.parallel"); f != nil && !given("test.parallel") {
-		_ = f.Value.Set("3")
-	}
+	// The tests take turns by themselves, the longest first: see queue.
+	_ = flag.Set("test.parallel", "1000")
 	os.Exit(m.Run())
 }
 
-func given(name string) bool {
-	found := false
-	flag.Visit(func(f *flag.Flag) { found = found || f.Name == name })
-	return found
+// queue lets a number of tests run at a time, in the order in which they came.
+// The testing package would start them in any order, and one of the longest last.
+type queue struct {
+	slots chan struct{}
+	next  chan struct{} // closed when the one that came last has begun
 }
+
+func newQueue(slots int) *queue {
+	first := make(chan struct{})
+	close(first)
+	return &queue{slots: make(chan struct{}, slots), next: first}
+}
+
+// come takes a place in the queue; the function that it gives waits for the turn.
+func (q *queue) come() func() {
+	mine, after := q.next, make(chan struct{})
+	q.next = after
+	return func() {
+		<-mine
+		q.slots <- struct{}{}
+		close(after)
+	}
+}
+
+func (q *queue) leave() { <-q.slots }
 
 // skip skips a test, except in CI, where nothing is to be missing.
 func skip(t *testing.T, why any) {
@@ -68,10 +90,14 @@ func skip(t *testing.T, why any) {
 
 // Programs do under the tracer what they do without it.
 func TestPrograms(t *testing.T) {
+	q := newQueue(atOnce)
 	for _, r := range rows {
 		for _, who := range r.as {
 			t.Run(r.name+"/"+who.name, func(t *testing.T) {
+				turn := q.come()
 				t.Parallel()
+				turn()
+				defer q.leave()
 				r.test(t, who)
 			})
 		}

@@ -42,7 +42,7 @@ var rules = []rule{
 	{
 		"tracer/internal/supervise",
 		[]string{
-			"schema", "tracer/internal/syscalls", "tracer/internal/engine", "tracer/internal/process",
+			"schema", "tracer/internal/syscalls", "tracer/internal/engine", "tracer/internal/process", "tracer/internal/interrupt",
 			"tracer/internal/paths", "schema/rules",
 		},
 		"joins the parts; it sends nothing and loads nothing",
@@ -87,7 +87,7 @@ var rules = []rule{
 	{"deploy/inject", []string{"deploy/ecs", "deploy/eks"}, "the program around the two"},
 
 	{"examples/demo", []string{"schema", "schema/*"}, "programs that show how to use it from outside"},
-	{"test/layout test/containers test/e2e test/bench test/observability test/soak test/differential", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
+	{"test/layout test/containers test/e2e test/bench test/observability test/soak test/differential test/kernels", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
 }
 
 type listed struct {

@@ -38,13 +38,13 @@ int main(void)
 		interrupted += chdir("..") && errno == EINTR;
 		fd = open("no", O_RDONLY);
 		interrupted += errno == EINTR;
-		other += fd >= 0 || errno != ENOENT;
+		other += fd >= 0 || (errno != ENOENT && errno != EINTR);
 		fd = socket(AF_INET, SOCK_DGRAM, 0);
 		interrupted += connect(fd, (struct sockaddr *)&nobody, sizeof nobody) && errno == EINTR;
 		close(fd);
 		execl("no", "no", NULL);
 		interrupted += errno == EINTR;
-		other += errno != ENOENT;
+		other += errno != ENOENT && errno != EINTR;
 		if (i % 30 == 0) {
 			pid_t pid;
 			char *args[] = {"true", NULL};
@@ -53,10 +53,12 @@ int main(void)
 			interrupted += error == EINTR;
 			while (!error && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 				;
-			other += error || status;
+			other += (error && error != EINTR) || (!error && status);
 		}
 	}
 	setitimer(ITIMER_REAL, &never, NULL);
-	printf("interrupted: %d\nother: %d\ndescriptors left: %d\nhandled: %s\n", interrupted, other, fds, handled > 10 ? "many" : "few");
+	/* What is held can be interrupted before the tracer has heard of it, see docs/tracer.md: how often is by chance. */
+	(void)interrupted;
+	printf("other: %d\ndescriptors left: %d\nhandled: %s\n", other, fds, handled > 10 ? "many" : "few");
 	return 0;
 }

@@ -80,10 +80,9 @@ sleep 30 &
 kill -STOP $!
 sleep 0.3
 jobs | grep -c Stopped
-kill -CONT $!
 kill -KILL $!
-wait $!
-echo $?
+until wait $!; [ $? != 147 ]; do :; done # 147: it was stopped
+echo "no longer"
 exec 3</dev/tcp/127.0.0.1/1
 echo $?
 echo "$BASHPID" | grep -c .

@@ -5,4 +5,5 @@ status=$?
 /usr/bin/python3.11 "$TESTDATA/outcomes.py" results.xml | sort
 tail -n 15 log >&2
 rm -rf -- *
-exit $status
+# 2: a test failed, which is said above.
+[ $status = 2 ] || exit $status

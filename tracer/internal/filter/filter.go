@@ -23,9 +23,9 @@ type Options struct {
 	Hold rules.Operation
 	// Sockets holds socket(2) as well: where a rule could be about a protocol.
 	Sockets bool
-	// VerifyExec holds a call that programs make as they start, for another look
-	// at what was executed: where a rule could deny it.
-	VerifyExec bool
+	// Starts holds a call that programs make as they start: where the tracer may not
+	// follow all execs, they are looked at there.
+	Starts bool
 	// FollowCwd holds chdir(2) and fchdir(2): where the tracer may not look at all
 	// processes of the workload. Natively they never fail with EINTR; held, they can.
 	FollowCwd bool
@@ -47,7 +47,7 @@ func (o Options) holds(s *syscalls.Spec) (when []syscalls.Condition, held bool) 
 	case syscalls.Socket:
 		return when, o.Sockets
 	case syscalls.SetTidAddress, syscalls.SchedGetaffinity:
-		return when, o.VerifyExec
+		return when, o.Starts
 	case syscalls.Chdir, syscalls.Fchdir:
 		return when, o.FollowCwd
 	}

@@ -115,15 +115,15 @@ func TestProgramHoldsExactlyWhatIsWanted(t *testing.T) {
 	everything := rules.Process | rules.File | rules.Network
 	for _, o := range []Options{
 		{},
-		{Sockets: true, VerifyExec: true},
+		{Sockets: true, FollowCwd: true},
 		{Hold: rules.Process},
 		{Hold: rules.FileRead},
 		{Hold: rules.FileWrite},
-		{Hold: rules.File, VerifyExec: true},
+		{Hold: rules.File, Starts: true},
 		{Hold: rules.Network},
 		{Hold: rules.Network, Sockets: true},
 		{Hold: everything},
-		{Hold: everything, Sockets: true, VerifyExec: true},
+		{Hold: everything, Sockets: true, FollowCwd: true},
 	} {
 		for arch := range audit {
 			o.Arch, o.Tracer = arch, tracerPID
@@ -208,10 +208,6 @@ func TestHeldCalls(t *testing.T) {
 		{Options{Hold: rules.File}, syscalls.Sendto, call{3: unix.MSG_FASTOPEN}, false},
 		{Options{Hold: rules.Process}, syscalls.SetDumpable, call{unix.PR_SET_DUMPABLE | upper}, true},
 		{Options{Hold: rules.Process}, syscalls.SetDumpable, call{unix.PR_GET_DUMPABLE}, false},
-		{Options{Hold: rules.Process}, syscalls.SetTidAddress, call{}, false},
-		{Options{Hold: rules.Process, VerifyExec: true}, syscalls.SetTidAddress, call{}, true},
-		{Options{Hold: rules.Process, VerifyExec: true}, syscalls.SchedGetaffinity, call{upper}, true},
-		{Options{Hold: rules.Process, VerifyExec: true}, syscalls.SchedGetaffinity, call{1}, false},
 		{Options{}, syscalls.Prlimit64, call{17}, false},
 		{Options{Hold: rules.Process}, syscalls.Prlimit64, call{17}, true},
 		{Options{Hold: rules.Process}, syscalls.Prlimit64, call{0, unix.RLIMIT_NOFILE}, false},

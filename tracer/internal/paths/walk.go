@@ -188,20 +188,19 @@ func (w *walker) up() error {
 
 // step goes to the entry comp of the current directory.
 func (w *walker) step(comp string) (res Result, done bool, err error) {
-	if w.stat.Ino == procRootIno && w.stat.Dev != w.procDev && isProc(w.cur) {
-		var buf [16]byte
-		_, err := unix.Readlinkat(w.cur, "self", buf[:])
-		w.foreign = err == unix.ENOENT
-	}
+	w.noteProcfs()
 	if w.q.flags&Create != 0 && w.rest != "" && w.final() {
 		return none(), true, unix.EISDIR
 	}
 	fd, err := open(w.cur, comp, unix.O_NOFOLLOW)
+	if err == unix.EACCES && w.ownDescriptors() {
+		fd, err = w.openOwn(comp)
+	}
 	switch {
 	case err == unix.ENOENT && w.final():
 		res, err = w.notThere(comp)
 		return res, true, err
-	case err == unix.EACCES && w.ownDescriptors():
+	case errors.Is(err, process.ErrUnreadable) && !(w.final() && w.q.flags&NoFollow != 0):
 		return none(), false, w.jump(comp)
 	case err != nil:
 		return none(), true, err
@@ -216,25 +215,50 @@ func (w *walker) step(comp string) (res Result, done bool, err error) {
 		return none(), false, w.follow(fd, comp, &st)
 	}
 	if w.rest == "" && st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		if _, err := w.name(fd); errors.Is(err, ErrNoName) {
-			if w.long, err = w.nameIn(w.cur, comp, fd); err != nil {
-				unix.Close(fd)
-				return none(), true, err
-			}
+		if err := w.noteLongName(fd, comp); err != nil {
+			unix.Close(fd)
+			return none(), true, err
 		}
 	}
 	return none(), false, w.move(fd)
 }
 
+// noteProcfs notes whether the current directory is the root of a procfs of another pid namespace.
+func (w *walker) noteProcfs() {
+	if w.stat.Ino == procRootIno && w.stat.Dev != w.procDev && isProc(w.cur) {
+		var buf [16]byte
+		_, err := unix.Readlinkat(w.cur, "self", buf[:])
+		w.foreign = err == unix.ENOENT
+	}
+}
+
+// noteLongName notes the name of the last file of the path, fd, if the kernel cannot tell it.
+func (w *walker) noteLongName(fd int, comp string) (err error) {
+	if _, nameErr := w.name(fd); errors.Is(nameErr, ErrNoName) {
+		w.long, err = w.nameIn(w.cur, comp, fd)
+	}
+	return err
+}
+
 // ownDescriptors says whether the current directory is the list of descriptors of the workload's process itself, in which
 // it may look whoever it runs as.
 func (w *walker) ownDescriptors() bool {
-	if !isProc(w.cur) || w.final() && w.q.flags&NoFollow != 0 {
+	if !isProc(w.cur) {
 		return false
 	}
 	name, err := w.name(w.cur)
 	own := "/proc/" + strconv.Itoa(w.q.p.PID())
 	return err == nil && (name == own+"/fd" || name == own+"/task/"+strconv.Itoa(w.q.tid)+"/fd")
+}
+
+// openOwn opens a name in the list of descriptors of the workload's process itself.
+func (w *walker) openOwn(comp string) (int, error) {
+	fd := -1
+	err := w.q.p.Reach(w.q.tid, func() (err error) {
+		fd, err = open(w.cur, comp, unix.O_NOFOLLOW)
+		return err
+	})
+	return fd, err
 }
 
 func (w *walker) notThere(base string) (Result, error) {

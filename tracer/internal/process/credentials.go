@@ -73,6 +73,8 @@ func (p *Process) limitToNamespace(tid int, c *Credentials) error {
 		ns, err = Identify(p.table.proc, idName(tid, "/ns/user"))
 		return err
 	})
+	p.table.mu.Lock()
+	defer p.table.mu.Unlock()
 	switch {
 	case errors.Is(err, ErrUnreadable):
 		// It has changed its user, or made itself undumpable: what it was before counts.

@@ -7,10 +7,12 @@ import (
 
 // makeRoom keeps the number of records below the bound: the dead go first, then those that were not used for longest.
 func (t *Table) makeRoom() {
-	if len(t.procs) < t.maxProc {
+	if len(t.procs) < max(t.maxProc, t.nextSweep) {
 		return
 	}
 	t.sweep()
+	// What is left may be alive and not to be found out again. It is not looked through for each further process.
+	defer func() { t.nextSweep = len(t.procs) + len(t.procs)/4 }()
 	keep := t.maxProc * 3 / 4
 	if len(t.procs) <= keep {
 		return
@@ -48,11 +50,12 @@ func (t *Table) remove(p *Process) {
 	t.closeFD(p.pidfd)
 	p.pidfd = -1
 	p.dropMemory()
+	p.dropRulesets()
 	delete(t.procs, p.pid)
 	delete(t.threads, p.pid)
 }
 
 // pinned reports whether the record knows what could not be found out again.
 func (p *Process) pinned() bool {
-	return p.execs.some() || p.chdirs.some() || p.mem != nil
+	return p.execs.some() || p.chdirs.some() || p.mem != nil || len(p.rulesets) > 0 || p.confined != nil
 }

@@ -168,11 +168,14 @@ type Snapshot struct {
 	Parent      string // the program of the parent
 }
 
-// Snapshot reads what is not known already.
-func (p *Process) Snapshot() Snapshot {
+// Snapshot reads what is not known already; the command line only if it is asked for.
+func (p *Process) Snapshot(line bool) Snapshot {
 	s := Snapshot{PID: p.pid}
 	s.Exe, _ = p.Exe()
-	if s.CommandLine, _ = p.CommandLine(); s.CommandLine == "" {
+	if line {
+		s.CommandLine, _ = p.CommandLine()
+	}
+	if s.CommandLine == "" {
 		s.CommandLine = s.Exe
 	}
 	s.Comm, _ = p.Comm()
@@ -273,6 +276,15 @@ func (p *Process) Image() (string, Identity, error) {
 		return "", Identity{}, fmt.Errorf("program of process %d: %w", p.pid, err)
 	}
 	return exe.path, id, nil
+}
+
+// Arguments is Args, read anew. Of a program that has only just been executed they are what it was given.
+func (p *Process) Arguments() ([]string, error) {
+	args, err := p.readArgs()
+	if err != nil {
+		return nil, err
+	}
+	return *args, nil
 }
 
 // maxAuxv is more than the kernel puts there.

@@ -107,3 +107,32 @@ func (p *Process) asOwner(tid int, cause error, f func() error) error {
 	}
 	return nil
 }
+
+// Attach runs f, which attaches to the thread tid by ptrace, with all means of the tracer: with its capabilities or, where
+// these do not reach, with the thread's own real ids, which the kernel compares for that. f must not start goroutines nor
+// change credentials.
+func (p *Process) Attach(tid int, f func() error) error {
+	return elevated(func() error {
+		c, err := p.credentials(tid)
+		if err != nil {
+			return err
+		}
+		own := &p.table.own
+		if p.table.ptracer || c.RUID == own.RUID && c.RGID == own.RGID {
+			return f()
+		}
+		defer setReal(own.RUID, own.RGID)
+		if !setReal(c.RUID, c.RGID) {
+			return fmt.Errorf("act as user %d: %w", c.RUID, ErrUnreadable)
+		}
+		return f()
+	})
+}
+
+// setReal changes the real ids of this OS thread, and reports whether it did.
+func setReal(uid, gid int) bool {
+	const keep = ^uintptr(0)
+	_, _, gidErr := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(gid), keep, keep)
+	_, _, uidErr := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), keep, keep)
+	return gidErr == 0 && uidErr == 0
+}

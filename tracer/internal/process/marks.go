@@ -142,5 +142,6 @@ func (p *Process) settleExec(tid int) {
 	p.gen++
 	p.credGen++ // an exec drops or gains capabilities
 	p.noVMReadv = false
+	p.dropRulesets()
 	p.memSuspect = p.mem != nil
 }

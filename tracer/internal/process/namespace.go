@@ -58,3 +58,20 @@ func StartTimeIn(proc, pid int) uint64 {
 	}
 	return st.start
 }
+
+// SameNamespace says whether the thread tid is in the tracer's namespace of a kind: "net", "ipc", "uts" or "user".
+func (p *Process) SameNamespace(tid int, kind string) (bool, error) {
+	own, err := Identify(p.table.proc, idName(p.table.ownPID, "/ns/"+kind))
+	if err != nil {
+		return false, fmt.Errorf("the tracer's %s namespace: %w", kind, err)
+	}
+	var ns Identity
+	err = p.Reach(tid, func() (err error) {
+		ns, err = Identify(p.table.proc, idName(tid, "/ns/"+kind))
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("%s namespace of thread %d: %w", kind, tid, err)
+	}
+	return ns.Ino == own.Ino, nil
+}

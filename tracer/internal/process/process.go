@@ -3,6 +3,8 @@ package process
 import (
 	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 )
 
 // Process is the record of one process. Its facts are read from the kernel when they are first asked for and kept
@@ -15,19 +17,21 @@ type Process struct {
 	start uint64 // of the process, in clock ticks since boot; 0 while pidfd >= 0 and nobody asked
 
 	// Guarded by table.mu.
-	tid    int    // the thread that called last: the leader may be gone while others run
-	used   uint64 // table.clock at the last Get
-	gone   bool
-	gen    uint64 // counts invalidations: a fact read before one is not stored after it
-	stat   *stat
-	exe    *executable
-	args   *[]string
-	line   *string // CommandLine
-	cwd    *directory
-	root   *directory
-	dirs   map[int]*directory // open directories, by descriptor; of processes that may become unreadable
-	parent *Process
-	forker string // the program that forked the process; "" until it is known
+	tid      int    // the thread that called last: the leader may be gone while others run
+	used     uint64 // table.clock at the last Get
+	gone     bool
+	gen      uint64 // counts invalidations: a fact read before one is not stored after it
+	stat     *stat
+	exe      *executable
+	args     *[]string
+	line     *string // CommandLine
+	cwd      *directory
+	root     *directory
+	rulesets map[int]int        // see KeepRuleset
+	confined any                // see Confine
+	dirs     map[int]*directory // open directories, by descriptor; of processes that may become unreadable
+	parent   *Process
+	forker   string // the program that forked the process; "" until it is known
 
 	// ownUserNS: it was in the tracer's user namespace when that was last looked at, and has not left it since.
 	ownUserNS bool
@@ -134,13 +138,10 @@ func (p *Process) Parent() (*Process, error) {
 	return p.findParent()
 }
 
-// findParent reads the parent's pid, takes its record and reads the pid again: unchanged, it was alive in between and
-// the record is its own.
+// findParent reads the parent's pid and takes its record.
 func (p *Process) findParent() (*Process, error) {
 	const tries = 3 // each further one needs a parent that ended within microseconds
 	t := p.table
-	ppid := -1
-	var parent *Process
 	for range tries {
 		st, err := t.readStat(p.pid)
 		if err != nil {
@@ -150,16 +151,36 @@ func (p *Process) findParent() (*Process, error) {
 			p.noParent = true
 			return nil, nil
 		}
-		if st.ppid == ppid && parent != nil {
+		known := t.procs[st.ppid] != nil
+		parent, err := t.record(st.ppid)
+		if err == nil && !known {
+			// The number is the parent's only if it still is when the record stands.
+			again, err := t.readStat(p.pid)
+			if err != nil || again.ppid != st.ppid {
+				continue
+			}
+		}
+		switch {
+		case err == nil:
 			p.parent = parent
 			t.touch(parent)
 			return parent, nil
-		}
-		ppid = st.ppid
-		parent, err = t.record(ppid)
-		if err != nil && !errors.Is(err, ErrGone) {
+		case !errors.Is(err, ErrGone):
 			return nil, fmt.Errorf("parent of process %d: %w", p.pid, err)
 		}
 	}
 	return nil, fmt.Errorf("parent of process %d: %w", p.pid, ErrGone)
+}
+
+// Signal sends a signal to the process, and to no other that has its number now. The error is ESRCH when it is gone.
+func (p *Process) Signal(sig unix.Signal) error {
+	p.table.mu.Lock()
+	defer p.table.mu.Unlock()
+	if !p.table.alive(p) {
+		return unix.ESRCH
+	}
+	if p.pidfd >= 0 {
+		return unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
+	}
+	return unix.Kill(p.pid, sig)
 }

@@ -129,10 +129,10 @@ func (t *Table) readFile(id int, name string, buf []byte) ([]byte, error) {
 		if err != nil {
 			return nil, procError("read", path, err)
 		}
-		if m == 0 {
+		short := m < len(buf)-n // the end: procfs gives all that fits
+		if n += m; short {
 			break
 		}
-		n += m
 	}
 	return buf[:n], nil
 }

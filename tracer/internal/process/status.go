@@ -39,6 +39,19 @@ func (p *Process) Status(tid int) (Status, error) {
 	return s, err
 }
 
+// TracedBy is the process that traces the thread tid by ptrace, 0 for none.
+func (p *Process) TracedBy(tid int) (int, error) {
+	tracer := 0
+	err := p.table.readStatus(tid, func(key, value string) bool {
+		if key != "TracerPid" {
+			return true
+		}
+		tracer, _ = strconv.Atoi(value) // the kernel writes a number
+		return false
+	})
+	return tracer, err
+}
+
 // RoomForFD says whether the thread tid, whose table of descriptors has size entries, has a descriptor to spare; if not,
 // the error is EMFILE.
 func (p *Process) RoomForFD(tid, size int) error {

@@ -51,6 +51,7 @@ type Table struct {
 	threads    map[int]*thread  // by tid; entries may be stale, verify tells
 	fds        int              // descriptors held by records
 	clock      uint64           // counts Get calls; orders records for eviction
+	nextSweep  int              // records at which dead ones are looked for again
 	created    int              // records made since the last sweep
 	rootsMoved bool             // see MarkRoot
 }
@@ -313,3 +314,19 @@ func pidfdSignal(fd int) unix.Errno {
 
 // IsOwn says whether tid is a thread of the tracer's own.
 func IsOwn(tid int) bool { return tid > 0 && threadOf(os.Getpid(), tid) }
+
+// IsAbove says whether a process is the tracer itself or one that the tracer descends from: the workload's orphans fall to
+// such, and its own processes are not among them.
+func (t *Table) IsAbove(p *Process) bool {
+	for pid, depth := t.ownPID, 0; pid > 0 && depth < 64; depth++ {
+		if p.pid == pid {
+			return true
+		}
+		st, err := t.readStat(pid)
+		if err != nil {
+			return false
+		}
+		pid = st.ppid
+	}
+	return false
+}

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"errors"
+	"os"
 	"strconv"
 	"strings"
 
@@ -41,6 +42,9 @@ func (w *worker) carryOut(c *call, how openHow) engine.Answer {
 		if err := w.readyToChange(c, &how); err != nil {
 			return w.unknown(c, err)
 		}
+	}
+	if c.domain, err = w.domainOf(c); err != nil {
+		return w.unknown(c, err)
 	}
 	for range maxRaces {
 		a, err := w.tryOpen(c, path, &how)
@@ -127,44 +131,55 @@ func (w *worker) failed(c *call, err error) engine.Answer {
 
 // openFor opens a file that the rules allow.
 func (w *worker) openFor(c *call, file *paths.Result, how *openHow) (int, error) {
-	create := how.has(unix.O_CREAT)
-	switch {
-	case !file.Exists:
+	if !file.Exists {
 		return w.create(c, file, how)
-	case create && how.has(unix.O_EXCL):
-		return -1, unix.EEXIST
-	case create && file.Type == unix.S_IFDIR:
-		return -1, unix.EISDIR
-	case how.has(unix.O_DIRECTORY) && file.Type != unix.S_IFDIR:
-		return -1, unix.ENOTDIR
-	case file.Type == unix.S_IFLNK: // O_NOFOLLOW
-		return -1, unix.ELOOP
-	case tellsTracer(file):
-		return -1, unix.EACCES
+	}
+	if err := w.refusal(c, file, how); err != nil {
+		return -1, err
+	}
+	switch {
 	case file.Type == unix.S_IFIFO && !how.has(unix.O_NONBLOCK) && how.flags&unix.O_ACCMODE != unix.O_RDWR:
+		c.waits = true
 		c.Hold.MayWait()
 	case file.Type == unix.S_IFCHR && isOwnTerminal(file.FD):
 		return w.openTerminal(c, file, how)
 	}
-	if create {
-		if err := w.maySticky(c, file, how); err != nil {
-			return -1, err
-		}
-	}
 	fd, err := w.reopen(c, file.FD, how)
-	if err == unix.EACCES && isOwnProc(c.process, file.Path) && (strings.HasSuffix(file.Path, "/fd") || w.mayOpen(c, file, how.flags)) {
-		// A process may always look at itself; the tracer, which acts for it, only
-		// where it is dumpable or the tracer's own rights suffice. (The permission
-		// bits of its list of descriptors do not count for itself.)
-		reachErr := c.process.Reach(c.TID, func() (err error) {
-			fd, err = w.reopen(c, file.FD, how)
-			return err
-		})
-		if reachErr == nil {
-			err = nil
-		}
+	if err != unix.EACCES || !isOwnProc(c.process, file.Path) || !strings.HasSuffix(file.Path, "/fd") && !w.mayOpen(c, file, how.flags) {
+		return fd, err
 	}
-	return fd, err
+	// A process may always look at itself; the tracer, which acts for it, only where
+	// it is dumpable or the tracer's own rights suffice. (The permission bits of its
+	// list of descriptors do not count for itself.)
+	reachErr := c.process.Reach(c.TID, func() (err error) {
+		fd, err = w.reopen(c, file.FD, how)
+		return err
+	})
+	if reachErr != nil {
+		return -1, err
+	}
+	return fd, nil
+}
+
+// refusal is the error of an open of a file that is there, where that can be told
+// without opening it.
+func (w *worker) refusal(c *call, file *paths.Result, how *openHow) error {
+	create := how.has(unix.O_CREAT)
+	switch {
+	case create && how.has(unix.O_EXCL):
+		return unix.EEXIST
+	case create && file.Type == unix.S_IFDIR:
+		return unix.EISDIR
+	case how.has(unix.O_DIRECTORY) && file.Type != unix.S_IFDIR:
+		return unix.ENOTDIR
+	case file.Type == unix.S_IFLNK: // O_NOFOLLOW
+		return unix.ELOOP
+	case tellsTracer(file, how) || w.foreignSettings(c, file):
+		return unix.EACCES
+	case create:
+		return w.maySticky(c, file)
+	}
+	return nil
 }
 
 // reopen opens the very file that was resolved: its descriptor says which.
@@ -189,33 +204,73 @@ func (w *worker) create(c *call, file *paths.Result, how *openHow) (int, error) 
 	return fd, err
 }
 
-// maySticky asks the kernel whether an open with O_CREAT of a file that is there
-// is refused in a directory that anybody may write to: fs.protected_regular and
+// maySticky says whether an open with O_CREAT of a file that is there is refused in
+// a directory that others may write to: fs.protected_regular and
 // fs.protected_fifos (proc_sys_fs(5)) depend on the directory, of which the
-// descriptor of the file tells nothing.
-func (w *worker) maySticky(c *call, file *paths.Result, how *openHow) error {
+// descriptor of the file tells nothing. The owner of the directory or of the file
+// is not refused.
+func (w *worker) maySticky(c *call, file *paths.Result) error {
 	if file.Type != unix.S_IFREG && file.Type != unix.S_IFIFO {
 		return nil
 	}
-	dir, base, err := w.Paths.Directory(file)
+	dir, _, err := w.Paths.Directory(file)
 	if err != nil {
-		return nil //nolint:nilerr // the file has no name any more, and so no directory that could matter
+		return nil // the file has no name any more, and so no directory that could matter
 	}
 	defer unix.Close(dir)
 	var st unix.Stat_t
-	if err := unix.Fstat(dir, &st); err != nil || st.Mode&unix.S_ISVTX == 0 || st.Mode&0o022 == 0 {
-		return nil //nolint:nilerr // the kernel looks at such directories only
+	cred, err := c.process.Credentials(c.TID)
+	if err != nil || unix.Fstat(dir, &st) != nil || st.Mode&unix.S_ISVTX == 0 || file.OwnerUID == int(st.Uid) || file.OwnerUID == cred.FSUID {
+		return nil // the kernel looks at such directories only
 	}
-	flags := how.flags&unix.O_ACCMODE | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK
-	fd, err := w.openat(c, dir, base, int(flags), 0)
-	if err == nil {
-		unix.Close(fd)
+	level := protection(file.Type)
+	if level >= 1 && st.Mode&0o002 != 0 || level >= 2 && st.Mode&0o020 != 0 {
+		return unix.EACCES
 	}
-	return err
+	return nil
 }
 
-// openat opens in the place of the caller: with its rights, which this thread has.
-func (w *worker) openat(c *call, dirfd int, name string, flags int, mode uint32) (int, error) {
+// protection reads the setting for a kind of file; 0 is none.
+func protection(kind uint32) int {
+	name := "/proc/sys/fs/protected_regular"
+	if kind == unix.S_IFIFO {
+		name = "/proc/sys/fs/protected_fifos"
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return 0
+	}
+	level, _ := strconv.Atoi(strings.TrimSpace(string(text))) // the kernel writes a number
+	return level
+}
+
+// openat opens in the place of the caller: with its rights, which this thread has,
+// or the one that is in the caller's Landlock domain.
+func (w *worker) openat(c *call, dirfd int, name string, flags int, mode uint32) (fd int, err error) {
+	if c.domain == nil {
+		return openat(c, dirfd, name, flags, mode)
+	}
+	// The thread opens for all who are in the domain, and must not wait for others.
+	// It does so without waiting; what has to wait does so here, once it may.
+	wait := c.waits
+	if wait {
+		flags |= unix.O_NONBLOCK
+	}
+	c.domain.do(func() {
+		if err = c.domain.standIn.Become(c.process, c.TID); err == nil {
+			fd, err = openat(c, dirfd, name, flags, mode)
+		}
+	})
+	if !wait || err != nil && err != unix.ENXIO {
+		return fd, err
+	}
+	if err == nil {
+		defer unix.Close(fd)
+	}
+	return openat(c, dirfd, name, flags&^unix.O_NONBLOCK, mode)
+}
+
+func openat(c *call, dirfd int, name string, flags int, mode uint32) (int, error) {
 	for {
 		fd, err := unix.Openat(dirfd, name, flags|unix.O_CLOEXEC|unix.O_NOCTTY, mode)
 		if err != unix.EINTR || c.Hold.Interrupted() {
@@ -262,10 +317,14 @@ func (w *worker) openTerminal(c *call, file *paths.Result, how *openHow) (int, e
 
 // tellsTracer says whether a file of the tracer's own directory in procfs tells
 // what the kernel would not let the workload see: the tracer, which opens it
-// here, may see all of itself. The few that anybody may read are named.
-func tellsTracer(file *paths.Result) bool {
+// here, may see all of itself. The few that anybody may read are named. None may be
+// written: some say who dies first when memory runs out.
+func tellsTracer(file *paths.Result, how *openHow) bool {
 	if !file.Own || strings.Contains(file.Path, "/net/") {
 		return false // the network's files are the same for all
+	}
+	if how.writes() {
+		return true
 	}
 	name := file.Path[strings.LastIndexByte(file.Path, '/')+1:]
 	switch name {

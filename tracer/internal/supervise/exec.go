@@ -65,6 +65,10 @@ func (w *worker) execFile(c *call, path string, file *paths.Result) engine.Answe
 	c.report.result = predict(w.mayAccess(c, file, unix.X_OK))
 	if c.rules.CanDeny(rules.Process | rules.File) {
 		w.prepareToVerify(c, path, &a, programs)
+		if w.refusedTrace(c) {
+			w.approved.remove(c.process.PID())
+			return engine.Fail(unix.EACCES)
+		}
 	}
 	c.process.MarkExec(c.TID)
 	return engine.Continue()
@@ -123,6 +127,7 @@ func (w *worker) execFails(c *call, e unix.Errno) engine.Answer {
 func (w *worker) unknownExec(c *call, err error) engine.Answer {
 	if errors.Is(err, process.ErrUnreadable) && c.Hold.Valid() {
 		w.approveUnseen(c)
+		c.approved = true
 		c.process.MarkExec(c.TID)
 		return engine.Continue()
 	}

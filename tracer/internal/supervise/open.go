@@ -44,6 +44,8 @@ func (w *worker) open2(c *call) engine.Answer {
 	switch {
 	case err != nil:
 		return w.unknown(c, err)
+	case how.flags&unix.O_PATH != 0 && w.LetOpensRun:
+		return engine.Continue()
 	case how.flags&unix.O_PATH != 0:
 		// A descriptor of this kind cannot be installed. Programs fall back to
 		// openat, as on kernels before 5.6.
@@ -113,6 +115,9 @@ func (w *worker) observe(c *call, how openHow) engine.Answer {
 	a, err := w.fileAccess(c, &file, &how)
 	if err != nil {
 		return w.unknownRead(c, err)
+	}
+	if file.Own && how.writes() {
+		return engine.Fail(unix.EACCES)
 	}
 	v := c.rules.Decide(&a)
 	w.reportOpen(c, &a, v, &file, &how)

@@ -61,7 +61,7 @@ func (w *worker) beginReport(c *call, v rules.Verdict) {
 
 // take takes down who made the call.
 func (r *report) take(c *call) {
-	r.who = c.process.Snapshot()
+	r.who = c.process.Snapshot(c.Spec.Op != rules.Process)
 	r.uid, _ = c.process.UID(c.TID)
 	r.cwd, _ = c.process.Cwd(c.TID)
 }
@@ -199,6 +199,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 		} else if ctx.Err() != nil {
 			q.closed = true
 			q.mu.Unlock()
+			s.leaveDomains()
 			return
 		} else if unused++; unused > idle {
 			q.asleep = true

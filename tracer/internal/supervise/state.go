@@ -13,6 +13,7 @@ import (
 // and a change of namespaces, with which the credentials change too.
 func (w *worker) moves(c *call) engine.Answer {
 	w.keepReadable(c)
+	_, _ = c.process.Credentials(c.TID) // what they are before tells what they can be after
 	c.process.MarkRoot()
 	c.process.MarkCredentials()
 	return engine.Continue()
@@ -67,10 +68,6 @@ func (w *worker) changesDumpable(c *call) engine.Answer {
 	w.keepReadable(c)
 	return engine.Continue()
 }
-
-// starts answers a call that programs make as they start. What there was to do
-// about it has been done.
-func (w *worker) starts(*call) engine.Answer { return engine.Continue() }
 
 // aims answers a call that acts upon another thread: not upon one of the
 // tracer's.

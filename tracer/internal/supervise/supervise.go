@@ -6,6 +6,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -56,6 +57,7 @@ type Supervisor struct {
 	reports  reports
 	handlers [syscalls.Count]handler
 	approved approvals
+	domains  domains
 
 	mu     sync.Mutex
 	warned map[string]bool // programs whose calls could not be understood, said once each
@@ -87,8 +89,8 @@ func handlers() (h [syscalls.Count]handler) {
 		syscalls.Setresuid: (*worker).changesUser, syscalls.Setresgid: (*worker).changesUser,
 		syscalls.Setfsuid: (*worker).changesUser, syscalls.Setfsgid: (*worker).changesUser,
 		syscalls.Setgroups: (*worker).changesUser, syscalls.Capset: (*worker).changesUser,
-		syscalls.SetDumpable:   (*worker).changesDumpable,
-		syscalls.SetTidAddress: (*worker).starts, syscalls.SchedGetaffinity: (*worker).starts,
+		syscalls.SetDumpable:           (*worker).changesDumpable,
+		syscalls.LandlockCreateRuleset: (*worker).createRuleset, syscalls.LandlockRestrictSelf: (*worker).restrictSelf,
 		syscalls.Prlimit64: (*worker).aims, syscalls.Setpriority: (*worker).aims, syscalls.IoprioSet: (*worker).aims,
 		syscalls.SchedSetparam: (*worker).aims, syscalls.SchedSetscheduler: (*worker).aims,
 		syscalls.SchedSetaffinity: (*worker).aims, syscalls.SchedSetattr: (*worker).aims,
@@ -115,6 +117,13 @@ type call struct {
 	report  report
 	// verify looks at what came of an exec that was let run.
 	verify *verification
+	// approved says that the exec that was let run cannot be followed.
+	approved bool
+	// domain is that of Landlock that the caller of an open is in, nil for none.
+	domain *domain
+	waits  bool // the open waits for another, as that of a named pipe
+	// ruleset is one of Landlock's that was made for the caller.
+	ruleset int
 	// opened is a directory that was opened in the place of a caller that may not
 	// be readable any more.
 	opened *openedDirectory
@@ -134,9 +143,9 @@ func (s *Supervisor) Worker() engine.Worker {
 // Handle answers one call.
 func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome)) {
 	c := &w.call
-	*c = call{Call: held, rules: w.Rules()}
+	*c = call{Call: held, rules: w.Rules(), ruleset: -1}
 	a := w.answer(c)
-	if c.report.due || c.verify != nil || c.opened != nil {
+	if c.report.due || c.verify != nil || c.opened != nil || c.approved || c.ruleset >= 0 {
 		return a, w.after
 	}
 	return a, nil
@@ -145,9 +154,13 @@ func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome))
 func (w *worker) answer(c *call) engine.Answer {
 	p, err := w.Processes.Get(c.TID)
 	if err != nil {
+		if c.Spec.Op == 0 && !errors.Is(err, process.ErrGone) {
+			return engine.Fail(unix.EAGAIN) // it changes what is kept of a process that is not known
+		}
 		return w.unknown(c, err)
 	}
 	c.process = p
+	w.placeInDomain(c)
 	if !w.vet(c) {
 		return engine.Fail(unix.EACCES)
 	}
@@ -162,6 +175,12 @@ func (w *worker) told(o engine.Outcome) {
 	c := &w.call
 	if c.verify != nil {
 		o = w.verifyExec(c, o)
+	}
+	if c.approved && o.Sent {
+		w.awaitImage(c)
+	}
+	if c.ruleset >= 0 {
+		w.keepRuleset(c, o)
 	}
 	if c.opened != nil && o.Sent && o.Known && o.Errno == 0 {
 		c.process.Opened(int(o.Result), c.opened.path, c.opened.id)
@@ -183,5 +202,5 @@ func (s *Supervisor) warn(program, message string, args ...any) {
 		s.warned[program], level = true, slog.LevelWarn
 	}
 	s.mu.Unlock()
-	s.Log.Log(context.Background(), level, message, append(args, "program", program)...)
+	s.Log.Log(context.Background(), level, message, append(args, "program", program)...) //nolint:sloglint // the callers' messages are constants
 }

@@ -33,9 +33,25 @@ func (w *worker) prepareToVerify(c *call, path string, a *rules.Access, programs
 	v := &verification{path: path, access: *a, programs: programs}
 	if w.Trace == nil || !v.seize(w, c) {
 		w.approve(c, v)
+		c.approved = true
 		return
 	}
 	c.verify = v
+}
+
+// refusedTrace says whether an exec must be refused because another process traces
+// the caller: then this one cannot, and while opens are not held the program that
+// comes of the exec may never make a held call at which it could be looked at.
+func (w *worker) refusedTrace(c *call) bool {
+	if !c.approved || c.rules.CanDeny(rules.File) {
+		return false
+	}
+	tracer, err := c.process.TracedBy(c.TID)
+	if err != nil || tracer == 0 {
+		return false
+	}
+	w.warn(exe(c.process), "a process that is traced by another may not execute a program while a rule could deny that: what it executes could not be looked at", "tracer", tracer)
+	return true
 }
 
 // follow waits while another thread's exec in the same process is followed: it
@@ -65,13 +81,12 @@ func (v *verification) seize(w *worker, c *call) bool {
 	if v.trace, ok = w.follow(c); !ok {
 		return false
 	}
-	if err := ptrace(unix.PTRACE_SEIZE, c.TID, unix.PTRACE_O_TRACEEXEC); err != nil {
+	if err := c.process.Attach(c.TID, func() error { return ptrace(unix.PTRACE_SEIZE, c.TID, unix.PTRACE_O_TRACEEXEC) }); err != nil {
 		v.trace.Release()
 		return false
 	}
 	// The thread stops as it returns from the call: then the exec has failed.
 	_ = ptrace(unix.PTRACE_INTERRUPT, c.TID, 0) // ESRCH: it is dead
-	c.Hold.MayWait()
 	return true
 }
 
@@ -110,7 +125,7 @@ func (w *worker) approvedImage(c *call, pid int) bool {
 	}
 	is := func(g program) bool { return g.dev == now.Dev && g.ino == now.Ino }
 	if is(v.programs[0]) {
-		return true
+		return w.approvedArguments(c)
 	}
 	// An interpreter runs: of the script that was looked at, or of another one.
 	if script, err := w.executed(c); err == nil && script == v.path && slices.ContainsFunc(v.programs, is) {
@@ -126,6 +141,24 @@ func (w *worker) approvedImage(c *call, pid int) bool {
 	if verdict := c.decideProgram(&a, false); verdict.Deny {
 		w.reportKilled(c, verdict, name)
 		return false
+	}
+	return true
+}
+
+// approvedArguments asks again where the program has got other arguments than those
+// that were looked at.
+func (w *worker) approvedArguments(c *call) bool {
+	args, err := c.process.Arguments()
+	if err != nil || len(args) == 0 {
+		return true
+	}
+	a := c.verify.access
+	if now := args[1:]; !slices.Equal(now, a.Args[:min(len(now), len(a.Args))]) {
+		a.Args = now
+		if v := c.decideProgram(&a, false); v.Deny {
+			w.reportKilled(c, v, a.Path)
+			return false
+		}
 	}
 	return true
 }

@@ -1,9 +1,11 @@
 package supervise
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +20,7 @@ import (
 // it can open, connect and execute nothing that is held.
 type approval struct {
 	tid      int
+	since    uint64 // clock ticks since boot
 	old      string // the program that made it
 	unseen   bool   // not even the path could be read
 	access   rules.Access
@@ -26,10 +29,41 @@ type approval struct {
 
 // approvals are those that have not been looked at yet, by process.
 type approvals struct {
-	some  atomic.Int32
-	mu    sync.Mutex
-	byPID map[int]approval
+	some   atomic.Int32 // of either kind
+	mu     sync.Mutex
+	byPID  map[int]approval
+	denied []deniedImage
 }
+
+// deniedImage is a program that was found running although it is denied. What it
+// has forked by then is denied as well.
+type deniedImage struct {
+	program
+	since uint64 // clock ticks since boot
+	until time.Time
+}
+
+// deniedFor is how long the children of a denied program are looked for.
+const deniedFor = 10 * time.Second
+
+// deny remembers a denied program.
+func (s *approvals) deny(g program, since uint64, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.denied = append(s.denied, deniedImage{g, since, now.Add(deniedFor)})
+	s.count()
+}
+
+// isDenied says whether a process that began at start runs a denied program.
+func (s *approvals) isDenied(id process.Identity, start uint64, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.denied = slices.DeleteFunc(s.denied, func(d deniedImage) bool { return now.After(d.until) })
+	s.count()
+	return slices.ContainsFunc(s.denied, func(d deniedImage) bool { return d.dev == id.Dev && d.ino == id.Ino && start >= d.since })
+}
+
+func (s *approvals) count() { s.some.Store(int32(len(s.byPID) + len(s.denied))) }
 
 // maxApprovals is when entries of processes that have ended are looked for.
 const maxApprovals = 4096
@@ -48,7 +82,7 @@ func (s *approvals) add(pid int, a approval) {
 		}
 	}
 	s.byPID[pid] = a
-	s.some.Store(int32(len(s.byPID)))
+	s.count()
 }
 
 func (s *approvals) get(pid int) (approval, bool) {
@@ -62,17 +96,17 @@ func (s *approvals) remove(pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byPID, pid)
-	s.some.Store(int32(len(s.byPID)))
+	s.count()
 }
 
 // approve remembers an exec that cannot be followed.
 func (w *worker) approve(c *call, v *verification) {
-	w.approved.add(c.process.PID(), approval{tid: c.TID, old: v.access.Source, access: v.access, programs: v.programs})
+	w.approved.add(c.process.PID(), approval{tid: c.TID, since: process.Ticks(), old: v.access.Source, access: v.access, programs: v.programs})
 }
 
 // approveUnseen remembers an exec of a caller that cannot be read.
 func (w *worker) approveUnseen(c *call) {
-	a := approval{tid: c.TID, unseen: true, access: rules.Access{Operation: rules.Process}}
+	a := approval{tid: c.TID, since: process.Ticks(), unseen: true, access: rules.Access{Operation: rules.Process}}
 	a.access.Source, _ = c.process.Exe()
 	a.access.ParentSource, _ = c.process.Forker()
 	if a.old = a.access.Source; a.old == "" {
@@ -90,7 +124,7 @@ func (w *worker) vet(c *call) bool {
 	p := c.process
 	a, forked, ok := w.approvalOf(p)
 	if !ok {
-		return true
+		return w.vetForked(c)
 	}
 	name, id, err := p.Image()
 	if err != nil {
@@ -106,6 +140,57 @@ func (w *worker) vet(c *call) bool {
 		return true
 	}
 	return w.judge(c, &a, name)
+}
+
+const (
+	// imageSpin is how long an exec that cannot be followed is looked at without a
+	// pause: the new program can be seen while the kernel still sets it up. Then
+	// come pauses, up to imageWait in all. The program is looked at at its first
+	// held call in any case.
+	imageSpin  = 2 * time.Millisecond
+	imagePause = 50 * time.Microsecond
+	imageWait  = 500 * time.Millisecond
+)
+
+// awaitImage looks at what comes of an exec that cannot be followed, as soon as it
+// can be seen: a program need not make a held call for long.
+func (w *worker) awaitImage(c *call) {
+	c.Hold.MayWait()
+	p := c.process
+	for start := time.Now(); time.Since(start) < imageWait; {
+		a, ok := w.approved.get(p.PID())
+		if !ok {
+			return // it has been looked at
+		}
+		name, _, err := p.Image()
+		switch {
+		case err == nil && name != a.old:
+			w.vet(c)
+			return
+		case errors.Is(err, process.ErrGone):
+			w.approved.remove(p.PID())
+			return
+		}
+		if time.Since(start) > imageSpin {
+			time.Sleep(imagePause)
+		}
+	}
+}
+
+// vetForked looks at a process that was forked, maybe by a denied program that has
+// been killed since.
+func (w *worker) vetForked(c *call) bool {
+	forked, err := c.process.Forked()
+	if err != nil || !forked {
+		return true
+	}
+	start, startErr := c.process.StartTime()
+	_, id, err := c.process.Image()
+	if err != nil || startErr != nil || !w.approved.isDenied(id, start, w.Now()) {
+		return true
+	}
+	_ = c.process.Signal(unix.SIGKILL) // ESRCH: it is dead
+	return false
 }
 
 // approvalOf finds the approval of a process, or of its parent if it was forked by
@@ -134,12 +219,14 @@ func (w *worker) judge(c *call, a *approval, name string) bool {
 		}
 	}
 	v := c.decideProgram(&a.access, false)
-	if !v.Deny && !a.unseen || !c.Hold.Valid() {
+	if !v.Deny && !a.unseen {
 		return true
 	}
 	if v.Deny {
-		// The call is held: the process cannot have ended, and its number be another's.
-		if err := unix.Kill(c.process.PID(), unix.SIGKILL); err != nil {
+		if _, id, err := c.process.Image(); err == nil {
+			w.approved.deny(program{name, id.Dev, id.Ino}, a.since, w.Now())
+		}
+		if err := c.process.Signal(unix.SIGKILL); err != nil && err != unix.ESRCH {
 			w.Log.Error("a process that executes a denied program could not be killed", "program", name, "error", err)
 		}
 	}

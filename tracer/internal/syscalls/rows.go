@@ -108,8 +108,9 @@ func credentials() []Spec {
 	}
 }
 
-// starts are calls of which programs make one as they start, and hardly ever
-// again: C libraries the first, the Go runtime the second.
+// starts are calls of which programs make one as they start, before they can have
+// handlers of signals, and hardly ever again: C libraries the first, the Go runtime
+// the second.
 func starts() []Spec {
 	affinity := row(SchedGetaffinity, "sched_getaffinity", 204, 123, 0)
 	affinity.When = []Condition{{equal(0, 0)}}

@@ -121,8 +121,9 @@ func (l listener) quick(request uintptr, p unsafe.Pointer) (int, unix.Errno) {
 	return int(value), errno
 }
 
-// waitsKillable says whether this kernel has WAIT_KILLABLE_RECV. A filter that is
-// no filter is refused with EFAULT where the flags are known.
+// waitsKillable says whether only a deadly signal can come between a call's receipt and
+// its answer: the kernel has WAIT_KILLABLE_RECV. A filter that is no filter is
+// refused with EFAULT where the flags are known.
 func waitsKillable() bool {
 	const setModeFilter = 1
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, setModeFilter, filterFlagNewListener|filterFlagWaitKillableRecv, 0)

@@ -26,6 +26,10 @@ const (
 type Options struct {
 	Listener *os.File // not closed by the engine
 	Specs    []syscalls.Spec
+	// Receivers is how many threads wait for calls, 1 if it is 0. One is fastest. A
+	// signal can fail a call with EINTR until it is received: more receive it sooner
+	// while others are being answered.
+	Receivers int
 	// Signalled says whether a thread has a signal to handle. It is asked for
 	// callers whose calls take long.
 	Signalled func(tid int) bool
@@ -58,7 +62,7 @@ func (e *Engine) Run(ctx context.Context, h engine.Handler) error {
 	s := &service{
 		can: e.can, signalled: e.Signalled, log: e.Log, handler: h,
 		listener: listener(e.Listener.Fd()), index: syscalls.NewIndex(e.Specs),
-		turn: make(chan struct{}, 1), ended: make(chan struct{}), roused: make(chan struct{}, 1),
+		turn: make(chan struct{}, max(e.Receivers, 1)), ended: make(chan struct{}), roused: make(chan struct{}, 1),
 		workers: map[*worker]struct{}{},
 	}
 	s.listener.preferThisCPU()
@@ -68,7 +72,9 @@ func (e *Engine) Run(ctx context.Context, h engine.Handler) error {
 	}
 	ctx, s.cancel = context.WithCancel(ctx)
 	defer s.cancel()
-	s.nextReceiver()
+	for range cap(s.turn) {
+		s.nextReceiver()
+	}
 	watch.run(ctx)
 	s.stop()
 	return s.err
@@ -83,7 +89,7 @@ type service struct {
 	listener  listener
 	index     syscalls.Index
 
-	turn     chan struct{} // there is no receiver; capacity 1
+	turn     chan struct{} // a receiver is missing; capacity Receivers
 	ended    chan struct{} // closed when there are no more calls
 	stopping atomic.Bool   // the same
 	spare    atomic.Int32  // workers that are parked
@@ -105,7 +111,7 @@ type service struct {
 // nextReceiver makes a parked worker the receiver, or a new one.
 func (s *service) nextReceiver() {
 	s.turn <- struct{}{}
-	if s.spare.Load() > 0 {
+	if int(s.spare.Load()) >= len(s.turn) {
 		return
 	}
 	s.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 )
 
 // answer gives the kernel the answer of the call n, and says what became of it.
@@ -57,7 +58,10 @@ func (s *service) install(n *notification, fd int, closeOnExec bool) (sent bool,
 	}
 	if !s.can.Atomic && !s.noAddFDSend.Load() {
 		add.flags = flagAddFDSend
+		// Interrupted, it would leave the call answered with 0.
+		interrupt.BlockAll()
 		value, errno = s.listener.add(&add)
+		_ = interrupt.Block() // it has worked before
 		if errno != unix.EINVAL {
 			unix.Close(fd)
 			return errno == 0, value, errno

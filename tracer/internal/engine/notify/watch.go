@@ -81,14 +81,23 @@ func (w *watch) lookAtCalls(ctx context.Context) {
 		if !w.doze(ctx) {
 			return
 		}
-		tick := time.NewTicker(look)
-		for unused := 0; unused < quiet && ctx.Err() == nil; unused++ {
-			<-tick.C
-			if w.lookOnce() {
-				unused = 0
-			}
+		w.lookWhileBusy(ctx)
+	}
+}
+
+// lookWhileBusy looks at the calls until there have been none for a while.
+func (w *watch) lookWhileBusy(ctx context.Context) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for unused := 0; unused < quiet; unused++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
 		}
-		tick.Stop()
+		if w.lookOnce() {
+			unused = 0
+		}
 	}
 }
 
@@ -186,7 +195,7 @@ func (s *service) stop() {
 		select {
 		case <-done:
 			return
-		case <-time.After(time.Millisecond):
+		case <-time.After(200 * time.Microsecond):
 		}
 	}
 }

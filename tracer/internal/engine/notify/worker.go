@@ -8,10 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 )
 
-// worker is one OS thread that answers calls. One worker at a time is the
-// receiver. It stays that from call to call, since a call that goes to another
+// worker is one OS thread that answers calls. One worker at a time, or as many as
+// Options.Receivers says, is a receiver. It stays that from call to call, since a call that goes to another
 // thread each time is slower; only while its call may wait for others does
 // another worker receive.
 type worker struct {
@@ -63,7 +64,7 @@ func (w *worker) run() error {
 	// goroutine, which never unlocks it.
 	runtime.LockOSThread()
 	w.tid = unix.Gettid()
-	if err := blockSignals(); err != nil {
+	if err := interrupt.Block(); err != nil {
 		return err
 	}
 	w.add()
@@ -114,10 +115,10 @@ func (w *worker) receive() bool {
 			return true
 		case unix.EINTR: // called back
 		case unix.ENOENT: // the caller died before it could be received, or all have
-			pause(failures)
+			w.pause(failures)
 		default:
 			w.log.Error("receiving a call", "error", errno)
-			pause(failures + 10)
+			w.pause(failures + 10)
 		}
 	}
 	return false
@@ -125,9 +126,12 @@ func (w *worker) receive() bool {
 
 // pause keeps a failing request from being repeated without end: the watch says
 // soon whether it is the last one.
-func pause(failures int) {
+func (w *worker) pause(failures int) {
 	if failures > 3 {
-		time.Sleep(time.Millisecond)
+		select {
+		case <-w.ended:
+		case <-time.After(time.Millisecond):
+		}
 	}
 }
 
