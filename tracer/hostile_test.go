@@ -44,7 +44,6 @@ func TestRacingThreadNeverGetsTheDeniedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer writer.Close()
-	const tries = "5000"
 	for _, from := range []string{public, fifo, "/dev/null", "/dev/ptmx", "/proc/self/status", "/proc/self/maps", dir, filepath.Join(dir, "missing")} {
 		wins := false // without the tracer; the threads must happen to run at once
 		for attempt := 0; attempt < 20 && !wins; attempt++ {
@@ -53,9 +52,58 @@ func TestRacingThreadNeverGetsTheDeniedFile(t *testing.T) {
 		if !wins {
 			t.Fatalf("%s: the attack does not work without the tracer", from)
 		}
+		tries := "5000"
+		if from == public && !testing.Short() {
+			tries = "100000"
+		}
 		got := outcomeOf(t, tracer(t, "run", "--policies", blockPolicy(t, secret), "--", race, from, secret, tries))
 		if got.code != 0 || !strings.HasPrefix(got.stdout, "0 ") {
 			t.Errorf("%s: %+v, want no win", from, got)
+		}
+	}
+}
+
+// The same for other calls, and for other things that lead to a file than its name
+// in memory: it is neither opened nor cut.
+func TestRacesForADeniedFile(t *testing.T) {
+	tries := "6000"
+	if testing.Short() {
+		tries = "1000"
+	}
+	for _, kind := range []string{"openat2", "cut", "creat", "cwd", "dirfd", "link", "dirlink", "self"} {
+		for _, who := range []caller{asItself, asContainer, asUser} {
+			t.Run(kind+"/"+who.name, func(t *testing.T) {
+				t.Parallel()
+				dir := sharedDir(t, who)
+				var files [2]string
+				for i, name := range []string{"public", "secret"} {
+					files[i] = filepath.Join(dir, name, "file")
+					if err := os.Mkdir(filepath.Dir(files[i]), 0o755); err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(files[i], []byte("text"), 0o666); err != nil {
+						t.Fatal(err)
+					}
+					if err := os.Chmod(files[i], 0o666); err != nil {
+						t.Fatal(err)
+					}
+				}
+				argv := []string{built(t, "openraces.c"), kind, files[0], files[1]}
+				cmd := who.command(t, []string{"--policies", sharedPolicies(t, block("file: {matchPaths: [{path: "+files[1]+"}]}"))}, append(argv, tries))
+				cmd.Dir = dir
+				if got := outcomeOf(t, cmd); got.code != 0 || got.stdout != "0 1 4\n" {
+					t.Errorf("%+v, want no win, some opens, and 4 bytes left", got)
+				}
+				won := false // without the tracer; the threads must happen to run at once
+				for attempt := 0; attempt < 20 && !won; attempt++ {
+					cmd := who.command(t, nil, append(argv, "5000"))
+					cmd.Dir = dir
+					won = !strings.HasPrefix(outcomeOf(t, cmd).stdout, "0 ")
+				}
+				if !won {
+					t.Error("the attack does not work without the tracer")
+				}
+			})
 		}
 	}
 }

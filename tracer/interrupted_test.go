@@ -57,7 +57,7 @@ cd / || echo no chdir; i=$((i+1)); done 2>/dev/null; echo end`
 // Signals to the tracer's threads, of which Go's runtime sends itself some and
 // the workload can send others, change no answer.
 func TestSignalsToTheTracerChangeNoAnswer(t *testing.T) {
-	tries := "20000"
+	tries := "12000"
 	if testing.Short() {
 		tries = "2000"
 	}
@@ -79,7 +79,7 @@ func TestSignalsToTheTracerChangeNoAnswer(t *testing.T) {
 // those that are held with nothing else, whatever signals the caller gets. (Where
 // the tracer lacks CAP_SYS_PTRACE and files are carried out, chdir is held.)
 func TestSignalsToTheCallerInterruptNothing(t *testing.T) {
-	const script = `i=0; b=0; while [ $i -lt 1500 ]; do /bin/true & cd /tmp || b=$((b+1)); read x </etc/passwd || b=$((b+1)); : >$0/o || b=$((b+1)); i=$((i+1)); done; wait; echo $b`
+	const script = `i=0; b=0; while [ $i -lt 500 ]; do /bin/true & cd /tmp || b=$((b+1)); read x </etc/passwd || b=$((b+1)); : >$0/o || b=$((b+1)); i=$((i+1)); done; wait; echo $b`
 	for _, who := range []caller{asItself, asContainer, asUser} {
 		for _, policies := range []string{"", otherRules} {
 			if policies != "" && who.name == asContainer.name {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -82,4 +83,26 @@ for c in "--bounding-set=-all --inh-caps=-all" "--bounding-set=-dac_override --i
 setpriv $c cat f; setpriv $c --reuid=1000 --clear-groups cat f; setpriv $c sh -c 'cat f; echo made > g; cat g; rm g'; done
 cat f; echo > g; cat f`
 	scene{argv: []string{"sh", "-c", script}, as: roots}.test(t)
+}
+
+// An Allow rule that this version does not enforce takes no allow list away: what
+// the list does not name is denied, or the workload is not started.
+func TestAllowRulesThatAreNotEnforcedAllowNothingElse(t *testing.T) {
+	dir := sharedDir(t, asItself)
+	secret := dir + "/secret"
+	if err := os.WriteFile(secret, []byte("secret\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range []string{
+		"file: {matchPatterns: [{pattern: /usr/bin/*}]}", "process: {matchPatterns: [{pattern: /usr/bin/no*}]}", "process: {matchPaths: [{path: /x, allowedArgs: ['-n']}]}",
+		"file: {matchPatterns: [{pattern: /usr/bin/*}], matchPaths: [{path: /x}]}", "network: {matchProtocols: [{protocol: tcp}]}\n  file: {matchPatterns: [{pattern: /x*}]}",
+	} {
+		policies := sharedPolicies(t, strings.Replace(block(spec), "Block", "Allow", 1))
+		for _, who := range everybody {
+			got := outcomeOf(t, who.command(t, []string{"--default-file-posture=block", "--policies", policies}, []string{"cat", secret}))
+			if got.stdout != "" || got.code == 0 {
+				t.Errorf("%s, %s: %+v", who.name, spec, got)
+			}
+		}
+	}
 }
