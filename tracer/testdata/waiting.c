@@ -65,6 +65,16 @@ static void ended(const char *what, pid_t pid)
 		printf("%s: %s\n", what, strerror(WEXITSTATUS(status)));
 }
 
+/* Opens the other end, for one who waits or is about to wait again. */
+static int meet(const char *name, int flags)
+{
+	int fd;
+
+	while ((fd = open(name, flags | O_NONBLOCK)) < 0 && errno == ENXIO)
+		nanosleep(&(struct timespec){0, 1000000}, NULL);
+	return fd;
+}
+
 static void signals(const char *name, int flags, int other)
 {
 	pid_t pid = opener(name, flags, 0);
@@ -77,7 +87,7 @@ static void signals(const char *name, int flags, int other)
 	asleep(pid);
 	kill(pid, SIGUSR1);
 	asleep(pid);
-	int fd = open(name, other | O_NONBLOCK);
+	int fd = meet(name, other);
 	ended("handler that restarts", pid);
 	close(fd);
 
@@ -99,7 +109,7 @@ static void signals(const char *name, int flags, int other)
 	kill(pid, SIGCHLD); /* ignored: nothing happens */
 	kill(pid, SIGWINCH);
 	asleep(pid);
-	fd = open(name, other | O_NONBLOCK);
+	fd = meet(name, other);
 	ended("ignored signals", pid);
 	close(fd);
 }
