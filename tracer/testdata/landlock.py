@@ -60,7 +60,7 @@ def to_read():
 def others():
     """Only the thread that asks is restricted, and its children."""
     def thread():
-        restrict(READ_FILE)
+        say("a thread", restrict, READ_FILE)
         say("the thread", opened, "denied/f")
         go.set()
 
