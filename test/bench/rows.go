@@ -15,6 +15,7 @@ var (
 	floor      = arm{name: "floor", floor: "notify"}
 	ptrace     = arm{name: "floor by ptrace", floor: "ptrace"}
 	everything = arm{name: "all visible", tracer: []string{"--visibility", "all"}}
+	away       = arm{name: "all visible, sidekick away", tracer: []string{"--visibility", "all", "--sidekick-url", "http://127.0.0.1:9/"}}
 	defaults   = arm{name: "tracer", tracer: []string{}}
 	writers    = arm{name: "writers visible", tracer: []string{"--visibility", "file:write"}}
 	blocks     = arm{name: "200 Block rules", tracer: []string{"--visibility", "none"}, policy: "all"}
@@ -131,6 +132,10 @@ func sizes() []row {
 			goals:  []goal{{arm: everything.name, bound: 25}},
 			load:   residentLoad(`"$WORK" open 1000000; echo ready; exec sleep 600`),
 			events: of(1000000),
+		},
+		{
+			name: "tracer, after 30,000 events", values: resident, arms: []arm{everything, away}, runs: 1,
+			load: residentLoad(`"$WORK" open 30000; echo ready; exec sleep 600`),
 		},
 		{
 			name: "tracer, 10,000 live processes", values: resident, arms: []arm{defaults}, runs: 1,

@@ -60,9 +60,11 @@ def to_read():
 def others():
     """Only the thread that asks is restricted, and its children."""
     def thread():
-        say("a thread", restrict, READ_FILE)
-        say("the thread", opened, "denied/f")
-        go.set()
+        try:
+            say("of the thread", restrict, READ_FILE)
+            say("the thread", opened, "denied/f")
+        finally:
+            go.set()
 
     go = threading.Event()
     t = threading.Thread(target=thread)

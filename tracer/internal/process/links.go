@@ -48,6 +48,7 @@ func (p *Process) OpenFD(tid, fd int) (int, error) {
 	}
 	n, err := p.openLink(tid, "/fd/"+strconv.Itoa(fd))
 	if errors.Is(err, ErrUnreadable) {
+		p.waitForInstalls()
 		return p.reopen("descriptor "+strconv.Itoa(fd), err, func() *directory { return p.dirs[fd] })
 	}
 	if errors.Is(err, unix.ENOENT) {

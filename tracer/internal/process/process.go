@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,9 @@ type Process struct {
 	ownUserNS bool
 	setfcap   bool // it had CAP_SETFCAP in the tracer's user namespace
 	noParent  bool // the parent is outside of the pid namespace; that never changes
+
+	// installs is held for reading while descriptors are installed that the record is to know, see Installing.
+	installs sync.RWMutex
 
 	execs   pending // execve calls that were let through, see MarkExec
 	chdirs  pending // chdir and fchdir calls that were let through

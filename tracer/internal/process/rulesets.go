@@ -30,6 +30,7 @@ func (p *Process) KeepRuleset(fd, ours int) {
 // Ruleset gives a descriptor of the tracer's, which the caller closes, for the ruleset that the process, or the one that
 // forked it, was given as fd. The error is EBADF when there is none.
 func (p *Process) Ruleset(fd int) (int, error) {
+	p.waitForInstalls()
 	if n, err := p.ruleset(fd); err != unix.EBADF {
 		return n, err
 	}
@@ -40,6 +41,7 @@ func (p *Process) Ruleset(fd int) (int, error) {
 	if err != nil || parent == nil {
 		return -1, unix.EBADF
 	}
+	parent.waitForInstalls()
 	return parent.ruleset(fd)
 }
 

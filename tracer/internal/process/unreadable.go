@@ -64,6 +64,18 @@ func (t *Table) isDirectory(name string) (bool, error) {
 	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR, err
 }
 
+// Installing says that the process is about to be given a descriptor that Opened or KeepRuleset will tell of. The process
+// may use it before they are called: whoever looks one up waits for the function that Installing gives.
+func (p *Process) Installing() (told func()) {
+	p.installs.RLock()
+	return p.installs.RUnlock
+}
+
+func (p *Process) waitForInstalls() {
+	p.installs.Lock()
+	defer p.installs.Unlock()
+}
+
 // Opened says that the process has the directory path, of which dir is a descriptor of the tracer's, open as fd.
 func (p *Process) Opened(fd int, path string, id Identity) {
 	p.table.mu.Lock()

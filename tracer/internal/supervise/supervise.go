@@ -127,6 +127,8 @@ type call struct {
 	// opened is a directory that was opened in the place of a caller that may not
 	// be readable any more.
 	opened *openedDirectory
+	// installed ends the wait of those who look for opened or ruleset.
+	installed func()
 }
 
 // Worker makes a worker of the calling thread.
@@ -145,7 +147,11 @@ func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome))
 	c := &w.call
 	*c = call{Call: held, rules: w.Rules(), ruleset: -1}
 	a := w.answer(c)
-	if c.report.due || c.verify != nil || c.opened != nil || c.approved || c.ruleset >= 0 {
+	if c.opened != nil || c.ruleset >= 0 {
+		c.installed = c.process.Installing()
+		return a, w.after
+	}
+	if c.report.due || c.verify != nil || c.approved {
 		return a, w.after
 	}
 	return a, nil
@@ -184,6 +190,9 @@ func (w *worker) told(o engine.Outcome) {
 	}
 	if c.opened != nil && o.Sent && o.Known && o.Errno == 0 {
 		c.process.Opened(int(o.Result), c.opened.path, c.opened.id)
+	}
+	if c.installed != nil {
+		c.installed()
 	}
 	if c.report.due && o.Sent {
 		w.finishReport(c, o)
