@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -160,6 +161,7 @@ type scene struct {
 	as    []caller // nil: everybody
 	rules string   // "" stands for otherRules; DIR is the working directory
 	setup func(t *testing.T, dir string, who caller)
+	known string   // a regular expression: lines that differ, as docs/tracer.md says
 	lines []string // that the output must have, natively: what the test is about did happen
 }
 
@@ -180,6 +182,13 @@ func (s *scene) compare(t *testing.T, who caller) {
 	for _, line := range s.lines {
 		if !strings.Contains("\n"+native.stdout, "\n"+line+"\n") {
 			t.Fatalf("without the tracer there is no line %q: exit %d\n%s%s", line, native.code, native.stdout, native.stderr)
+		}
+	}
+	if s.known != "" {
+		known := regexp.MustCompile(s.known)
+		for _, text := range []*string{&native.stdout, &native.stderr, &traced.stdout, &traced.stderr} {
+			lines := strings.Split(*text, "\n")
+			*text = strings.Join(slices.DeleteFunc(lines, known.MatchString), "\n")
 		}
 	}
 	if native == traced {

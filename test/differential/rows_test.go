@@ -17,7 +17,7 @@ var (
 var (
 	lessRights = known{`output: [-+](Cap(Prm|Eff|Bnd)|NoNewPrivs):\t`, "docs/tracer.md, What the workload notices: CAP_SYS_PTRACE is taken, no_new_privs is set"}
 	openPath   = known{`output: [-+]openat2 O_PATH: (fd|ENOSYS)`, "docs/tracer.md, What the workload notices: openat2 with O_PATH is ENOSYS"}
-	emfile     = known{`output: [-+]no descriptor left `, "docs/tracer.md, What the workload notices: another error where there is no descriptor left"}
+	emfile     = known{`output: [-+](root again: )?no descriptor left `, "docs/tracer.md, What the workload notices: another error where there is no descriptor left"}
 	otherUser  = known{`output: [-+]another user: `, "docs/tracer.md, What the workload notices: a process that changed its user without an exec, where CAP_SYS_PTRACE is missing"}
 	namespaces = known{`output: [-+]user namespace open: `, "docs/tracer.md, What the workload notices: capabilities in a user namespace of the workload's own"}
 	undumpable = known{`output: [-+](not dumpable |  new|(EACCES|fd 3)( +(EACCES|fd 3)){2} *$)`, "docs/tracer.md, What the workload notices: a process that is not dumpable, where CAP_SYS_PTRACE is missing"}

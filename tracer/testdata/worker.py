@@ -1,6 +1,7 @@
-"""A server's worker: root makes what only root can, becomes another user, and works on. Usage: worker.py"""
+"""A server's worker: root makes what only root can, becomes another user, and works on. Usage: worker.py [SECTION…]"""
 import os
 import socket
+import sys
 import threading
 
 from calls import child, contents, libc, opened, put, say
@@ -134,6 +135,7 @@ UNIX.bind("sock")
 UNIX.listen(50)
 os.chmod("sock", 0o777)
 BEFORE = os.open("d", os.O_DIRECTORY)
-for f in (plain, workers, grandchild, hidden, shown, and_back, saved, detached):
+SECTIONS = (plain, workers, grandchild, hidden, shown, and_back, saved, detached)
+for f in [f for f in SECTIONS if len(sys.argv) < 2 or f.__name__ in sys.argv]:
     print("====", f.__name__)
     print(child(f))

@@ -292,10 +292,11 @@ const maxAuxv = 4096
 
 // AuxiliaryVector is what the kernel has told the program about itself, see getauxval(3): pairs of 64-bit numbers.
 func (p *Process) AuxiliaryVector() ([]byte, error) {
+	var auxv []byte
 	buf := make([]byte, maxAuxv)
-	err := p.viaThread(func(id int) (err error) {
-		buf, err = p.table.readFile(id, "/auxv", buf[:maxAuxv])
+	err := p.viaThread(func(id int) (err error) { // again, where the first look is refused
+		auxv, err = p.table.readFile(id, "/auxv", buf)
 		return err
 	})
-	return buf, err
+	return auxv, err
 }

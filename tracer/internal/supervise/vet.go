@@ -19,6 +19,7 @@ import (
 // call that it makes, or that a process makes which it forked before: until then
 // it can open, connect and execute nothing that is held.
 type approval struct {
+	number   uint64 // it is the one that was made
 	tid      int
 	since    uint64 // clock ticks since boot
 	old      string // the program that made it
@@ -32,6 +33,7 @@ type approvals struct {
 	some   atomic.Int32 // of either kind
 	mu     sync.Mutex
 	byPID  map[int]approval
+	made   uint64
 	denied []deniedImage
 }
 
@@ -81,6 +83,8 @@ func (s *approvals) add(pid int, a approval) {
 			}
 		}
 	}
+	s.made++
+	a.number = s.made
 	s.byPID[pid] = a
 	s.count()
 }
@@ -92,11 +96,24 @@ func (s *approvals) get(pid int) (approval, bool) {
 	return a, ok
 }
 
-func (s *approvals) remove(pid int) {
+// take removes an approval, and says whether it was still there: the process may
+// have made another exec since, and its calls are looked at by several workers.
+func (s *approvals) take(pid int, a *approval) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if now, ok := s.byPID[pid]; !ok || now.number != a.number {
+		return false
+	}
 	delete(s.byPID, pid)
 	s.count()
+	return true
+}
+
+// remove removes the approval of a process whose exec is not let run.
+func (s *approvals) remove(pid int) {
+	if a, ok := s.get(pid); ok {
+		s.take(pid, &a)
+	}
 }
 
 // approve remembers an exec that cannot be followed.
@@ -133,13 +150,11 @@ func (w *worker) vet(c *call) bool {
 	if name == a.old && (forked || c.TID != a.tid) {
 		return true // another thread, while the exec is under way
 	}
-	if !forked {
-		w.approved.remove(p.PID())
-	}
+	first := forked || w.approved.take(p.PID(), &a)
 	if name == a.old && !a.unseen || slices.ContainsFunc(a.programs, func(g program) bool { return g.dev == id.Dev && g.ino == id.Ino }) {
 		return true
 	}
-	return w.judge(c, &a, name)
+	return w.judge(c, &a, name, first)
 }
 
 const (
@@ -168,7 +183,7 @@ func (w *worker) awaitImage(c *call) {
 			w.vet(c)
 			return
 		case errors.Is(err, process.ErrGone):
-			w.approved.remove(p.PID())
+			w.approved.take(p.PID(), &a)
 			return
 		}
 		if time.Since(start) > imageSpin {
@@ -210,8 +225,9 @@ func (w *worker) approvalOf(p *process.Process) (a approval, forked, ok bool) {
 	return a, true, ok
 }
 
-// judge asks the rules about the program that came of an exec.
-func (w *worker) judge(c *call, a *approval, name string) bool {
+// judge asks the rules about the program that came of an exec, and tells of it where
+// tell says so.
+func (w *worker) judge(c *call, a *approval, name string, tell bool) bool {
 	a.access.Path = name
 	if a.unseen {
 		if args, err := c.process.Args(); err == nil && len(args) > 1 {
@@ -230,7 +246,7 @@ func (w *worker) judge(c *call, a *approval, name string) bool {
 			w.Log.Error("a process that executes a denied program could not be killed", "program", name, "error", err)
 		}
 	}
-	if w.reported(v, rules.Process) {
+	if tell && w.reported(v, rules.Process) {
 		r := report{
 			due: true, verdict: v, at: w.Now(), spec: execSpec(), op: rules.Process,
 			program: name, args: a.access.Args, result: predict(!v.Deny),
