@@ -162,7 +162,7 @@ int main(int argc, char **argv)
 	}
 	for (int tries = atoi(argv[4]); tries > 0; tries--)
 		try(shares_memory, by_process);
-	if (changer) {
+	if (changer > 0) {
 		kill(changer, SIGKILL);
 		waitpid(changer, NULL, 0);
 	}

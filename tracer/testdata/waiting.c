@@ -42,6 +42,8 @@ static pid_t opener(const char *name, int flags, int sa_flags)
 	pid_t pid = fork();
 	struct sigaction sa = {.sa_handler = handle, .sa_flags = sa_flags};
 
+	if (pid < 0)
+		_exit(9); /* never to be used as a process id */
 	if (pid)
 		return pid;
 	handled = 0;
