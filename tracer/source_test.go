@@ -78,34 +78,51 @@ if sys.argv[1] != "end": os.execv(sys.argv[1], [sys.argv[1], "-c", sys.argv[3], 
 	}
 }
 
+// leavesOrphans forks processes whose parent has ended when they execute a program.
+const leavesOrphans = `import os
+for _ in range(20):
+    r, w = os.pipe()
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.close(w)
+            os.read(r, 1) # the end: the parent had the other side
+            os.execv("/bin/true", ["true"])
+        os._exit(0)
+    os.close(w)
+    os.wait()
+`
+
 // The source of an exec is the program that forked, also when that has gone by
 // the time of the exec.
 func TestOrphansKeepTheirParentsName(t *testing.T) {
 	dash, trueFile := named(t, "/bin/dash"), named(t, "/bin/true")
 	for _, who := range everybody {
-		for name, script := range map[string]string{
-			"subshell": "i=0; while [ $i -lt 100 ]; do (/bin/true &); i=$((i+1)); done; wait",
-			"exec":     "i=0; while [ $i -lt 100 ]; do (exec /bin/true) & i=$((i+1)); done; wait",
-			// The parent has certainly gone: the pipe has no writer any more.
-			"waited for": "mkfifo $0; i=0; while [ $i -lt 20 ]; do (exec 3>$0; (exec 3>&-; read x <$0.end; exec /bin/true) & ) & read x <$0; : >$0.end; i=$((i+1)); done; wait",
+		for _, c := range []struct {
+			argv []string
+			want int
+		}{
+			{[]string{"/bin/dash", "-c", "i=0; while [ $i -lt 100 ]; do (/bin/true &); i=$((i+1)); done"}, 100},
+			{[]string{"/bin/dash", "-c", "i=0; while [ $i -lt 100 ]; do (exec /bin/true) & i=$((i+1)); done"}, 100},
+			{[]string{python, "-c", leavesOrphans}, 20},
 		} {
-			dir := sharedDir(t, who)
-			fifo := filepath.Join(dir, "fifo")
-			script = "mkfifo $0.end; " + script
-			events := told(t, who, []string{"--visibility", "process"}, "/bin/dash", "-c", script, fifo)
+			source := dash
+			if c.argv[0] == python {
+				source = named(t, python)
+			}
 			all, right := 0, 0
-			for _, e := range events {
-				if e.Operation == "Process" && e.Resource == trueFile {
-					all++
-					if strings.HasPrefix(e.Source, dash) {
-						right++
-					} else {
-						t.Logf("source %q, parent %q, ppid %d", e.Source, e.ParentProcessName, e.PPID)
-					}
+			for _, e := range told(t, who, []string{"--visibility", "process"}, c.argv...) {
+				if e.Operation != "Process" || e.Resource != trueFile {
+					continue
+				}
+				all++
+				if strings.HasPrefix(e.Source, source) {
+					right++
+				} else {
+					t.Logf("source %q, parent %q, ppid %d", e.Source, e.ParentProcessName, e.PPID)
 				}
 			}
-			if want := 100 - 80*strings.Count(name, "waited"); all != want || right != all {
-				t.Errorf("%s, %s: %d of %d events name dash, want %d", who.name, name, right, all, want)
+			if all != c.want || right != all {
+				t.Errorf("%s, %.60q: %d of %d events name %s, want %d", who.name, c.argv[2], right, all, source, c.want)
 			}
 		}
 	}

@@ -31,6 +31,7 @@ static const char *kind, *allowed, *denied;
 static volatile char path[512];
 static char dirs[2][512], scripts[2][600];
 static int fds[2], fd;
+static volatile int turning; /* the thread that changes things has begun */
 static char stack[1 << 16] __attribute__((aligned(16)));
 
 static int is(const char *what) { return strcmp(kind, what) == 0; }
@@ -66,16 +67,21 @@ static void *change(void *unused)
 {
 	for (;;) {
 		turn(1);
+		turning = 1;
 		turn(0);
 	}
 	return unused;
 }
+
+static int threaded;
 
 static int begin(void *unused)
 {
 	char *args[] = {"program", NULL};
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (threaded && !turning)
+		sched_yield();
 	for (int i = 0; i < 1000; i++) {
 		if (is("cwd"))
 			execv(basename((char *)allowed), args);
@@ -117,8 +123,7 @@ static void try(int shares_memory, int by_process)
 	if (child == 0) {
 		if (is("traced"))
 			ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-		if (!by_process)
-			pthread_create(&thread, NULL, change, NULL);
+		threaded = !by_process && pthread_create(&thread, NULL, change, NULL) == 0;
 		begin(NULL);
 	}
 	follow(child);
@@ -157,7 +162,7 @@ int main(int argc, char **argv)
 	}
 	for (int tries = atoi(argv[4]); tries > 0; tries--)
 		try(shares_memory, by_process);
-	if (changer) {
+	if (changer > 0) {
 		kill(changer, SIGKILL);
 		waitpid(changer, NULL, 0);
 	}

@@ -125,6 +125,8 @@ int main(int argc, char **argv)
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			change(NULL);
 		}
+		if (changer < 0)
+			return 3;
 	} else {
 		pthread_create(&thread, NULL, change, NULL);
 	}
@@ -141,7 +143,7 @@ int main(int argc, char **argv)
 		close(f);
 	}
 	stop = 1;
-	if (changer) {
+	if (changer > 0) {
 		kill(changer, SIGKILL);
 		waitpid(changer, NULL, 0);
 	} else {

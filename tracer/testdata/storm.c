@@ -75,6 +75,8 @@ int main(int argc, char **argv)
 	tries = atoi(argv[4]);
 	if (strcmp(argv[1], "storm") == 0 && !(sender = fork()))
 		send(tracer);
+	if (sender < 0)
+		return 3; /* never to be used as a process id */
 	for (int i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, loop, NULL);
 	for (int i = 0; i < THREADS; i++)
