@@ -2,6 +2,8 @@ package rules
 
 import (
 	"fmt"
+	"runtime/debug"
+	"slices"
 	"testing"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
@@ -76,8 +78,14 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	for _, a := range benchAccesses {
 		accesses = append(accesses, a)
 	}
+	// A class in a pattern is matched by regexp, which keeps its state in a
+	// sync.Pool, and the race detector makes a pool lose one value in four.
+	allowed := 0.0
+	if underRaceDetector() {
+		allowed = 3
+	}
 	for _, a := range accesses {
-		if n := testing.AllocsPerRun(100, func() { r.Decide(&a) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { r.Decide(&a) }); n > allowed {
 			t.Errorf("%+v: %v allocations", a, n)
 		}
 		if n := testing.AllocsPerRun(100, func() {
@@ -87,4 +95,9 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 			t.Errorf("%+v: %v allocations to know what could become of it", a, n)
 		}
 	}
+}
+
+func underRaceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
