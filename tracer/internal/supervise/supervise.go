@@ -27,7 +27,7 @@ type Options struct {
 	Paths     *paths.Resolver
 	Rules     func() *rules.Rules  // the rules in force; called once for every call
 	Origin    func() schema.Origin // who this container is, as far as known
-	Emit      func(e schema.Event) // must not block
+	Emit      func(e schema.Event) // must not block, and keep of the event nothing but strings
 	Visible   rules.Operation      // what is logged when no policy matches
 	Now       func() time.Time     // the clock of events
 	Log       *slog.Logger
