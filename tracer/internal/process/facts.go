@@ -274,15 +274,20 @@ func (p *Process) Image() (string, Identity, error) {
 	if err != nil {
 		return "", Identity{}, err
 	}
-	var id Identity
+	id, err := p.ImageFile()
+	return exe.path, id, err
+}
+
+// ImageFile is the identity alone.
+func (p *Process) ImageFile() (id Identity, err error) {
 	err = p.viaThread(func(tid int) (err error) {
 		id, err = Identify(p.table.proc, idName(tid, "/exe"))
 		return err
 	})
 	if err != nil {
-		return "", Identity{}, fmt.Errorf("program of process %d: %w", p.pid, err)
+		return Identity{}, fmt.Errorf("program of process %d: %w", p.pid, err)
 	}
-	return exe.path, id, nil
+	return id, nil
 }
 
 // Arguments is Args, read anew. Of a program that has only just been executed they are what it was given.
