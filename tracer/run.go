@@ -250,6 +250,7 @@ type workload struct {
 	processes  *process.Table
 	reaper     *launch.Reaper
 	running    sync.WaitGroup
+	reap       func() error       // until cancel
 	cancel     context.CancelFunc // ends the engine and the forwarding of signals
 	held       chan struct{}      // closed when the engine has ended
 
@@ -287,18 +288,14 @@ func (w *workload) start(cmd launch.Command) error {
 	}
 	targetErr := signals.Target(child.PID) // before the reaper can take it away
 	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel, w.held, w.reaper = cancel, make(chan struct{}), launch.NewReaper(child.PID, w.log)
+	w.cancel, w.held, w.reaper = cancel, make(chan struct{}), launch.NewReaper(child.PID, child.Parent, w.log)
+	w.reap = func() error { return w.reaper.Run(ctx) }
 	w.running.Go(func() {
 		defer close(w.held)
 		defer child.Listener.Close()
 		e := notify.New(notify.Options{Listener: child.Listener, Specs: syscalls.Table(), Receivers: w.receivers, Signalled: w.processes.Signalled, Log: w.log})
 		if err := e.Run(ctx, w.supervisor); err != nil {
 			w.log.Error("calls are no longer answered: they fail from now on", "error", err)
-		}
-	})
-	w.running.Go(func() {
-		if err := w.reaper.Run(ctx); err != nil {
-			w.log.Error("waiting for the workload", "error", err)
 		}
 	})
 	w.running.Go(func() {
@@ -323,14 +320,20 @@ func (w *workload) start(cmd launch.Command) error {
 // wait waits for the workload's end and returns its exit status. As PID 1 it
 // ends what is left, as the kernel would have done without the tracer. Else the
 // workload's other processes may go on, and as they need their calls answered
-// it waits for them too, as strace -f does.
+// it waits for them too, as strace -f does. It must be called on the thread that
+// start was called on.
 func (w *workload) wait() int {
-	<-w.reaper.Main()
-	if os.Getpid() == 1 {
-		_ = unix.Kill(-1, unix.SIGKILL) // ESRCH: there are none
+	w.running.Go(func() {
+		<-w.reaper.Main()
+		if os.Getpid() == 1 {
+			_ = unix.Kill(-1, unix.SIGKILL) // ESRCH: there are none
+		}
+		<-w.held
+		w.cancel()
+	})
+	if err := w.reap(); err != nil {
+		w.log.Error("waiting for the workload", "error", err)
 	}
-	<-w.held
-	w.cancel()
 	w.running.Wait()
 	return w.reaper.Code()
 }

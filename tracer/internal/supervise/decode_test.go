@@ -113,6 +113,10 @@ func TestInterpreter(t *testing.T) {
 	}
 	head := append([]byte(nil), program[:64]...)
 	binary.NativeEndian.PutUint64(head[32:], ^uint64(0)) // program headers nowhere
+	far := append([]byte(nil), program...)
+	headers := far[binary.NativeEndian.Uint64(far[32:]):][:int(far[54])*int(far[56])]
+	binary.NativeEndian.PutUint64(far[32:], uint64(len(far))) // at the end
+	far = append(far, headers...)
 	resolver, err := paths.New()
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +138,9 @@ func TestInterpreter(t *testing.T) {
 		{"\x7fELF", "", false},
 		{string(head), "", false},
 		{string(program), loaderOf(t, sh), false},
+		{string(far), loaderOf(t, sh), false},
+		{string(far[:len(far)-len(headers)/2]), loaderOf(t, sh), false},
+		{string(far[:len(far)-len(headers)]), "", false},
 	} {
 		name := filepath.Join(t.TempDir(), "script")
 		if err := os.WriteFile(name, []byte(c.content), 0o644); err != nil {
@@ -143,8 +150,11 @@ func TestInterpreter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, script := interpreter(resolver, &paths.Result{FD: fd}); got != c.want || script != c.script {
+		if got, script := interpreter(resolver, &paths.Result{FD: fd}, true); got != c.want || script != c.script {
 			t.Errorf("%.30q: %.30q, %v, want %.30q, %v", c.content, got, script, c.want, c.script)
+		}
+		if got, script := interpreter(resolver, &paths.Result{FD: fd}, false); script != c.script || !script && got != "" {
+			t.Errorf("%.30q without loaders: %.30q, %v", c.content, got, script)
 		}
 		unix.Close(fd)
 	}
@@ -184,7 +194,8 @@ func FuzzInterpreter(f *testing.F) {
 		if _, err := file.Write(content); err != nil {
 			t.Fatal(err)
 		}
-		if name := loader(file); len(name) > unix.PathMax || strings.Contains(name, "\x00") {
+		h, _ := readHead(int(file.Fd()))
+		if name := h.loader(); len(name) > unix.PathMax || strings.Contains(name, "\x00") {
 			t.Errorf("loader %q", name)
 		}
 		if name := shebang(string(content[:min(len(content), shebangBytes)])); strings.ContainsAny(name, " \t\n\x00") {
