@@ -8,18 +8,13 @@ import (
 	"time"
 )
 
+// bodySize is more than most bodies take.
+const bodySize = 1 << 10
+
 // Body is the JSON of what the event carries: an alert or log in PascalCase, or
 // a Falco event.
 func (e *Event) Body() ([]byte, error) {
-	switch {
-	case e.Kind == KindAlert && e.Alert != nil:
-		return e.Alert.MarshalJSON()
-	case e.Kind == KindLog && e.Log != nil:
-		return e.Log.MarshalJSON()
-	case e.Kind == KindFalco && e.Falco != nil:
-		return marshal(e.Falco)
-	}
-	return nil, fmt.Errorf("encoding event: kind %q without its content", e.Kind)
+	return (*Encoder)(nil).Append(make([]byte, 0, bodySize), e)
 }
 
 // MarshalJSON writes the event for storage: its body as it goes to the outputs,

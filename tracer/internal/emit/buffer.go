@@ -23,30 +23,24 @@ func kindOf(ev *schema.Event) kind {
 	return anAlert
 }
 
-// rawEvent waits to be encoded.
-type rawEvent struct {
-	seq  uint64
-	size int // estimated memory
-	ev   schema.Event
-}
-
 // line is one encoded event, without the newline.
 type line struct {
 	seq    uint64
 	kind   kind
 	report bool      // it is the emitter's own report of loss, in no account
-	at     time.Time // when it was encoded
+	at     time.Time // when it came
 	text   []byte
+	block  *block // that the text is in, nil for none
 }
 
 // lineOverhead is what a waiting line costs beside its bytes: its place in the
 // queue.
 const lineOverhead = 80
 
-func (l *line) size() int { return cap(l.text) + lineOverhead }
+func (l *line) size() int { return len(l.text) + lineOverhead }
 
-// buffer holds the events that wait, logs and alerts apart, each in order. All
-// of them, and the batch that is being sent, count against one bound of bytes.
+// buffer holds the encoded events that wait, logs and alerts apart, each in order.
+// All of them, and the batch that is being sent, count against one bound of bytes.
 type buffer struct {
 	mu        sync.Mutex
 	bound     int
@@ -54,42 +48,43 @@ type buffer struct {
 	peak      int
 	seq       uint64
 	closed    bool
-	raw       [kinds]fifo[rawEvent]
-	rawBytes  int // of these, as estimated
 	lines     [kinds]fifo[line]
+	texts     [kinds]blocks
 	lineBytes int        // of the texts in lines
-	busy      [kinds]int // taken out and not settled: being encoded or sent
+	busy      [kinds]int // taken out and not settled: being sent
 	lost      loss       // not reported yet
 	everLost  [kinds]uint64
 }
 
 func newBuffer(bound int) *buffer { return &buffer{bound: bound} }
 
-// push takes an event and reports whether the encoder has to be woken: for the
-// first event, and when so many wait that it must not gather more.
-func (b *buffer) push(ev schema.Event) bool { return b.pushSized(ev, footprint(&ev)) }
-
-func (b *buffer) pushSized(ev schema.Event, size int) bool {
-	k := kindOf(&ev)
+// push takes an event, of whose text it makes a copy, and says how much waits then.
+func (b *buffer) push(k kind, text []byte) (events, bytes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.seq++
-	if b.closed {
+	l := line{seq: b.seq, kind: k, at: time.Now(), text: text}
+	switch {
+	case b.closed:
 		b.drop(k, afterEnd)
-		return false
-	}
-	if !b.makeRoom(size, k) {
+	case !b.makeRoom(l.size(), k):
 		b.drop(k, bufferFull)
-		return false
+	default:
+		l.text, l.block = b.texts[k].store(text)
+		b.grow(l.size())
+		b.lineBytes += len(text)
+		b.lines[k].push(l)
 	}
-	first := b.rawBytes == 0
-	b.grow(size)
-	b.rawBytes += size
-	b.raw[k].push(rawEvent{seq: b.seq, size: size, ev: ev})
-	return first || b.rawBytes >= b.bound/4
+	return b.waiting(), b.lineBytes
 }
 
-func (b *buffer) rawEvents() int { return b.raw[aLog].len() + b.raw[anAlert].len() }
+// fail counts an event that could not be encoded.
+func (b *buffer) fail(k kind) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.seq++
+	b.drop(k, notEncoded)
+}
 
 func (b *buffer) grow(size int) {
 	b.used += size
@@ -113,18 +108,15 @@ func (b *buffer) makeRoom(size int, k kind) bool {
 	return true
 }
 
-// dropOldest drops the oldest event of kind k. Whatever is encoded is older
-// than whatever is not.
+// dropOldest drops the oldest event of kind k.
 func (b *buffer) dropOldest(k kind) bool {
-	if l, ok := b.lines[k].pop(); ok {
-		b.used -= l.size()
-		b.lineBytes -= len(l.text)
-	} else if r, ok := b.raw[k].pop(); ok {
-		b.used -= r.size
-		b.rawBytes -= r.size
-	} else {
+	l, ok := b.lines[k].pop()
+	if !ok {
 		return false
 	}
+	b.used -= l.size()
+	b.lineBytes -= len(l.text)
+	b.texts[k].release(l.block)
 	b.drop(k, bufferFull)
 	return true
 }
@@ -133,42 +125,6 @@ func (b *buffer) dropOldest(k kind) bool {
 func (b *buffer) drop(k kind, why reason) {
 	b.everLost[k]++
 	b.lost.add(k, why)
-}
-
-// takeRaw moves the oldest raw events out, in order, at most len(into).
-func (b *buffer) takeRaw(into []rawEvent) (n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for ; n < len(into) && b.rawEvents() > 0; n++ {
-		k := aLog
-		if l, a := b.raw[aLog].front(), b.raw[anAlert].front(); l == nil || a != nil && a.seq < l.seq {
-			k = anAlert
-		}
-		into[n], _ = b.raw[k].pop()
-		b.rawBytes -= into[n].size
-		b.busy[k]++
-	}
-	return n
-}
-
-// encoded puts the text of a raw event in its place; nil counts it as lost. An
-// alert that grew in encoding may push out logs, a log only itself.
-func (b *buffer) encoded(r *rawEvent, text []byte, why reason) {
-	l := line{seq: r.seq, kind: kindOf(&r.ev), at: time.Now(), text: text}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.busy[l.kind]--
-	b.used -= r.size
-	switch {
-	case text == nil:
-		b.drop(l.kind, why)
-	case !b.makeRoom(l.size(), l.kind):
-		b.drop(l.kind, bufferFull)
-	default:
-		b.grow(l.size())
-		b.lineBytes += len(text)
-		b.lines[l.kind].push(l)
-	}
 }
 
 // takeLines moves the oldest lines out, in order: as many as fit into a batch
@@ -212,6 +168,7 @@ func (b *buffer) settle(l *line, delivered bool, why reason) {
 	defer b.mu.Unlock()
 	b.busy[l.kind]--
 	b.used -= l.size()
+	b.texts[l.kind].release(l.block)
 	if !delivered {
 		b.drop(l.kind, why)
 	}
@@ -219,27 +176,25 @@ func (b *buffer) settle(l *line, delivered bool, why reason) {
 
 // backlog is what the sending side has to know of the buffer.
 type backlog struct {
-	pending int       // events that are not settled
-	lines   int       // of these, encoded and waiting
-	bytes   int       // of those
-	oldest  time.Time // when the oldest of those was encoded
-	lost    bool      // something is to be reported
+	lines  int       // events that wait
+	bytes  int       // of these
+	oldest time.Time // when the oldest of them came
+	lost   bool      // something is to be reported
 }
 
 func (b *buffer) backlog() backlog {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	log := backlog{
-		pending: b.pending(aLog) + b.pending(anAlert),
-		lines:   b.lines[aLog].len() + b.lines[anAlert].len(), bytes: b.lineBytes, lost: b.lost.any(),
-	}
+	log := backlog{lines: b.waiting(), bytes: b.lineBytes, lost: b.lost.any()}
 	if l := b.oldestLine(); l != nil {
 		log.oldest = l.at
 	}
 	return log
 }
 
-func (b *buffer) pending(k kind) int { return b.raw[k].len() + b.lines[k].len() + b.busy[k] }
+func (b *buffer) waiting() int { return b.lines[aLog].len() + b.lines[anAlert].len() }
+
+func (b *buffer) pending(k kind) int { return b.lines[k].len() + b.busy[k] }
 
 // takeLoss hands out, once, what was lost and not reported.
 func (b *buffer) takeLoss() loss {

@@ -1,12 +1,14 @@
 package emit
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -14,19 +16,14 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-// encodeNow does what the encoding goroutine does.
-func encodeNow(t *testing.T, b *buffer) {
+// push encodes an event and puts it into the buffer.
+func push(t *testing.T, b *buffer, ev schema.Event) {
 	t.Helper()
-	chunk := make([]rawEvent, 10)
-	for n := b.takeRaw(chunk); n > 0; n = b.takeRaw(chunk) {
-		for i := range chunk[:n] {
-			text, err := chunk[i].ev.Body()
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.encoded(&chunk[i], text, 0)
-		}
+	text, err := ev.Body()
+	if err != nil {
+		t.Fatal(err)
 	}
+	b.push(kindOf(&ev), text)
 }
 
 func kept(b *buffer) (texts []string) {
@@ -44,8 +41,6 @@ func kept(b *buffer) (texts []string) {
 	return texts
 }
 
-// What is dropped, and what is kept in which order, does not depend on what has
-// been encoded yet.
 func TestAlertsAreKeptLongest(t *testing.T) {
 	const one = 2000 // bytes of every event
 	for _, c := range []struct {
@@ -62,56 +57,39 @@ func TestAlertsAreKeptLongest(t *testing.T) {
 		{"a log pushes out a log", 3, "alall", "a0 a2 l4", [kinds]uint64{aLog: 2}},
 		{"the oldest alerts at last", 3, "aaaaa", "a2 a3 a4", [kinds]uint64{anAlert: 2}},
 	} {
-		for _, encode := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, encoded %v", c.name, encode), func(t *testing.T) {
-				b := newBuffer(c.space*one + one/2)
-				for i, k := range strings.Split(c.emit, "") {
-					name := fmt.Sprintf("%s%d", k, i)
-					ev := alertOf(name)
-					if k == "l" {
-						ev = logOf(name)
-					}
-					b.pushSized(ev, one)
-					if encode {
-						encodeAs(b, one)
-					}
+		t.Run(c.name, func(t *testing.T) {
+			b := newBuffer(c.space*one + one/2)
+			for i, k := range strings.Split(c.emit, "") {
+				name := fmt.Sprintf("%s%d", k, i)
+				ev := alertOf(name)
+				if k == "l" {
+					ev = logOf(name)
 				}
-				b.bound = 1 << 30
-				encodeNow(t, b)
-				got := kept(b)
-				for i := range got {
-					_, got[i], _ = strings.Cut(got[i], " ")
+				body, err := ev.Body()
+				if err != nil {
+					t.Fatal(err)
 				}
-				if s := strings.Join(got, " "); s != c.want {
-					t.Errorf("kept %q, want %q", s, c.want)
-				}
-				if b.everLost != c.lost {
-					t.Errorf("lost %v, want %v", b.everLost, c.lost)
-				}
-			})
-		}
-	}
-}
-
-// encodeAs gives every raw event a text that takes exactly size.
-func encodeAs(b *buffer, size int) {
-	chunk := make([]rawEvent, 10)
-	for n := b.takeRaw(chunk); n > 0; n = b.takeRaw(chunk) {
-		for i := range chunk[:n] {
-			body, _ := chunk[i].ev.Body()
-			text := make([]byte, len(body), max(len(body), size-lineOverhead))
-			copy(text, body)
-			b.encoded(&chunk[i], text, 0)
-		}
+				b.push(kindOf(&ev), append(body, bytes.Repeat([]byte(" "), one-lineOverhead-len(body))...))
+			}
+			got := kept(b)
+			for i := range got {
+				_, got[i], _ = strings.Cut(got[i], " ")
+			}
+			if s := strings.Join(got, " "); s != c.want {
+				t.Errorf("kept %q, want %q", s, c.want)
+			}
+			if b.everLost != c.lost {
+				t.Errorf("lost %v, want %v", b.everLost, c.lost)
+			}
+		})
 	}
 }
 
 func TestTakeLines(t *testing.T) {
 	b := newBuffer(1 << 20)
 	for _, name := range names(5) {
-		b.push(logOf(name))
+		push(t, b, logOf(name))
 	}
-	encodeNow(t, b)
 	size := len(b.oldestLine().text) + 1
 	for _, c := range []struct{ bytes, events, want int }{{1, 9, 1}, {2*size - 1, 9, 1}, {2 * size, 9, 2}, {1 << 20, 1, 1}, {1 << 20, 9, 0}} {
 		taken := b.takeLines(c.bytes, c.events)
@@ -149,7 +127,6 @@ func TestMemoryBound(t *testing.T) {
 			e.Emit(alertOf(name))
 		}
 	}
-	eventually(t, "encoding", func() bool { return e.buffer.backlogRaw() == 0 })
 	st := e.Stats()
 	if st.PeakBytes > bound {
 		t.Errorf("%d bytes were counted, the bound is %d", st.PeakBytes, bound)
@@ -175,32 +152,52 @@ func TestMemoryBound(t *testing.T) {
 	checkReports(t, s, 0, st.LostLogs, "buffer full")
 }
 
-// What an event is taken to cost before it is encoded must be what it costs.
-func TestFootprint(t *testing.T) {
-	const n = 2000
+// What a waiting event is taken to cost must be what it costs.
+func TestCost(t *testing.T) {
+	const n = 20000
 	b := newBuffer(1 << 30)
 	before := heap()
 	for i := range n {
 		name := fmt.Sprintf("/data/%06d", i)
-		ev := logOf(strings.Clone(name))
+		ev := logOf(name)
 		if i%2 == 0 {
 			ev = alertOf(name)
-			ev.Alert.ATags = []string{"NIST", "MITRE"}
 		}
-		b.push(ev)
+		push(t, b, ev)
 	}
 	grown := heap() - before
 	t.Logf("counted %d, really %d bytes for one event", b.used/n, grown/n)
-	if real := int(grown); b.used < real*3/4 || b.used > real*3/2 {
+	if real := int(grown); b.used < real*9/10 || b.used > real*11/10 {
 		t.Errorf("%d bytes were counted, the heap has grown by %d", b.used, grown)
 	}
 	runtime.KeepAlive(b)
 }
 
-func (b *buffer) backlogRaw() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.rawEvents()
+// The memory of lines is used again, and never while one of them is in use.
+func TestBlocks(t *testing.T) {
+	var s blocks
+	var waiting []line
+	text := func(i int) []byte { return bytes.Repeat([]byte{byte('a' + i%26)}, 1+i*37%maxShared) }
+	seen := map[*block]bool{}
+	for i := range 5000 {
+		l := line{seq: uint64(i)}
+		l.text, l.block = s.store(text(i))
+		waiting = append(waiting, l)
+		seen[l.block] = true
+		for len(waiting) > i%100 {
+			if old := waiting[0]; !bytes.Equal(old.text, text(int(old.seq))) { //nolint:gosec // small
+				t.Fatalf("line %d was overwritten", old.seq)
+			}
+			s.release(waiting[0].block)
+			waiting = waiting[1:]
+		}
+	}
+	if len(seen) > 30 {
+		t.Errorf("%d blocks for at most 100 lines", len(seen))
+	}
+	if _, b := s.store(make([]byte, maxShared+1)); b != nil {
+		t.Error("a long text is in a block")
+	}
 }
 
 func heap() int64 {
@@ -241,7 +238,8 @@ func TestFIFO(t *testing.T) {
 }
 
 func TestBody(t *testing.T) {
-	b := newBody([]line{{text: []byte("one")}, {text: []byte("")}, {text: []byte("three")}})
+	var reading sync.WaitGroup
+	b := newBody([]line{{text: []byte("one")}, {text: []byte("")}, {text: []byte("three")}}, &reading)
 	if b.left != 11 {
 		t.Errorf("length %d", b.left)
 	}
@@ -251,6 +249,10 @@ func TestBody(t *testing.T) {
 	if _, err := b.Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // Read must return it as it is
 		t.Error(err)
 	}
+	for range 2 { // as often as the transport likes
+		_ = b.Close()
+	}
+	reading.Wait()
 }
 
 // An event too large for the sidekick is shortened, not lost.
@@ -288,34 +290,5 @@ func BenchmarkEmit(b *testing.B) {
 			b.ReportMetric(float64(e.Stats().LostLogs)/float64(b.N), "lost/op")
 			_ = end(0)
 		})
-	}
-}
-
-// BenchmarkEmitAlone is the price on the caller's thread, without the encoder
-// beside it.
-func BenchmarkEmitAlone(b *testing.B) {
-	e, err := New(Options{URL: "http://127.0.0.1:1/", BufferBytes: 16 << 20})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ev := logOf("/usr/lib/x86_64-linux-gnu/libc.so.6")
-	b.ReportAllocs()
-	for b.Loop() {
-		e.Emit(ev)
-	}
-}
-
-// BenchmarkEncode bounds the rate at which events can be reported at all.
-func BenchmarkEncode(b *testing.B) {
-	e, err := New(Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ev := logOf("/usr/lib/x86_64-linux-gnu/libc.so.6")
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := e.text(&ev); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -43,18 +44,20 @@ type answer struct {
 }
 
 type client struct {
-	http        *http.Client
+	// transport sends the requests. An http.Client would follow redirects, which
+	// carry the events, and the credentials, elsewhere.
+	transport   http.RoundTripper
+	user        *url.Userinfo
 	url         string
 	contentType string
 	token       token
 }
 
 func newClient(u *url.URL, o Options) (*client, error) {
-	c := &client{url: u.String(), contentType: "application/x-ndjson", token: token{text: o.Token, file: o.TokenFile}, http: &http.Client{
-		Transport: o.Transport,
-		// A redirect would carry the events, and the credentials, elsewhere.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	c := &client{
+		transport: o.Transport, user: u.User, url: u.String(), contentType: "application/x-ndjson",
+		token: token{text: o.Token, file: o.TokenFile},
+	}
 	if o.Format == Falco {
 		c.contentType = "application/json"
 	}
@@ -84,7 +87,7 @@ func newClient(u *url.URL, o Options) (*client, error) {
 			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", u.Path)
 		}
 	}
-	c.http.Transport = transport
+	c.transport = transport
 	return c, nil
 }
 
@@ -105,37 +108,45 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return conn, err
 }
 
-func (c *client) close() { c.http.CloseIdleConnections() }
+func (c *client) close() {
+	if t, ok := c.transport.(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
 
 // post sends a batch once.
 func (c *client) post(ctx context.Context, key string, batch []line) answer {
+	bearer, err := c.token.bearer()
+	if err != nil {
+		return answer{fate: retry, err: err}
+	}
+	// The transport may read on after an answer has come, and the memory of the
+	// batch is used again: it must have let go of it.
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	body := newBody(batch)
+	body := newBody(batch, &reading)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, body)
 	if err != nil {
+		_ = body.Close()
 		return answer{fate: retry, err: errors.New("the address is not usable")}
 	}
 	request.ContentLength = body.left
 	// With the key the transport may itself repeat a request whose kept-alive
 	// connection had been closed meanwhile.
-	request.GetBody = func() (io.ReadCloser, error) { return newBody(batch), nil }
+	request.GetBody = func() (io.ReadCloser, error) { return newBody(batch, &reading), nil }
 	request.Header.Set("Content-Type", c.contentType)
 	request.Header.Set("Idempotency-Key", key)
 	request.Header.Set("User-Agent", "sidearmor-tracer")
-	bearer, err := c.token.bearer()
-	if err != nil {
-		return answer{fate: retry, err: err}
+	if password, _ := c.user.Password(); c.user != nil {
+		request.SetBasicAuth(c.user.Username(), password)
 	}
 	if bearer != "" {
 		request.Header.Set("Authorization", bearer)
 	}
-	response, err := c.http.Do(request)
+	response, err := c.transport.RoundTrip(request)
 	if err != nil {
-		var withURL *url.Error // its text would repeat the address
-		if errors.As(err, &withURL) {
-			err = withURL.Err
-		}
 		return answer{fate: retry, err: err}
 	}
 	defer response.Body.Close()
@@ -210,16 +221,19 @@ func retryAfter(value string, now time.Time) time.Duration {
 	return max(0, min(d, maxRetryAfter))
 }
 
-// body reads a batch as NDJSON without copying it together first. The transport
-// may read on after the answer has come, so it must not share a buffer either.
+// body reads a batch as NDJSON without copying it together first.
 type body struct {
 	rest []line
 	at   int // in the first of rest; its length is the newline
 	left int64
+	// reading has been told that it is read, and is told when that has ended.
+	reading *sync.WaitGroup
+	once    sync.Once
 }
 
-func newBody(batch []line) *body {
-	b := &body{rest: batch}
+func newBody(batch []line, reading *sync.WaitGroup) *body {
+	reading.Add(1)
+	b := &body{rest: batch, reading: reading}
 	for i := range batch {
 		b.left += int64(len(batch[i].text)) + 1
 	}
@@ -244,5 +258,8 @@ func (b *body) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// Close is for http.Request.
-func (b *body) Close() error { return nil }
+// Close says that the body will not be read any more.
+func (b *body) Close() error {
+	b.once.Do(b.reading.Done)
+	return nil
+}

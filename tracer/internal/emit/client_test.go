@@ -74,6 +74,7 @@ type transport func(*http.Request) (*http.Response, error)
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		_, _ = io.Copy(io.Discard, r.Body)
+		_ = r.Body.Close()
 	}
 	return f(r)
 }
@@ -185,8 +186,9 @@ func TestReportsOfLossAreSpaced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.client.http.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		e.client.transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 			text, _ := io.ReadAll(r.Body)
+			_ = r.Body.Close()
 			if strings.Contains(string(text), "SystemEvent") {
 				reports = append(reports, time.Now())
 			}

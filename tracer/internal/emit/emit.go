@@ -35,10 +35,6 @@ const (
 	maxBatchAge    = 100 * time.Millisecond // an event waits no longer for company
 	maxBatchBytes  = 256 << 10
 	maxBatchEvents = 1000
-
-	// gatherTime is how long encoding waits after an event arrived. The thread
-	// that emits thus wakes another at most a hundred times a second.
-	gatherTime = 10 * time.Millisecond
 	// lastTry bounds the one attempt that is made at the end when nothing ever
 	// answered at a URL that nobody asked for.
 	lastTry = 500 * time.Millisecond
@@ -70,10 +66,10 @@ type Emitter struct {
 	options Options
 	logger  *slog.Logger
 	client  *client
+	encoder encoder
 	buffer  *buffer
 
-	arrived chan struct{} // capacity 1: something waits to be encoded
-	encoded chan struct{} // capacity 1: something waits to be sent
+	arrived chan struct{} // capacity 1: there is a first event, or enough for a batch
 	closing chan struct{} // closed by Close: send what is there, then end
 	done    chan struct{} // closed when Run has ended
 
@@ -100,7 +96,7 @@ type way struct {
 type Stats struct {
 	Emitted, Delivered      uint64
 	LostAlerts, LostLogs    uint64 // never to be delivered, for whatever reason
-	PendingAlerts           int    // waiting, encoded or not
+	PendingAlerts           int    // waiting or being sent
 	PendingLogs             int
 	PendingBytes, PeakBytes int // as counted against Options.BufferBytes
 	Requests                uint64
@@ -119,8 +115,8 @@ func New(o Options) (*Emitter, error) {
 		return nil, fmt.Errorf("emit: unknown format %q", o.Format)
 	}
 	e := &Emitter{
-		options: o, logger: o.Logger, buffer: newBuffer(o.BufferBytes),
-		arrived: make(chan struct{}, 1), encoded: make(chan struct{}, 1),
+		options: o, logger: o.Logger, encoder: encoder{format: o.Format}, buffer: newBuffer(o.BufferBytes),
+		arrived: make(chan struct{}, 1),
 		closing: make(chan struct{}), halt: make(chan struct{}), done: make(chan struct{}),
 	}
 	if e.logger == nil {
@@ -146,26 +142,32 @@ func usable(u *url.URL) bool {
 	return u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
-// Emit hands over an event, which is the emitter's from then on. It never waits
-// and never fails: where there is no room it drops the oldest log, or this event if
-// it is a log and there is none, or else the oldest alert, and counts it.
+// Emit takes an event, of which it keeps nothing but strings. It waits for nobody
+// and never fails: where there is no room it drops the oldest log, or this event
+// if it is a log and there is none, or else the oldest alert, and counts it.
 func (e *Emitter) Emit(ev schema.Event) {
 	if e.client == nil {
 		return
 	}
-	if e.buffer.push(ev) {
-		signal(e.arrived)
-	}
+	e.encoder.encode(&ev, func(text []byte, err error) {
+		if err != nil {
+			e.logger.Error("an event cannot be sent", "error", err)
+			e.buffer.fail(kindOf(&ev))
+			return
+		}
+		maxBytes, maxEvents := e.batchLimits()
+		events, bytes := e.buffer.push(kindOf(&ev), text)
+		// The sender waits for the first event, and then for a full batch.
+		if events == 1 || events == maxEvents || bytes >= maxBytes && bytes-len(text) < maxBytes {
+			select {
+			case e.arrived <- struct{}{}:
+			default:
+			}
+		}
+	})
 }
 
-func signal(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// Run encodes and sends until Close has emptied the buffer or ctx ends, which
+// Run sends until Close has emptied the buffer or ctx ends, which
 // leaves unsent what is there. It is called once and returns ctx's error.
 func (e *Emitter) Run(ctx context.Context) error {
 	if !e.started.CompareAndSwap(false, true) {
@@ -175,7 +177,6 @@ func (e *Emitter) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var helpers sync.WaitGroup
-	helpers.Go(func() { e.encodeAll(work) })
 	helpers.Go(func() {
 		select {
 		case <-e.halt:

@@ -1,6 +1,7 @@
 package emit
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -22,19 +23,11 @@ func (e *Emitter) sendAll(ctx context.Context) {
 
 // gather waits until there is something to send, and reports false at the end.
 func (e *Emitter) gather(ctx context.Context) bool {
-	closing := e.closing
 	for ctx.Err() == nil {
 		b := e.buffer.backlog()
 		due, wait := e.due(b)
 		if e.isClosing() {
-			closing = nil
-			if b.lines > 0 || b.lost {
-				return true
-			}
-			if b.pending == 0 {
-				return false
-			}
-			wait = false // for the encoder, which is at work
+			return b.lines > 0 || b.lost
 		}
 		var timer <-chan time.Time
 		if wait {
@@ -45,9 +38,9 @@ func (e *Emitter) gather(ctx context.Context) bool {
 			timer = time.After(left)
 		}
 		select {
-		case <-e.encoded:
+		case <-e.arrived:
 		case <-timer:
-		case <-closing:
+		case <-e.closing:
 		case <-ctx.Done():
 		}
 	}
@@ -62,7 +55,7 @@ func (e *Emitter) due(b backlog) (at time.Time, ok bool) {
 		return time.Time{}, true
 	}
 	if b.lines > 0 {
-		at, ok = dueAt(b.oldest), true
+		at, ok = b.oldest.Add(maxBatchAge), true
 	}
 	if b.lost && e.way.up {
 		if report := e.way.reported.Add(reportEvery); !ok || report.Before(at) {
@@ -72,7 +65,7 @@ func (e *Emitter) due(b backlog) (at time.Time, ok bool) {
 	return at, ok
 }
 
-func (e *Emitter) batchLimits() (bytes, events int) {
+func (e *Emitter) batchLimits() (size, events int) {
 	if e.options.Format == Falco {
 		return maxBatchBytes, 1
 	}
@@ -105,12 +98,15 @@ func (e *Emitter) report(now time.Time) (line, bool) {
 	l := e.buffer.takeLoss()
 	ev := l.event(e.origin(), now)
 	e.logger.Warn("events were lost", "alerts", l.count[anAlert], "logs", l.count[aLog], "since", l.since)
-	text, err := e.text(&ev)
-	if err != nil {
-		e.logger.Error("the report of loss cannot be sent", "error", err)
-		return line{}, false
-	}
-	return line{kind: anAlert, report: true, text: text}, true
+	r := line{kind: anAlert, report: true}
+	e.encoder.encode(&ev, func(text []byte, err error) {
+		if err != nil {
+			e.logger.Error("the report of loss cannot be sent", "error", err)
+			return
+		}
+		r.text = bytes.Clone(text)
+	})
+	return r, r.text != nil
 }
 
 // deliver sends a batch, in parts where the sidekick refuses the whole. It
