@@ -26,7 +26,7 @@ type Options struct {
 	// MaxProcesses bounds the number of records; 0 means 4096. Records that carry state which cannot be read again
 	// (an exec under way, kept memory) are held above it, but never more than there are live processes.
 	MaxProcesses int
-	// MaxFDs bounds the descriptors that are held open; 0 means half of the soft RLIMIT_NOFILE, at most 2048.
+	// MaxFDs bounds the descriptors that are held open; 0 means half of the soft RLIMIT_NOFILE, at most 8192.
 	MaxFDs int
 	// FollowCwd says that MarkCwd is called before each change of a working directory. Else none is remembered.
 	FollowCwd bool
@@ -136,7 +136,7 @@ func defaultMaxFDs() int {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
 		return 256
 	}
-	return int(min(lim.Cur/2, 2048))
+	return int(min(lim.Cur/2, 2*defaultMaxProcesses))
 }
 
 // Get returns the record of the process that tid is a thread of. tid is as a seccomp notification gives it: a thread
@@ -262,7 +262,7 @@ func (t *Table) openPidfd(pid int) int {
 	if !t.pidfds {
 		return -1
 	}
-	if t.fds >= t.maxFDs/2 && t.created > t.maxFDs/4 {
+	if t.fds >= t.maxFDs/2 && t.sweepDue(t.maxFDs/4) {
 		t.sweep()
 	}
 	if t.fds >= t.maxFDs/2 {

@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"bytes"
-	"debug/elf"
 	"encoding/binary"
 	"strconv"
 	"strings"
@@ -12,46 +11,15 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
 )
 
+// What the kernel reads of a program (fs/exec.c, fs/binfmt_elf.c, include/uapi/linux/elf.h).
 const (
-	shebangBytes = 256  // BINPRM_BUF_SIZE: what the kernel reads to find the interpreter
-	headBytes    = 4096 // programs have all that is looked for in their first page
-	maxProgs     = 64   // program headers that are looked at; programs have a dozen
+	shebangBytes = 256 // BINPRM_BUF_SIZE: what it reads to find the interpreter
+	elfMagic     = "\x7fELF"
+	elfHeader    = 64      // struct elf64_hdr
+	progHeader   = 56      // struct elf64_phdr: entries of another size it takes for no program
+	progHeaders  = 1 << 16 // bytes of them at most
+	ptInterp     = 3
 )
-
-// head is the beginning of a file that is to be executed. The file is the
-// workload's: what it says of itself can be anything.
-type head struct {
-	fd    int
-	first []byte
-}
-
-// readHead reads the beginning of an open file; there is none of an empty one.
-func readHead(fd int) (h head, ok bool) {
-	buf := make([]byte, headBytes)
-	n, err := pread(fd, buf, 0)
-	return head{fd, buf[:max(n, 0)]}, err == nil && n > 0
-}
-
-// at gives size bytes of the file at offset, nil where it has none.
-func (h *head) at(offset uint64, size int) []byte {
-	if end := offset + uint64(size); end >= offset && end <= uint64(len(h.first)) {
-		return h.first[offset:end]
-	}
-	buf := make([]byte, size)
-	if n, err := pread(h.fd, buf, int64(offset)); err != nil || n < size { // EINVAL for one that is too large
-		return nil
-	}
-	return buf
-}
-
-func pread(fd int, buf []byte, offset int64) (int, error) {
-	for {
-		n, err := unix.Pread(fd, buf, offset)
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
-}
 
 // interpreter reads which file the kernel takes besides one that is executed: the
 // program that a script asks for in its first line, or, where that is of interest,
@@ -63,17 +31,32 @@ func interpreter(r *paths.Resolver, file *paths.Result, loaders bool) (name stri
 		return "", false
 	}
 	defer unix.Close(fd)
-	h, ok := readHead(fd)
-	if !ok {
+	// One read has the headers of a usual program as well as the name that they lead to.
+	head := readAt(fd, make([]byte, 4096), 0)
+	switch isELF := bytes.HasPrefix(head, []byte(elfMagic)); {
+	case isELF && loaders:
+		return loader(fd, head), false
+	case isELF:
 		return "", false
 	}
-	if !bytes.HasPrefix(h.first, []byte(elf.ELFMAG)) {
-		return shebang(string(h.first[:min(len(h.first), shebangBytes)])), true
+	return shebang(string(head[:min(len(head), shebangBytes)])), len(head) > 0
+}
+
+// readAt reads what there is at a place of a file: less than buf at its end, nothing
+// where it cannot be read.
+func readAt(fd int, buf []byte, at uint64) []byte {
+	n := 0
+	for n < len(buf) {
+		m, err := unix.Pread(fd, buf[n:], int64(at)+int64(n))
+		if err == unix.EINTR {
+			continue
+		}
+		if m <= 0 || err != nil {
+			break
+		}
+		n += m
 	}
-	if !loaders {
-		return "", false
-	}
-	return h.loader(), false
+	return buf[:n]
 }
 
 // shebang finds the interpreter in a script's first bytes.
@@ -90,35 +73,37 @@ func shebang(head string) string {
 	return fields[0]
 }
 
-// Sizes of the headers of a 64-bit ELF file.
-const (
-	elfHeader  = 64
-	elfProgram = 56
-)
-
-// loader is the PT_INTERP of a 64-bit ELF file. Only the headers that say where it
-// is are read.
-func (h *head) loader() string {
-	var header elf.Header64
-	if !decode(h.at(0, elfHeader), &header) || elf.Class(header.Ident[elf.EI_CLASS]) != elf.ELFCLASS64 {
+// loader is the PT_INTERP of a 64-bit ELF file that begins with head. The file is the
+// workload's, and is read as the kernel reads it, which looks at no more than this.
+func loader(fd int, head []byte) string {
+	part := func(at, size uint64) []byte {
+		if end := at + size; end >= at && end <= uint64(len(head)) {
+			return head[at:end]
+		}
+		if b := readAt(fd, make([]byte, size), at); uint64(len(b)) == size {
+			return b
+		}
+		return nil
+	}
+	if len(head) < elfHeader {
 		return ""
 	}
-	for i := range min(uint64(header.Phnum), maxProgs) {
-		var p elf.Prog64
-		if !decode(h.at(header.Phoff+i*uint64(header.Phentsize), elfProgram), &p) {
-			return ""
-		}
-		if elf.ProgType(p.Type) != elf.PT_INTERP || p.Filesz > unix.PathMax {
+	at := binary.NativeEndian.Uint64(head[32:])                 // e_phoff
+	size := uint64(binary.NativeEndian.Uint16(head[54:]))       // e_phentsize
+	all := size * uint64(binary.NativeEndian.Uint16(head[56:])) // e_phnum
+	if size != progHeader || all > progHeaders {
+		return ""
+	}
+	for table := part(at, all); len(table) >= progHeader; table = table[progHeader:] {
+		if binary.NativeEndian.Uint32(table) != ptInterp {
 			continue
 		}
-		name, _, _ := bytes.Cut(h.at(p.Off, int(p.Filesz)), []byte{0})
+		offset, length := binary.NativeEndian.Uint64(table[8:]), binary.NativeEndian.Uint64(table[32:])
+		if length > unix.PathMax {
+			return ""
+		}
+		name, _, _ := bytes.Cut(part(offset, length), []byte{0})
 		return string(name)
 	}
 	return ""
-}
-
-// decode reports whether there was something to decode.
-func decode(b []byte, v any) bool {
-	_, err := binary.Decode(b, binary.NativeEndian, v)
-	return err == nil
 }
