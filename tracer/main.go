@@ -3,15 +3,8 @@
 // delivers nothing to people: the sidekick does.
 package main
 
-import (
-	"os"
-	"runtime"
-)
+import "os"
 
 func main() {
-	// All that falls to this process as a parent falls to its first thread: what is
-	// started and waited for is so on one thread. (The runtime begins here with that
-	// thread, unless it has given it away in the meantime: then more is woken.)
-	runtime.LockOSThread()
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -41,6 +42,11 @@ const (
 
 // run is the program.
 func run(args, environ []string, stdout, stderr io.Writer) int {
+	// All that falls to this process as a parent falls to its first thread: what is
+	// started and waited for is so on one thread. (The Go runtime begins main on that
+	// thread. If it has given it away by now, only more is woken than need be.)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	c, err := config.Parse(args, environ)
 	if err != nil {
 		return fail(stderr, exitUsage, err)
