@@ -239,7 +239,7 @@ func newSupervisor(o supervise.Options, followCwd bool) (*supervise.Supervisor, 
 	// starts with the one that the tracer was started with.)
 	unix.Umask(0)
 	var err error
-	if o.Processes, err = process.NewTable(process.Options{FollowCwd: followCwd}); err != nil {
+	if o.Processes, err = process.NewTable(process.Options{FollowCwd: followCwd, FollowIDs: true}); err != nil {
 		return nil, nil, err
 	}
 	if o.Paths, err = paths.New(); err != nil {
