@@ -38,7 +38,7 @@ type Table struct {
 	ownPID  int
 	own     Credentials
 	root    Identity // the tracer's own root directory
-	userNS  Identity // and its user namespace
+	userNS  string   // and its user namespace, as the link in /proc names it
 	pidfds  bool     // pidfd_open and pidfd_send_signal work here
 	ptracer bool     // the tracer has CAP_SYS_PTRACE: nothing is ever unreadable
 	maxProc int
@@ -113,7 +113,7 @@ func (t *Table) probe() error {
 	if t.root, err = Identify(unix.AT_FDCWD, "/"); err != nil {
 		return fmt.Errorf("identify the root directory: %w", err)
 	}
-	if t.userNS, err = Identify(t.proc, "self/ns/user"); err != nil {
+	if t.userNS, err = t.readlink(t.ownPID, "/ns/user"); err != nil {
 		return fmt.Errorf("identify the user namespace: %w", err)
 	}
 	own, err := t.readCredentials(t.ownPID)
@@ -220,6 +220,9 @@ func (t *Table) addThread(tid int, p *Process) *thread {
 
 // record returns the verified record of the process that tid seems to be a thread of, and makes it if needed.
 func (t *Table) record(tid int) (*Process, error) {
+	if p := t.procs[tid]; p != nil && t.alive(p) {
+		return p, nil // a number is one thread's only, so tid is the leader of that process
+	}
 	// A pidfd is given for leaders only, and most calls of unknown threads come from leaders: one call instead of a
 	// read of /proc/TID/status.
 	pid, pidfd := tid, t.openPidfd(tid)
@@ -284,11 +287,11 @@ func (t *Table) closeFD(fd int) {
 // threadGroup reads the number of the process that tid is a thread of.
 func (t *Table) threadGroup(tid int) (int, error) {
 	var tgid int
-	err := t.readStatus(tid, func(key, value string) bool {
-		if key != "Tgid" {
+	err := t.readStatus(tid, func(key, value []byte) bool {
+		if string(key) != "Tgid" {
 			return true
 		}
-		tgid, _ = strconv.Atoi(value)
+		tgid, _ = strconv.Atoi(string(value))
 		return false
 	})
 	if err != nil {

@@ -22,9 +22,10 @@ const (
 )
 
 // interpreter reads which file the kernel takes besides one that is executed: the
-// program that a script asks for in its first line, or the loader that an ELF
-// file names. It is "" when there is none, or the file cannot be read.
-func interpreter(r *paths.Resolver, file *paths.Result) (name string, script bool) {
+// program that a script asks for in its first line, or, where that is of interest,
+// the loader that an ELF file names. It is "" when there is none, or the file
+// cannot be read.
+func interpreter(r *paths.Resolver, file *paths.Result, loaders bool) (name string, script bool) {
 	fd, err := unix.Openat(r.Descriptors(), strconv.Itoa(file.FD), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return "", false
@@ -32,8 +33,11 @@ func interpreter(r *paths.Resolver, file *paths.Result) (name string, script boo
 	defer unix.Close(fd)
 	// One read has the headers of a usual program as well as the name that they lead to.
 	head := readAt(fd, make([]byte, 4096), 0)
-	if bytes.HasPrefix(head, []byte(elfMagic)) {
+	switch isELF := bytes.HasPrefix(head, []byte(elfMagic)); {
+	case isELF && loaders:
 		return loader(fd, head), false
+	case isELF:
+		return "", false
 	}
 	return shebang(string(head[:min(len(head), shebangBytes)])), len(head) > 0
 }

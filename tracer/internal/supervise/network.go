@@ -89,7 +89,7 @@ func (w *worker) connectTo(c *call, addr, length uint64) engine.Answer {
 	if w.reported(v, rules.Network) {
 		w.beginReport(c, v)
 		c.report.op, c.report.result = rules.Network, predict(!v.Deny)
-		c.report.resource, c.report.data = to.describe(c, sock.protocol)
+		c.report.to, c.report.protocol = to, sock.protocol
 	}
 	if v.Deny {
 		return engine.Fail(unix.EACCES)

@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,12 +13,6 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
-
-// enforcer is the Enforcer of our alerts. KubeArmor's clients take any text.
-const enforcer = "SideArmor"
-
-// updatedTime is KubeArmor's layout of UpdatedTime.
-const updatedTime = "2006-01-02T15:04:05.000000Z"
 
 // report is what is to be told of a call. Of what is not known it has nothing: a
 // report with gaps is better than none.
@@ -40,8 +33,9 @@ type report struct {
 
 	program  string   // Process: the file
 	args     []string // and its arguments
-	resource string   // File, Network
-	data     string   // Network, where it is not the call's
+	resource string   // File, and Network where no address is known
+	to       sockaddr // Network
+	protocol string   // of its socket
 	owner    int      // File: of the file
 }
 
@@ -79,73 +73,20 @@ func (w *worker) finishReport(c *call, o engine.Outcome) {
 	case o.Known:
 		r.result = schema.ResultPassed
 	}
-	w.reports.add(r, w.emit)
+	w.tell(r)
 }
 
-// emit sends what happened: an alert where a policy matched, a log elsewhere.
-func (s *Supervisor) emit(r *report) {
-	record := r.record(s.Origin())
-	v := &r.verdict
-	if !v.Alert {
-		record.Type = schema.TypeContainerLog
-		s.Emit(schema.Event{Kind: schema.KindLog, Log: &schema.Log{Record: record}})
-		return
+// tell hands a report over to Run.
+func (s *Supervisor) tell(r *report) {
+	if !s.reports.add(r) {
+		s.record(new(recorder), r)
 	}
-	record.Type = schema.TypeMatchedPolicy
-	s.Emit(schema.Event{Kind: schema.KindAlert, Alert: &schema.Alert{
-		Record:     record,
-		PolicyName: v.PolicyName,
-		Severity:   v.Severity,
-		Tags:       strings.Join(v.Tags, ","),
-		ATags:      v.Tags,
-		Message:    v.Message,
-		Enforcer:   enforcer,
-		Action:     v.Action,
-	}})
 }
 
-// record is the report in KubeArmor's form.
-func (r *report) record(origin schema.Origin) schema.Record {
-	at := r.at.UTC()
-	e := schema.Record{
-		Origin:            origin,
-		Timestamp:         at.Unix(),
-		UpdatedTime:       at.Format(updatedTime),
-		PID:               int32(r.who.PID),
-		PPID:              int32(r.who.PPID),
-		UID:               int32(r.uid),
-		ParentProcessName: r.who.Parent,
-		ProcessName:       r.who.Exe,
-		Operation:         r.op.String(),
-		Source:            r.who.CommandLine,
-		Resource:          r.resource,
-		Data:              r.data,
-		Result:            r.result,
-		Cwd:               directory(r.cwd),
-		TTY:               r.who.TTY,
-		OID:               int32(r.owner),
-		ExecEvent:         &schema.ExecEvent{ExecID: "0", ExecutableName: r.who.Comm},
-	}
-	e.HostPID, e.HostPPID = e.PID, e.PPID
-	if r.op == rules.Process {
-		e.ProcessName = r.program
-		e.Source = r.who.Parent // for exec KubeArmor names the parent, without arguments
-		e.Resource = joinCommand(r.program, r.args)
-		e.ExecEvent.ExecutableName = comm(r.program)
-	}
-	if e.Data == "" {
-		e.Data = r.spec.Data(&r.callArg, r.flags)
-	}
-	e.EventData = schema.EventData(e.Operation, e.Resource, e.Data)
-	return e
-}
-
-// directory ends a directory's name by a slash, as KubeArmor's Cwd does.
-func directory(name string) string {
-	if name == "/" || name == "" {
-		return name
-	}
-	return name + "/"
+// record sends a report in KubeArmor's form.
+func (s *Supervisor) record(f *recorder, r *report) {
+	origin := s.Origin()
+	s.Emit(f.event(r, &origin))
 }
 
 const (
@@ -169,13 +110,12 @@ type reports struct {
 	wake    chan struct{} // capacity 1
 }
 
-// add hands over a report, or has f take it at once where many wait.
-func (q *reports) add(r *report, f func(*report)) {
+// add hands over a report. It is false where many wait already.
+func (q *reports) add(r *report) bool {
 	q.mu.Lock()
 	if q.closed || len(q.waiting) >= maxReports {
 		q.mu.Unlock()
-		f(r)
-		return
+		return false
 	}
 	q.waiting = append(q.waiting, *r)
 	wake := q.asleep
@@ -184,6 +124,7 @@ func (q *reports) add(r *report, f func(*report)) {
 	if wake {
 		q.wake <- struct{}{} // never blocks: once for each time that the reporter sleeps
 	}
+	return true
 }
 
 // Run brings reports into their form until ctx ends, and those that are there by
@@ -191,6 +132,7 @@ func (q *reports) add(r *report, f func(*report)) {
 func (s *Supervisor) Run(ctx context.Context) {
 	q := &s.reports
 	var batch []report
+	var f recorder
 	for unused := 0; ; {
 		q.mu.Lock()
 		batch, q.waiting = q.waiting, batch[:0]
@@ -207,7 +149,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 		asleep := q.asleep
 		q.mu.Unlock()
 		for i := range batch {
-			s.emit(&batch[i])
+			s.record(&f, &batch[i])
 		}
 		clear(batch)
 		q.pause(ctx, asleep)

@@ -86,8 +86,8 @@ func familyName(family uint16) string {
 }
 
 // describe writes Resource and Data as KubeArmor does: a TCP connect by its
-// probe's fields, any other by the system call's.
-func (a sockaddr) describe(c *call, protocol string) (resource, data string) {
+// probe's fields, any other by the system call's, for which data is empty.
+func (a *sockaddr) describe(protocol string) (resource, data string) {
 	port := strconv.Itoa(int(a.port))
 	switch {
 	case a.ip.IsValid() && protocol == "TCP":
@@ -99,5 +99,5 @@ func (a sockaddr) describe(c *call, protocol string) (resource, data string) {
 	default:
 		resource = "sa_family=" + a.family
 	}
-	return resource, c.Spec.Data(&c.Args, 0)
+	return resource, ""
 }

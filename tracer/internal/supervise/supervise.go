@@ -27,7 +27,7 @@ type Options struct {
 	Paths     *paths.Resolver
 	Rules     func() *rules.Rules  // the rules in force; called once for every call
 	Origin    func() schema.Origin // who this container is, as far as known
-	Emit      func(e schema.Event) // must not block
+	Emit      func(e schema.Event) // must not block, and keep of the event nothing but strings
 	Visible   rules.Operation      // what is logged when no policy matches
 	Now       func() time.Time     // the clock of events
 	Log       *slog.Logger
@@ -44,7 +44,9 @@ type Options struct {
 
 // Trace is what is told of threads that are traced.
 type Trace interface {
-	// Next waits for the next stop of one of them, or its end.
+	// Next waits for the next stop of one of them, or its end: an end without a
+	// thread is one that nothing is told of. It is called on the thread that has
+	// attached.
 	Next() (tid int, status unix.WaitStatus)
 	// Release says that none of them is traced any more.
 	Release()

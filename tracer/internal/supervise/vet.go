@@ -256,7 +256,7 @@ func (w *worker) judge(c *call, a *approval, name string, tell bool) bool {
 		}
 		r.take(c)
 		r.who.Parent = a.access.ParentSource
-		w.reports.add(&r, w.emit)
+		w.tell(&r)
 	}
 	return !v.Deny
 }
