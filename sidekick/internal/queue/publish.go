@@ -88,12 +88,10 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) 
 		}
 		p.batch = state
 	}
-	for from := 0; from < len(events); from += chunk {
-		if q.cluster != nil {
-			p.chunkForCluster(from, min(from+chunk, len(events)))
-		} else {
-			p.chunk(from, min(from+chunk, len(events)))
-		}
+	if q.cluster != nil {
+		p.inParts(chunk, p.chunkForCluster)
+	} else {
+		p.inParts(rowMost, p.chunk)
 	}
 	if len(p.failed) > 0 {
 		p.countRefused()
@@ -111,18 +109,17 @@ type publication struct {
 	gaveUp bool          // the cluster does not answer
 }
 
+func (p *publication) inParts(size int, store func(from, to int)) {
+	for from := 0; from < len(p.events); from += size {
+		store(from, min(from+size, len(p.events)))
+	}
+}
+
 // chunk stores some of the events. It waits for the store whatever becomes of the
 // sender, since a batch that comes again must find out what is stored; the store
 // answers within ackTimeout, or counts as not answering.
 func (p *publication) chunk(from, to int) {
 	at := make([]int, 0, to-from)
-	if p.q.cluster != nil {
-		for i := from; i < to; i++ {
-			at = append(at, i)
-		}
-		p.send(at)
-		return
-	}
 	for _, r := range []*rows{p.q.alerts, p.q.logs} {
 		at = at[:0]
 		for i := from; i < to; i++ {
@@ -140,8 +137,14 @@ func (p *publication) chunk(from, to int) {
 	}
 }
 
-// send stores the events of these indexes.
+// send stores the events of these indexes, with an answer for each.
 func (p *publication) send(at []int) {
+	for some := range slices.Chunk(at, chunk) {
+		p.sendSome(some)
+	}
+}
+
+func (p *publication) sendSome(at []int) {
 	futures := make([]jetstream.PubAckFuture, len(at))
 	for n, i := range at {
 		msg, err := p.message(&p.events[i])

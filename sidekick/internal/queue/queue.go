@@ -54,6 +54,9 @@ const (
 	publishers = 8
 	chunk      = 256
 
+	// rowMost is the longest row. Of each stream one is stored at a time.
+	rowMost = 1024
+
 	ackTimeout = 10 * time.Second // how long the store may take to answer
 )
 
