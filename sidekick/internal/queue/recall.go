@@ -84,8 +84,13 @@ func (q *Queue) recallStream(ctx context.Context, s Stream, found func(id string
 		return err
 	}
 	name := consumer.CachedInfo().Name
-	// Left alone it would count as an output that has nothing yet.
-	defer func() { err = errors.Join(err, stream.DeleteConsumer(ctx, name)) }()
+	// Left alone it would count as an output that has nothing yet. The server may have
+	// removed it, as it does with one that nobody listens to.
+	defer func() {
+		if gone := stream.DeleteConsumer(ctx, name); !errors.Is(gone, jetstream.ErrConsumerNotFound) {
+			err = errors.Join(err, gone)
+		}
+	}()
 	pull, err := newPuller(q.conn, s, name)
 	if err != nil {
 		return err
