@@ -77,10 +77,6 @@ func fail(stderr io.Writer, code int, err error) int {
 
 // runWorkload runs the workload to its end and returns its exit status.
 func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
-	// All that falls to this process as a parent falls to its first thread: what is
-	// started and waited for is so on one thread. (The runtime begins with that
-	// thread, unless it has given it away in the meantime: then more is woken.)
-	runtime.LockOSThread()
 	if c.Engine == config.EnginePtrace {
 		return fail(stderr, exitFailed, errors.New("--engine=ptrace: this version holds calls by seccomp user notification only"))
 	}
