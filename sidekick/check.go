@@ -31,6 +31,9 @@ func check(in config.Input, events string, stdout, stderr io.Writer) (err error)
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(stderr, "sidekick: warning:", w)
 	}
+	for _, exposed := range cfg.Exposed() {
+		fmt.Fprintln(stderr, "sidekick: warning:", exposed)
+	}
 	if len(cfg.Outputs) == 0 {
 		fmt.Fprintln(stderr, "sidekick: warning: no output is configured")
 	}

@@ -68,6 +68,7 @@ func Load(in Input) (Config, error) {
 	c.Listen = l.listen()
 	c.Limits = l.limits()
 	c.GRPC = l.grpc(c.Listen)
+	l.insecureInVain(c)
 	c.KubeArmor = l.kubeArmor(c.GRPC)
 	c.Debug = l.boolean("debug", false)
 	c.CustomFields = l.customFields()

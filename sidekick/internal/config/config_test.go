@@ -80,7 +80,7 @@ func TestDefaults(t *testing.T) {
 
 func TestEnvironmentWinsOverFile(t *testing.T) {
 	c, err := load(t, `
-listenaddress: 10.0.0.1
+listenaddress: 127.0.0.2
 ListenPort: 2900
 debug: true
 slack:

@@ -41,6 +41,7 @@ type Options struct {
 	CustomFields map[string]string        // go into every event
 	Authorized   func(*http.Request) bool // whether it may post; nil when everybody may
 	Outputs      func() any               // what /readyz says of the outputs, as JSON; nil for nothing
+	Warnings     []string                 // what /readyz warns of; it holds for as long as the process runs
 
 	// Pace counts events from the source of a request, or says how long it should
 	// wait, and counts nothing. With 0 events it only says the latter. nil is no
@@ -64,6 +65,7 @@ type handler struct {
 	inflate *inflater
 
 	outputs    func() any               // nil when /readyz says nothing of them
+	warnings   []string                 // of /readyz
 	authorized func(*http.Request) bool // nil when everybody may post
 	strangers  tally
 	pace       func(r *http.Request, events int) time.Duration // nil for no limit
@@ -85,6 +87,7 @@ func New(opts Options) *Intake {
 		debug:      opts.Log.Enabled(context.Background(), slog.LevelDebug),
 		inflate:    newInflater(),
 		outputs:    opts.Outputs,
+		warnings:   opts.Warnings,
 		authorized: opts.Authorized,
 		pace:       opts.Pace,
 		arrived:    opts.Arrived,
