@@ -51,7 +51,7 @@ func check(in config.Input, events string, stdout, stderr io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	list, err := ingest.ReadEvents(body, cfg.CustomFields)
+	list, err := ingest.ReadEvents(body, cfg.Enricher)
 	if err != nil {
 		return fmt.Errorf("%s: %w", events, err)
 	}
@@ -86,7 +86,10 @@ func dryRun(w io.Writer, n int, one ingest.Read, configured []config.Output) (cl
 	}
 	e := &one.Event
 	fmt.Fprintf(w, "\nevent %d, %s, %s: %s\n", n, e.Kind, e.Priority(), printable(e.ToFalco().Output))
-	clean = true
+	clean = one.Warning == nil
+	if !clean {
+		fmt.Fprintf(w, "  %v\n", one.Warning)
+	}
 	for _, o := range configured {
 		if !o.Logs && e.Kind == schema.KindLog {
 			fmt.Fprintf(w, "  %s: no, gets no KubeArmor logs\n", o.Name)

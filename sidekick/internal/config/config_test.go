@@ -161,8 +161,8 @@ func TestCustomFields(t *testing.T) {
 		"text":     {"customfields: 'env:prod,arn:arn:aws:ecs:eu:1:task/x,url:https://x/?a=b,host:%NODE'", []string{"NODE=h1"}},
 	} {
 		c, err := load(t, in.text, in.env...)
-		if err != nil || !maps.Equal(c.CustomFields, want) {
-			t.Errorf("%s: %v, %v", name, c.CustomFields, err)
+		if err != nil || !maps.Equal(c.Enricher.CustomFields(), want) {
+			t.Errorf("%s: %v, %v", name, c.Enricher.CustomFields(), err)
 		}
 	}
 }
@@ -236,7 +236,7 @@ func TestWarnings(t *testing.T) {
 		env  []string
 		want string // "" for no warning
 	}{
-		{"other outputs", "", []string{"GOTIFY_HOSTPORT=x", "MATTERMOST_WEBHOOKURL=x", "OTLP_TRACES_ENDPOINT=x", "AWS_SQS_URL=x", "CUSTOMTAGS=x"}, "AWS_SQS_URL, CUSTOMTAGS, GOTIFY_HOSTPORT, MATTERMOST_WEBHOOKURL, OTLP_TRACES_ENDPOINT"},
+		{"other outputs", "", []string{"GOTIFY_HOSTPORT=x", "MATTERMOST_WEBHOOKURL=x", "OTLP_TRACES_ENDPOINT=x", "AWS_SQS_URL=x"}, "AWS_SQS_URL, GOTIFY_HOSTPORT, MATTERMOST_WEBHOOKURL, OTLP_TRACES_ENDPOINT"},
 		{"common to all", "", []string{"SLACK_CHECKCERT=false"}, "SLACK_CHECKCERT"},
 		{"the SDK's", "", []string{"AWS_PROFILE=x", "AWS_S3_USE_ARN_REGION=true", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/x"}, ""},
 		{"service links", "", []string{"SLACK_SERVICE_HOST=10.0.0.1", "SLACK_PORT=tcp://10.0.0.1:80", "SLACK_PORT_80_TCP_ADDR=10.0.0.1", "QUEUE_SERVICE_PORT_HTTP=80"}, ""},

@@ -22,6 +22,7 @@ type setting struct {
 	secret bool
 	isMap  bool
 	isList bool
+	exact  bool // blanks around it count
 
 	byDefault string // to be shown; whoever reads the setting applies it
 }
@@ -60,9 +61,8 @@ func newLoader(in Input) (*loader, error) {
 			delete(l.env, name)
 		}
 	}
-	for _, s := range slices.Concat(listenSettings(), limitSettings(), queueSettings(), clusterSettings(), deliverySettings(), grpcSettings(), []setting{
+	for _, s := range slices.Concat(listenSettings(), limitSettings(), queueSettings(), clusterSettings(), deliverySettings(), grpcSettings(), enrichSettings(), []setting{
 		{path: "debug"},
-		{path: "customfields", isMap: true},
 		{path: clientFilesPath},
 	}) {
 		l.known[s.path] = s

@@ -3,17 +3,11 @@ package ingest
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-
-	"github.com/google/uuid"
+	"time"
 
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/falco"
 )
-
-// testRule is FalcoSidekick's name of the event that /test makes.
-const testRule = "Test rule"
 
 var errTooLarge = errors.New("event is too large")
 
@@ -22,8 +16,8 @@ func (h *handler) pack(item []byte, packer *schema.Packer) (schema.Packed, error
 	var e schema.Event
 	var err error
 	switch {
-	case len(h.custom) > 0: // they are not in item
-		e, err = decode(item, h.custom)
+	case h.enricher.KubeArmor(): // it gets what is not in item
+		e, err = decode(item, h.enricher.CustomFields())
 	case len(item) > schema.MaxEventBytes:
 		err = tooLarge(item)
 	default:
@@ -32,7 +26,7 @@ func (h *handler) pack(item []byte, packer *schema.Packer) (schema.Packed, error
 		if failed == nil {
 			return p, nil
 		}
-		e, err = decodeOther(item, nil)
+		e, err = decodeOther(item, h.enricher.CustomFields())
 	}
 	if err != nil {
 		return schema.Packed{}, err
@@ -70,34 +64,16 @@ func tooLarge(item []byte) error {
 	return fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(item), schema.MaxEventBytes)
 }
 
-// enrich adds what FalcoSidekick adds, in its order (handlers.go,
-// newFalcoPayload); Falco events have the custom fields already. In KubeArmor
-// events they go into EventData, the one place that takes any key.
+// enrich adds what the settings ask for. A template that cannot be evaluated is told
+// now and then: what is posted must not fill the log.
 func (h *handler) enrich(e *schema.Event) {
-	if f := e.Falco; f != nil {
-		if f.Rule == testRule {
-			f.Source = "internal"
-		}
-		if f.Source == "" {
-			f.Source = "syscalls"
-		}
-		f.UUID = uuid.NewString()
-		slices.Sort(f.Tags)
+	err := h.enricher.Apply(e)
+	if err == nil {
 		return
 	}
-	if len(h.custom) == 0 {
-		return
+	if n := h.templates.note(time.Now()); n > 0 {
+		h.log.Warn("templated fields cannot be evaluated", "events", n, "last", err)
 	}
-	var data *map[string]string
-	if e.Alert != nil {
-		data = &e.Alert.EventData
-	} else {
-		data = &e.Log.EventData
-	}
-	if *data == nil {
-		*data = make(map[string]string, len(h.custom))
-	}
-	maps.Copy(*data, h.custom)
 }
 
 // rejection is the verdict on an event that cannot be decoded.
