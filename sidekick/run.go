@@ -176,7 +176,7 @@ func announce(log *slog.Logger, cfg config.Config, f *front, dir string) {
 		log.Warn("no output is configured, events are only stored")
 	}
 	for _, exposed := range cfg.Exposed() {
-		log.Warn(exposed)
+		log.Warn("anybody who can connect is served", "reason", exposed)
 	}
 	if cfg.Listen.Default {
 		log.Info("LISTENADDRESS is not set, only this machine or task is served")

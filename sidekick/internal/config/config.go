@@ -82,7 +82,7 @@ func Load(in Input) (Config, error) {
 		}
 	}
 	l.uniqueNames(c.Outputs)
-	l.unknownVariables()
+	l.unknownVariables(len(c.Outputs))
 	c.Warnings, c.Settings, c.instances = l.warnings(), l.effective, l.instances
 	if len(l.problems) > 0 {
 		return Config{}, errors.Join(l.problems...)

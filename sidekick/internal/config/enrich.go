@@ -9,12 +9,14 @@ import (
 	"github.com/sidearmor/sidearmor/sidekick/internal/enrich"
 )
 
+const bracketReplacerPath = "bracketreplacer"
+
 func enrichSettings() []setting {
 	return []setting{
 		{path: "customfields", isMap: true},
 		{path: "customtags", isList: true},
 		{path: "templatedfields", isMap: true},
-		{path: "bracketreplacer", exact: true},
+		{path: bracketReplacerPath},
 		{path: "outputfieldformat"},
 		{path: "prometheus.extralabels", isList: true},
 	}
@@ -26,7 +28,7 @@ func (l *loader) enrichment(c *Config) {
 	o := enrich.Options{CustomFields: l.customFields(), CustomTags: l.customTags()}
 	templates := l.get(setting{path: "templatedfields", isMap: true})
 	o.TemplatedFields = l.fields(templates)
-	o.BracketReplacer = l.get(setting{path: "bracketreplacer", exact: true}).text
+	o.BracketReplacer = l.get(setting{path: bracketReplacerPath}).text
 	o.OutputFieldFormat = l.get(setting{path: "outputfieldformat"}).text
 	enricher, err := enrich.New(o)
 	if err != nil {
@@ -90,10 +92,10 @@ func (l *loader) expand(what, text string) string {
 	if !ok {
 		return text
 	}
-	if l.env[variable] == "" {
+	if l.all[variable] == "" {
 		l.problem("%s asks for variable %s, which is not set", what, variable)
 	}
-	return l.env[variable]
+	return l.all[variable]
 }
 
 // fields reads "k:v,k2:v2", or in YAML a mapping. Only the first colon separates, so

@@ -25,6 +25,7 @@ func upstreamKeys() []string {
 	return []string{
 		"elasticsearch.batching", "elasticsearch.createindextemplate", "elasticsearch.flattenfields",
 		"elasticsearch.numberofreplicas", "elasticsearch.numberofshards", "elasticsearch.type",
+		"otlp.logs.duration", "otlp.logs.extraenvvars", "otlp.logs.synced", "otlp.logs.timeout", "otlp.logs.tls",
 		"kafka.async", "kafka.balancer", "nats.clientid", "nats.clusterid",
 		"aws.checkidentity", "aws.kinesis.minimumpriority", "aws.kinesis.streamname", "aws.lambda.functionname",
 		"aws.lambda.minimumpriority",
