@@ -42,6 +42,11 @@ const (
 
 // run is the program.
 func run(args, environ []string, stdout, stderr io.Writer) int {
+	// All that falls to this process as a parent falls to its first thread: what is
+	// started and waited for is so on one thread. (The Go runtime begins main on that
+	// thread. If it has given it away by now, only more is woken than need be.)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	c, err := config.Parse(args, environ)
 	if err != nil {
 		return fail(stderr, exitUsage, err)
@@ -238,7 +243,7 @@ func newSupervisor(o supervise.Options, followCwd bool) (*supervise.Supervisor, 
 	// starts with the one that the tracer was started with.)
 	unix.Umask(0)
 	var err error
-	if o.Processes, err = process.NewTable(process.Options{FollowCwd: followCwd}); err != nil {
+	if o.Processes, err = process.NewTable(process.Options{FollowCwd: followCwd, FollowIDs: true}); err != nil {
 		return nil, nil, err
 	}
 	if o.Paths, err = paths.New(); err != nil {

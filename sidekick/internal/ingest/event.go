@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -13,21 +14,18 @@ var errTooLarge = errors.New("event is too large")
 
 // pack reads one event and has it as it is to be stored, but for its ID and the time.
 func (h *handler) pack(item []byte, packer *schema.Packer) (schema.Packed, error) {
-	var e schema.Event
-	var err error
-	switch {
-	case h.enricher.KubeArmor(): // it gets what is not in item
-		e, err = decode(item, h.enricher.CustomFields())
-	case len(item) > schema.MaxEventBytes:
-		err = tooLarge(item)
-	default:
-		// What Pack takes is KubeArmor's. To classify it first would read it twice.
-		p, failed := packer.Pack(item)
-		if failed == nil {
+	// What Pack takes is KubeArmor's. To classify it first would read it twice.
+	if !h.enricher.KubeArmor() && len(item) <= schema.MaxEventBytes {
+		if p, err := packer.Pack(item); err == nil {
 			return p, nil
 		}
-		e, err = decodeOther(item, h.enricher.CustomFields())
 	}
+	return h.packOther(item)
+}
+
+// packOther is pack for what has to be changed, or is no sound event of KubeArmor's.
+func (h *handler) packOther(item []byte) (schema.Packed, error) {
+	e, err := decode(item, h.enricher.CustomFields())
 	if err != nil {
 		return schema.Packed{}, err
 	}
@@ -39,17 +37,13 @@ func (h *handler) pack(item []byte, packer *schema.Packer) (schema.Packed, error
 // the custom fields.
 func decode(item []byte, custom map[string]string) (schema.Event, error) {
 	if len(item) > schema.MaxEventBytes {
-		return schema.Event{}, tooLarge(item)
+		return schema.Event{}, fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(item), schema.MaxEventBytes)
 	}
-	if e, err := schema.Decode(item); err == nil {
-		return e, nil
+	if !bytes.Contains(item, []byte(`"output_fields"`)) {
+		if e, err := schema.Decode(item); err == nil {
+			return e, nil
+		}
 	}
-	return decodeOther(item, custom)
-}
-
-// decodeOther reads what is no sound event of KubeArmor's. Its errors are about what
-// the event seems to be.
-func decodeOther(item []byte, custom map[string]string) (schema.Event, error) {
 	kind, err := schema.Classify(item)
 	if err != nil {
 		return schema.Event{}, err
@@ -58,10 +52,6 @@ func decodeOther(item []byte, custom map[string]string) (schema.Event, error) {
 		return falco.DecodeWith(item, custom)
 	}
 	return schema.Decode(item)
-}
-
-func tooLarge(item []byte) error {
-	return fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(item), schema.MaxEventBytes)
 }
 
 // enrich adds what the settings ask for. A template that cannot be evaluated is told

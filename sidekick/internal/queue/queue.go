@@ -54,6 +54,9 @@ const (
 	publishers = 8
 	chunk      = 256
 
+	// rowMost is the longest row. Of each stream one is stored at a time.
+	rowMost = 1024
+
 	ackTimeout = 10 * time.Second // how long the store may take to answer
 )
 
@@ -83,7 +86,8 @@ type Queue struct {
 	js         jetstream.JetStream
 	slots      chan struct{} // one per concurrent Publish
 
-	batches *batches
+	batches      *batches
+	alerts, logs *rows // nil with a cluster
 
 	mu      sync.Mutex
 	readers []*Reader // guarded by mu
@@ -167,6 +171,12 @@ func (q *Queue) start(ctx context.Context) error {
 		return err
 	}
 	if err := q.recallRemoved(ctx); err != nil {
+		return err
+	}
+	if q.alerts, err = newRows(q.conn, q.js, Alerts); err != nil {
+		return err
+	}
+	if q.logs, err = newRows(q.conn, q.js, Logs); err != nil {
 		return err
 	}
 	q.checkDisk()

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/schema/secret"
 )
@@ -196,28 +194,26 @@ func parseHelp(args []string) (Config, error) {
 // parseRun reads the flags up to the workload's own command line, which begins
 // after "--" or at the first argument that is no flag.
 func parseRun(args, environ []string) (Config, error) {
-	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
-	flags.SetInterspersed(false)
-	flags.Usage = func() {} // it would print by itself
-	flags.SetNormalizeFunc(kubeArmorFlags)
-	given := map[string]*string{}
 	all := settings()
+	known := make(map[string]bool, len(all))
 	for _, s := range all {
-		given[s.flag] = flags.String(s.flag, s.value, s.usage)
+		known[s.flag] = true
 	}
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return Config{Command: Help, Text: runHelp()}, nil
-		}
+	given, argv, err := readFlags(args, known)
+	switch {
+	case errors.Is(err, errHelp):
+		return Config{Command: Help, Text: runHelp()}, nil
+	case err != nil:
 		return Config{}, fmt.Errorf("run: %w", err)
 	}
 	if err := unknownVariables(environ); err != nil {
 		return Config{}, err
 	}
-	c := Config{Command: Run, Argv: flags.Args()}
+	c := Config{Command: Run, Argv: argv}
 	env := lookup(environ)
 	for _, s := range all {
-		if err := s.apply(&c, flags.Changed(s.flag), *given[s.flag], env); err != nil {
+		value, changed := given[s.flag]
+		if err := s.apply(&c, value, changed, env); err != nil {
 			return Config{}, err
 		}
 	}
@@ -228,17 +224,4 @@ func parseRun(args, environ []string) (Config, error) {
 		return Config{}, errors.New("run: no command given after \"--\"")
 	}
 	return c, nil
-}
-
-// kubeArmorFlags lets KubeArmor's spelling of a flag stand for ours.
-func kubeArmorFlags(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-	switch name {
-	case "defaultFilePosture":
-		name = "default-file-posture"
-	case "defaultNetworkPosture":
-		name = "default-network-posture"
-	case "defaultCapabilitiesPosture":
-		name = "default-capabilities-posture"
-	}
-	return pflag.NormalizedName(name)
 }

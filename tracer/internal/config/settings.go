@@ -75,7 +75,7 @@ func identitySettings() []setting {
 }
 
 // apply takes the flag if it was given, else the variable, else the default.
-func (s setting) apply(c *Config, changed bool, value string, env map[string]string) error {
+func (s setting) apply(c *Config, value string, changed bool, env map[string]string) error {
 	if s.set == nil {
 		if changed {
 			c.Identity = append(c.Identity, s.variable+"="+value)
@@ -84,6 +84,7 @@ func (s setting) apply(c *Config, changed bool, value string, env map[string]str
 	}
 	name, given := "--"+s.flag, changed
 	if !changed {
+		value = s.value
 		if v, ok := env[s.variable]; ok {
 			name, value, given = s.variable, v, true
 		}
