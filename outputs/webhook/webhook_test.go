@@ -155,3 +155,19 @@ func TestRefusedSettings(t *testing.T) {
 		})
 	}
 }
+
+// User and password in the address are sent, and stay out of what is said of a failure.
+func TestCredentialsInTheAddress(t *testing.T) {
+	var user, password string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ = r.BasicAuth()
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	defer srv.Close()
+	address := strings.Replace(srv.URL, "http://", "http://user:"+outputtest.Canary+"@", 1)
+	o := outputtest.New(t, webhook.Kind(), outputtest.Settings{"address": address})
+	err := o.Deliver(t.Context(), []schema.Event{outputtest.BlockedExec()})
+	if err == nil || strings.Contains(err.Error(), outputtest.Canary) || user != "user" || password != outputtest.Canary {
+		t.Errorf("%s:%s, %v", user, password, err)
+	}
+}

@@ -53,9 +53,10 @@ var rules = []rule{
 
 	{"sidekick", []string{"sidekick/internal/*", "outputs", "outputs/catalog", "schema", "schema/*"}, "wiring; single outputs come by the catalog"},
 	{"sidekick/internal/access", []string{"schema/secret"}, "who may come in; not what they bring"},
-	{"sidekick/internal/ingest", []string{"schema", "schema/*"}, "takes events and hands them to what it is given"},
+	{"sidekick/internal/enrich", []string{"schema"}, "adds to one event"},
+	{"sidekick/internal/ingest", []string{"schema", "schema/*", "sidekick/internal/enrich"}, "takes events and hands them to what it is given"},
 	{"sidekick/internal/filter", []string{"schema"}, "decides on one event"},
-	{"sidekick/internal/config", []string{"schema", "schema/*", "outputs", "sidekick/internal/filter"}, "what is configured is checked, filters too"},
+	{"sidekick/internal/config", []string{"schema", "schema/*", "outputs", "sidekick/internal/enrich", "sidekick/internal/filter"}, "what is configured is checked, filters and templates too"},
 	{"sidekick/internal/kubearmor", []string{"schema"}, "turns messages into events and back; it carries neither"},
 	{"sidekick/internal/grpcapi", []string{"schema", "sidekick/internal/kubearmor"}, "shows events to who asks; it does not store and does not take"},
 	{"sidekick/internal/pull", []string{"schema", "sidekick/internal/kubearmor"}, "takes events and hands them on; it does not store"},

@@ -19,6 +19,8 @@ const (
 	minDigestWindow     = time.Second
 	maxDigestWindow     = 24 * time.Hour
 
+	digestWindow = "DIGEST_WINDOW" // at the end of a variable
+
 	forever = 100 * 365 * 24 * time.Hour
 )
 
