@@ -202,6 +202,13 @@ func newHub(ctx context.Context, c config.Config, who *identity.Identity, backgr
 		}
 		hub.Set(c.Policies, docs)
 	}
+	if c.Policy != "" { // last: it is meant for this very container
+		docs, err := policies.FromParameter(c.Policy)
+		if err != nil {
+			return nil, err
+		}
+		hub.Set(policies.Parameter, docs)
+	}
 	background.Go(func() { who.Run(ctx, hub.SetTarget) })
 	return hub, hub.Await(ctx, c.PolicyTimeout, c.OnMissingPolicy == config.MissingRun)
 }

@@ -66,6 +66,7 @@ type Config struct {
 	TokenFile       string          // file that holds the token; "" for none
 	TLS             TLS             // how an https SidekickURL is trusted
 	Policies        string          // policy file or directory; "" for none
+	Policy          string          // policies themselves, as text or base64 of it; "" for none
 	OnMissingPolicy string          // MissingBlock or MissingRun
 	PolicyTimeout   time.Duration   // how long the start may wait for policies; 0 is not at all
 	Visibility      rules.Operation // what is reported as logs; see Visible

@@ -84,6 +84,7 @@ func TestParseRun(t *testing.T) {
 		{name: "numbers", args: []string{"--buffer-bytes=65536", "--flush-timeout=0", "--", "cmd"}, change: func(c *Config) { c.BufferBytes, c.FlushTimeout = 65536, 0 }},
 		{name: "identity", args: []string{"--pod=p", "--cluster=", "--", "cmd"}, environ: []string{"POD_NAME=q"}, change: func(c *Config) { c.Identity = []string{"CLUSTER_NAME=", "POD_NAME=p"} }},
 		{name: "the rest", args: []string{"--policies=/p", "--format", "falco", "--", "cmd"}, change: func(c *Config) { c.Policies, c.Format = "/p", FormatFalco }},
+		{name: "policies in a parameter", args: []string{"--", "cmd"}, environ: []string{"TRACER_POLICY=kind: x\n"}, change: func(c *Config) { c.Policy = "kind: x\n" }},
 		{name: "token", args: []string{"--", "cmd"}, environ: []string{"SIDEKICK_TOKEN=t0ken\n"}, change: func(c *Config) { c.Token = secret.New("t0ken") }},
 		{name: "unix socket", args: []string{"--", "cmd"}, environ: []string{"SIDEKICK_URL=unix:///run/s"}, change: func(c *Config) { c.SidekickURL = mustURL(t, "unix:///run/s") }},
 		{name: "TLS", args: []string{"--sidekick-ca-file=/ca", "--", "cmd"}, environ: []string{"SIDEKICK_URL=https://h/", "SIDEKICK_CERT_FILE=/c", "SIDEKICK_KEY_FILE=/k"}, change: func(c *Config) {

@@ -42,6 +42,7 @@ func settings() []setting {
 		{"sidekick-cert-file", "SIDEKICK_CERT_FILE", "", "PEM file with the certificate to show to the sidekick", setFile(func(t *TLS) *string { return &t.CertFile })},
 		{"sidekick-key-file", "SIDEKICK_KEY_FILE", "", "PEM file with its key", setFile(func(t *TLS) *string { return &t.KeyFile })},
 		{"policies", "TRACER_POLICIES", "", "policy file, or directory of *.yaml, *.yml and *.json; empty for none", setPolicies},
+		{"policy", "TRACER_POLICY", "", "policies themselves: YAML, JSON, or base64 of it; empty for none", setPolicy},
 		{"on-missing-policy", "TRACER_ON_MISSING_POLICY", MissingBlock, "when it is not known in time which policies are for this container: block (do not start) or run", setOnMissingPolicy},
 		{"policy-timeout", "TRACER_POLICY_TIMEOUT", "30s", "how long the start may wait to know them", setPolicyTimeout},
 		{"visibility", "TRACER_VISIBILITY", "process,file:write,network", "what is logged when no policy matches: process, file (all opens), file:write, network, all, or none", setVisibility},
@@ -101,6 +102,11 @@ func setURL(c *Config, value string, given bool) (err error) {
 
 func setPolicies(c *Config, value string, _ bool) error {
 	c.Policies = value
+	return nil
+}
+
+func setPolicy(c *Config, value string, _ bool) error {
+	c.Policy = value
 	return nil
 }
 
