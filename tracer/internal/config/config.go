@@ -40,6 +40,13 @@ const (
 	FormatFalco     = "falco"
 )
 
+// Values of Config.PoliciesWatch.
+const (
+	WatchAuto   = "auto" // a directory that others can change and this container cannot
+	WatchAlways = "true"
+	WatchNever  = "false"
+)
+
 // Values of Config.OnMissingPolicy.
 const (
 	MissingBlock = "block" // do not start the workload
@@ -66,6 +73,7 @@ type Config struct {
 	TokenFile       string          // file that holds the token; "" for none
 	TLS             TLS             // how an https SidekickURL is trusted
 	Policies        string          // policy file or directory; "" for none
+	PoliciesWatch   string          // WatchAuto, WatchAlways or WatchNever
 	Policy          string          // policies themselves, as text or base64 of it; "" for none
 	OnMissingPolicy string          // MissingBlock or MissingRun
 	PolicyTimeout   time.Duration   // how long the start may wait for policies; 0 is not at all

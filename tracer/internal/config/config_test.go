@@ -24,7 +24,7 @@ func defaults() Config {
 	u, _ := ParseURL("http://localhost:2801/", false)
 	return Config{
 		Command: Run, Argv: []string{"cmd"}, SidekickURL: u,
-		OnMissingPolicy: MissingBlock, PolicyTimeout: 30 * time.Second,
+		PoliciesWatch: WatchAuto, OnMissingPolicy: MissingBlock, PolicyTimeout: 30 * time.Second,
 		Visibility: rules.Process | rules.FileWrite | rules.Network, Opens: OpensCarryOut,
 		Posture: rules.Posture{File: "audit", Network: "audit", Capabilities: "audit"},
 		Format:  FormatKubeArmor, Engine: EngineAuto, Log: Log{Level: slog.LevelInfo},
@@ -84,6 +84,7 @@ func TestParseRun(t *testing.T) {
 		{name: "numbers", args: []string{"--buffer-bytes=65536", "--flush-timeout=0", "--", "cmd"}, change: func(c *Config) { c.BufferBytes, c.FlushTimeout = 65536, 0 }},
 		{name: "identity", args: []string{"--pod=p", "--cluster=", "--", "cmd"}, environ: []string{"POD_NAME=q"}, change: func(c *Config) { c.Identity = []string{"CLUSTER_NAME=", "POD_NAME=p"} }},
 		{name: "the rest", args: []string{"--policies=/p", "--format", "falco", "--", "cmd"}, change: func(c *Config) { c.Policies, c.Format = "/p", FormatFalco }},
+		{name: "watching", args: []string{"--policies-watch=true", "--", "cmd"}, environ: []string{"TRACER_POLICIES_WATCH=false"}, change: func(c *Config) { c.PoliciesWatch = WatchAlways }},
 		{name: "policies in a parameter", args: []string{"--", "cmd"}, environ: []string{"TRACER_POLICY=kind: x\n"}, change: func(c *Config) { c.Policy = "kind: x\n" }},
 		{name: "token", args: []string{"--", "cmd"}, environ: []string{"SIDEKICK_TOKEN=t0ken\n"}, change: func(c *Config) { c.Token = secret.New("t0ken") }},
 		{name: "unix socket", args: []string{"--", "cmd"}, environ: []string{"SIDEKICK_URL=unix:///run/s"}, change: func(c *Config) { c.SidekickURL = mustURL(t, "unix:///run/s") }},
@@ -141,6 +142,7 @@ func TestParseRefuses(t *testing.T) {
 		{[]string{"run", "--hold=none", "--", "cmd"}, nil, `--hold: "none": use`},
 		{[]string{"run", "--opens=let", "--", "cmd"}, nil, `--opens: "let": use carry-out or let-run`},
 		{[]string{"run", "--", "cmd"}, []string{"TRACER_ON_MISSING_POLICY=allow"}, `TRACER_ON_MISSING_POLICY: "allow": use block or run`},
+		{[]string{"run", "--policies-watch=yes", "--", "cmd"}, nil, `--policies-watch: "yes": use auto, true or false`},
 		{[]string{"run", "--policy-timeout=1h", "--", "cmd"}, nil, "--policy-timeout: \"1h\": use a duration from 0s to 10m0s"},
 		{[]string{"run", "--visibility=file,none", "--", "cmd"}, nil, `--visibility: "none"`},
 		{[]string{"run", "--", "cmd"}, []string{"DEFAULTFILEPOSTURE=deny"}, `DEFAULTFILEPOSTURE: "deny"`},

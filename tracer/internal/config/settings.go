@@ -42,6 +42,7 @@ func settings() []setting {
 		{"sidekick-cert-file", "SIDEKICK_CERT_FILE", "", "PEM file with the certificate to show to the sidekick", setFile(func(t *TLS) *string { return &t.CertFile })},
 		{"sidekick-key-file", "SIDEKICK_KEY_FILE", "", "PEM file with its key", setFile(func(t *TLS) *string { return &t.KeyFile })},
 		{"policies", "TRACER_POLICIES", "", "policy file, or directory of *.yaml, *.yml and *.json; empty for none", setPolicies},
+		{"policies-watch", "TRACER_POLICIES_WATCH", WatchAuto, "whether a directory of policies is watched for changes: true, false, or auto (when it is a volume that is mounted read-only)", setPoliciesWatch},
 		{"policy", "TRACER_POLICY", "", "policies themselves: YAML, JSON, or base64 of it; empty for none", setPolicy},
 		{"on-missing-policy", "TRACER_ON_MISSING_POLICY", MissingBlock, "when it is not known in time which policies are for this container: block (do not start) or run", setOnMissingPolicy},
 		{"policy-timeout", "TRACER_POLICY_TIMEOUT", "30s", "how long the start may wait to know them", setPolicyTimeout},
@@ -103,6 +104,10 @@ func setURL(c *Config, value string, given bool) (err error) {
 func setPolicies(c *Config, value string, _ bool) error {
 	c.Policies = value
 	return nil
+}
+
+func setPoliciesWatch(c *Config, value string, _ bool) error {
+	return oneOf(&c.PoliciesWatch, value, WatchAuto, WatchAlways, WatchNever)
 }
 
 func setPolicy(c *Config, value string, _ bool) error {
