@@ -8,9 +8,11 @@ GOARCH ?= $(shell $(GO) env GOHOSTARCH)
 # It speaks HTTP/1.1 only: a transport with a TLS configuration of its own never
 # tries HTTP/2, so that nethttpomithttp2 leaves out nothing that would run.
 STATIC_TAGS := netgo,osusergo,nethttpomithttp2
-# What runs once, before the workload does, is not inlined: the program is smaller.
-COLD        := go.yaml.in/yaml/v3 github.com/spf13/pflag github.com/fsnotify/fsnotify regexp/syntax \
-	crypto/x509 encoding/asn1 github.com/sidearmor/sidearmor/schema/policy github.com/sidearmor/sidearmor/tracer/internal/config
+# What runs seldom, at the start or for a connection, is not inlined: the program is
+# smaller.
+COLD        := go.yaml.in/yaml/v3 github.com/spf13/pflag github.com/fsnotify/fsnotify regexp/syntax encoding/json \
+	crypto/tls crypto/x509 encoding/asn1 \
+	$(addprefix github.com/sidearmor/sidearmor/,schema/policy $(addprefix tracer/internal/,config policies identity filter))
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 

@@ -27,13 +27,13 @@ func newHub(ctx context.Context, c config.Config, who *identity.Identity, backgr
 	if watched(c) {
 		live, err = true, watch(ctx, hub, c, background, log)
 	} else {
-		err = load(hub, c.Policies)
+		err = load(hub, c)
 	}
 	if err != nil {
 		return nil, false, err
 	}
 	if c.Policy != "" { // last: it is meant for this very container
-		docs, err := policies.FromParameter(c.Policy)
+		docs, err := policies.FromParameter(c.Policy, c.Strict)
 		if err != nil {
 			return nil, false, err
 		}
@@ -44,15 +44,15 @@ func newHub(ctx context.Context, c config.Config, who *identity.Identity, backgr
 }
 
 // load reads policies that stay as they are.
-func load(hub *policies.Hub, path string) error {
-	if path == "" {
+func load(hub *policies.Hub, c config.Config) error {
+	if c.Policies == "" {
 		return nil
 	}
-	docs, err := policies.Load(path)
+	docs, err := policies.Load(c.Policies, c.Strict)
 	if err != nil {
 		return err
 	}
-	hub.Set(path, docs)
+	hub.Set(c.Policies, docs)
 	return nil
 }
 
@@ -75,7 +75,7 @@ func watched(c config.Config) bool {
 // is waited for, with the start.
 func watch(ctx context.Context, hub *policies.Hub, c config.Config, background *sync.WaitGroup, log *slog.Logger) error {
 	path := c.Policies
-	d, err := policies.Open(path, c.PoliciesWatch == config.WatchAuto, log)
+	d, err := policies.Open(path, c.PoliciesWatch == config.WatchAuto, c.Strict, log)
 	if err != nil {
 		return err
 	}

@@ -226,3 +226,16 @@ func TestDirectoryThatComesLater(t *testing.T) {
 		t.Errorf("%v, %s\n%s", err, out, log)
 	}
 }
+
+func TestStrict(t *testing.T) {
+	secret := secretFile(t)
+	dir := policyDir(t, blockFile("a", secret)+"extra: 1\n")
+	got := outcomeOf(t, tracer(t, "run", "--policies", dir, "--log-level=warn", "--", "cat", secret))
+	if got.code != 1 || !strings.Contains(got.stderr, "Permission denied") || !strings.Contains(got.stderr, "policies.yaml:5: the policy has no key") {
+		t.Errorf("%+v", got)
+	}
+	got = outcomeOf(t, tracer(t, "run", "--policies", dir, "--strict", "--", "cat", secret))
+	if got.code != exitFailed || got.stdout != "" || !strings.Contains(got.stderr, "policies.yaml:5: the policy has no key") {
+		t.Errorf("%+v", got)
+	}
+}

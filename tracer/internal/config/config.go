@@ -75,6 +75,7 @@ type Config struct {
 	Policies        string          // policy file or directory; "" for none
 	PoliciesWatch   string          // WatchAuto, WatchAlways or WatchNever
 	Policy          string          // policies themselves, as text or base64 of it; "" for none
+	Strict          bool            // what KubeArmor passes over in a policy is an error
 	OnMissingPolicy string          // MissingBlock or MissingRun
 	PolicyTimeout   time.Duration   // how long the start may wait for policies; 0 is not at all
 	Visibility      rules.Operation // what is reported as logs; see Visible
@@ -213,6 +214,9 @@ func parseRun(args, environ []string) (Config, error) {
 	all := settings()
 	for _, s := range all {
 		given[s.flag] = flags.String(s.flag, s.value, s.usage)
+		if s.value == "false" {
+			flags.Lookup(s.flag).NoOptDefVal = "true" // --strict alone
+		}
 	}
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {

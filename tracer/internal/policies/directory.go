@@ -20,10 +20,11 @@ import (
 // Directory is a directory of policy files, and what was last right in each. Its
 // methods are called from one goroutine.
 type Directory struct {
-	path  string // for people
-	at    string // where it is looked at
-	log   *slog.Logger
-	close func() error
+	path   string // for people
+	at     string // where it is looked at
+	strict bool
+	log    *slog.Logger
+	close  func() error
 
 	files     map[string]*file // by name
 	delivered bool             // its documents have been told
@@ -98,7 +99,10 @@ func (d *Directory) Load() ([]spolicy.Document, error) {
 		}
 	}
 	docs := d.documents()
-	if errs = append(errs, duplicates(docs)...); len(errs) > 0 {
+	if d.strict {
+		errs = append(errs, duplicates(docs)...)
+	}
+	if len(errs) > 0 {
 		return nil, fmt.Errorf("loading policies: %w", errors.Join(errs...))
 	}
 	d.delivered = true
@@ -219,7 +223,7 @@ func (d *Directory) take(name string) (other bool, err error) {
 		delete(d.files, name)
 		return len(f.docs) > 0, nil
 	}
-	docs, err := load(filepath.Join(d.at, name), filepath.Join(d.path, name))
+	docs, err := load(filepath.Join(d.at, name), filepath.Join(d.path, name), d.strict)
 	if f.wrong = err != nil; f.wrong {
 		return false, err
 	}

@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,8 +23,9 @@ const (
 // directory, in the order of their names, which is the order of rules. "" and an
 // empty directory give no documents. Hidden files, as the "..data" of a mounted
 // ConfigMap, are passed over. Nothing is loaded in part: the error joins all that
-// is wrong, each with file and line.
-func Load(path string) ([]spolicy.Document, error) {
+// is wrong, each with file and line. Strict, what KubeArmor would pass over is wrong,
+// and so are two policies of one kind, namespace and name.
+func Load(path string, strict bool) ([]spolicy.Document, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -32,10 +34,10 @@ func Load(path string) ([]spolicy.Document, error) {
 		return nil, fmt.Errorf("loading policies: %w", err)
 	}
 	if info.IsDir() {
-		return (&Directory{path: path, at: path}).Load()
+		return (&Directory{path: path, at: path, strict: strict}).Load()
 	}
-	docs, err := load(path, path)
-	if err == nil {
+	docs, err := load(path, path, strict)
+	if err == nil && strict {
 		err = errors.Join(duplicates(docs)...)
 	}
 	if err != nil {
@@ -61,7 +63,7 @@ func wanted(name string) bool {
 }
 
 // load reads the file at a path, which is called name in what is said of it.
-func load(at, name string) ([]spolicy.Document, error) {
+func load(at, name string, strict bool) ([]spolicy.Document, error) {
 	// Stat first: opening a FIFO would wait for a writer.
 	info, err := os.Stat(at)
 	if err != nil {
@@ -75,7 +77,14 @@ func load(at, name string) ([]spolicy.Document, error) {
 		return nil, named(err, name)
 	}
 	defer file.Close()
-	return spolicy.Parse(name, file)
+	return parser(strict)(name, file)
+}
+
+func parser(strict bool) func(name string, in io.Reader) ([]spolicy.Document, error) {
+	if strict {
+		return spolicy.ParseStrict
+	}
+	return spolicy.Parse
 }
 
 // named gives an error the name by which people know the file.
@@ -86,8 +95,8 @@ func named(err error, name string) error {
 	return err
 }
 
-// duplicates finds policies of one kind, namespace and name: with a cluster's API
-// one would have replaced the other, and from files nobody can tell which.
+// duplicates finds policies of one kind, namespace and name, of which only the last
+// would count.
 func duplicates(docs []spolicy.Document) (errs []error) {
 	seen := map[key]string{}
 	for i := range docs {

@@ -15,13 +15,14 @@ const Parameter = "TRACER_POLICY"
 
 // FromParameter reads policies that are given as text, YAML or JSON, or as base64
 // of it: what a task definition or a pod can say without a volume. "" gives none.
-func FromParameter(value string) ([]spolicy.Document, error) {
+// Strict is as for Load.
+func FromParameter(value string, strict bool) ([]spolicy.Document, error) {
 	text, err := decodeParameter(strings.TrimSpace(value))
 	if err != nil {
 		return nil, fmt.Errorf("loading policies: %s: %w", Parameter, err)
 	}
-	docs, err := spolicy.Parse(Parameter, strings.NewReader(text))
-	if err == nil {
+	docs, err := parser(strict)(Parameter, strings.NewReader(text))
+	if err == nil && strict {
 		err = errors.Join(duplicates(docs)...)
 	}
 	if err != nil {

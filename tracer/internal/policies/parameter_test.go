@@ -17,13 +17,13 @@ func TestFromParameter(t *testing.T) {
 		"base64, no padding": strings.TrimRight(packed, "="),
 		"base64, for URLs":   base64.URLEncoding.EncodeToString([]byte("# ÿ>?\n" + text)),
 	} {
-		docs, err := FromParameter(value)
+		docs, err := FromParameter(value, true)
 		if err != nil || len(docs) == 0 || docs[0].Name != "a" || !strings.HasPrefix(docs[0].Origin, "TRACER_POLICY:") {
 			t.Errorf("%s: %+v, %v", name, docs, err)
 		}
 	}
 	for _, nothing := range []string{"", " \n"} {
-		if docs, err := FromParameter(nothing); err != nil || docs != nil {
+		if docs, err := FromParameter(nothing, true); err != nil || docs != nil {
 			t.Errorf("%q: %v, %v", nothing, docs, err)
 		}
 	}
@@ -40,7 +40,7 @@ func TestFromParameterRefuses(t *testing.T) {
 		strings.ReplaceAll(document("a", ""), "\n", `\n`): `the text has "\n" where lines should end`,
 		document("a", "") + "---\n" + document("a", ""):   "was already defined at TRACER_POLICY:1",
 	} {
-		docs, err := FromParameter(value)
+		docs, err := FromParameter(value, true)
 		if err == nil || docs != nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: %v, %v, want %q", value, docs, err, want)
 		}
@@ -53,7 +53,7 @@ func FuzzFromParameter(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		docs, err := FromParameter(value)
+		docs, err := FromParameter(value, true)
 		if err != nil && (docs != nil || !strings.Contains(err.Error(), Parameter)) {
 			t.Errorf("%v, %v", docs, err)
 		}

@@ -29,8 +29,8 @@ const (
 // Open makes a Directory that can be watched. Where the path leads is looked up
 // anew at each look, unless pinned: then it stays the directory that it is now,
 // whatever is renamed above it. Close it.
-func Open(path string, pinned bool, log *slog.Logger) (*Directory, error) {
-	d := &Directory{path: path, at: filepath.Clean(path), log: log, close: func() error { return nil }, files: map[string]*file{}}
+func Open(path string, pinned, strict bool, log *slog.Logger) (*Directory, error) {
+	d := &Directory{path: path, at: filepath.Clean(path), strict: strict, log: log, close: func() error { return nil }, files: map[string]*file{}}
 	if pinned {
 		f, err := os.Open(path)
 		if err != nil {

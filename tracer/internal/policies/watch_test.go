@@ -61,7 +61,7 @@ func (w *watched) set(docs []spolicy.Document) {
 func watchDirectory(t *testing.T, path string, pinned bool) *watched {
 	t.Helper()
 	w := &watched{path: path, log: &lockedBuffer{}, more: make(chan struct{})}
-	d, err := Open(path, pinned, slog.New(slog.NewJSONHandler(w.log, nil)))
+	d, err := Open(path, pinned, false, slog.New(slog.NewJSONHandler(w.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestWatchNeverLosesAFileThatIsRewritten(t *testing.T) {
 	dir := write(t, map[string]string{"a.yaml": document("a", "")})
 	h := newHub(t, spolicy.Target{Labels: map[string]string{"app": "web"}})
 	log := &lockedBuffer{}
-	d, err := Open(dir, false, slog.New(slog.NewJSONHandler(log, nil)))
+	d, err := Open(dir, false, false, slog.New(slog.NewJSONHandler(log, nil)))
 	must(t, err)
 	defer d.Close()
 	docs, err := d.Load()
