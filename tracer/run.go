@@ -54,6 +54,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		if path, err = install(c.Dir); err == nil {
 			_, err = fmt.Fprintln(stderr, "installed", path)
 		}
+	case config.Check:
+		err = check(c, stdout)
 	case config.Run:
 		return runWorkload(c, environ, stderr)
 	}

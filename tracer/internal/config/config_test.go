@@ -119,6 +119,28 @@ func TestParseRun(t *testing.T) {
 	}
 }
 
+func TestParsePolicyCheck(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want Config
+	}{
+		{[]string{"check", "a.yaml"}, Config{Command: Check, Files: []string{"a.yaml"}}},
+		{[]string{"check", "--json", "a", "b", "--strict"}, Config{Command: Check, Files: []string{"a", "b"}, JSON: true, Strict: true}},
+		{[]string{"check", "--", "--json"}, Config{Command: Check, Files: []string{"--json"}}},
+		{[]string{"check", "--help"}, Config{Command: Help, Text: checkHelp}},
+	} {
+		got, err := Parse(append([]string{"policy"}, c.args...), nil)
+		if diff := cmp.Diff(c.want, got, compare()...); err != nil || diff != "" {
+			t.Errorf("%v: %v\n%s", c.args, err, diff)
+		}
+	}
+	for want, args := range map[string][]string{"no file given": {"check"}, `"check" is what`: {"chekc", "a"}, "unknown flag": {"check", "--jsn", "a"}} {
+		if _, err := Parse(append([]string{"policy"}, args...), nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "tracer help policy") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct {
 		args    []string

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
@@ -44,6 +46,24 @@ func Load(path string, strict bool) ([]spolicy.Document, error) {
 		return nil, fmt.Errorf("loading policies: %w", err)
 	}
 	return docs, nil
+}
+
+// Files gives the policy files that a path leads to: the file itself, or those of a
+// directory, in order.
+func Files(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return []string{path}, err
+	}
+	found, err := (&Directory{path: path, at: path}).list()
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Sorted(maps.Keys(found))
+	for i := range names {
+		names[i] = filepath.Join(path, names[i])
+	}
+	return names, nil
 }
 
 // IsFile says whether a path that leads nowhere yet names a file of policies, and
