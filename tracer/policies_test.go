@@ -239,3 +239,14 @@ func TestStrict(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestRulesThroughLinksOfTheSystem(t *testing.T) {
+	if to, err := os.Readlink("/bin"); err != nil || to == "" {
+		skip(t, "/bin is no link here")
+	}
+	policies := policyDir(t, "apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata: {name: a}\nspec: {process: {matchPaths: [{path: /bin/sort}]}, action: Block}\n")
+	got := outcomeOf(t, tracer(t, "run", "--policies", policies, "--", "/bin/bash", "-c", "/usr/bin/sort /etc/passwd; sort /etc/passwd; /usr/bin/true && echo fine"))
+	if got.stdout != "fine\n" || strings.Count(got.stderr, "Permission denied") != 2 {
+		t.Errorf("%+v", got)
+	}
+}
