@@ -48,6 +48,7 @@ var rules = []rule{
 		"joins the parts; it sends nothing and loads nothing",
 	},
 	{"tracer/internal/emit", []string{"schema", "schema/secret"}, "carries events, does not make them"},
+	{"tracer/internal/explain", []string{"schema/policy", "schema/rules"}, "says what policies mean; it enforces nothing"},
 	{"tracer/internal/identity", []string{"schema", "schema/policy"}, "who this container is"},
 	{"tracer/internal/policies", []string{"schema/policy", "schema/rules"}, "documents of all sources become the rules in force"},
 

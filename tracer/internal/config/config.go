@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/schema/secret"
 )
@@ -21,6 +23,7 @@ type Command string
 const (
 	Run     Command = "run"     // run a workload under the tracer
 	Install Command = "install" // copy the tracer's own file into a directory
+	Check   Command = "policy"  // say what policies mean
 	Version Command = "version" // print the version
 	Help    Command = "help"    // print Config.Text
 )
@@ -36,6 +39,13 @@ const (
 const (
 	FormatKubeArmor = "kubearmor"
 	FormatFalco     = "falco"
+)
+
+// Values of Config.PoliciesWatch.
+const (
+	WatchAuto   = "auto" // a directory that others can change and this container cannot
+	WatchAlways = "true"
+	WatchNever  = "false"
 )
 
 // Values of Config.OnMissingPolicy.
@@ -55,15 +65,20 @@ const (
 type Config struct {
 	Command Command
 
-	Argv []string // run: the workload and its arguments, at least one
-	Dir  string   // install: the target directory
-	Text string   // help: what to print on standard output
+	Argv  []string // run: the workload and its arguments, at least one
+	Dir   string   // install: the target directory
+	Files []string // policy check: files and directories, at least one
+	JSON  bool     // policy check: the output is JSON
+	Text  string   // help: what to print on standard output
 
 	SidekickURL     URL             // where events go; URL.IsZero means nowhere
 	Token           secret.String   // shown to the sidekick
 	TokenFile       string          // file that holds the token; "" for none
 	TLS             TLS             // how an https SidekickURL is trusted
 	Policies        string          // policy file or directory; "" for none
+	PoliciesWatch   string          // WatchAuto, WatchAlways or WatchNever
+	Policy          string          // policies themselves, as text or base64 of it; "" for none
+	Strict          bool            // what KubeArmor passes over in a policy is an error
 	OnMissingPolicy string          // MissingBlock or MissingRun
 	PolicyTimeout   time.Duration   // how long the start may wait for policies; 0 is not at all
 	Visibility      rules.Operation // what is reported as logs; see Visible
@@ -132,6 +147,8 @@ func Parse(args, environ []string) (Config, error) {
 		c, err = parseRun(rest, environ)
 	case string(Install):
 		c, err = parseInstall(rest)
+	case string(Check):
+		c, err = parseCheck(rest)
 	case string(Version), "--version":
 		c, err = Config{Command: Version}, noMore(rest)
 	case string(Help), "--help", "-h":
@@ -147,10 +164,34 @@ func Parse(args, environ []string) (Config, error) {
 
 func hint(command string) string {
 	switch Command(command) {
-	case Run, Install:
+	case Run, Install, Check:
 		return fmt.Sprintf("see \"tracer help %s\"", command)
 	}
 	return "see \"tracer help\""
+}
+
+// parseCheck reads what follows "policy".
+func parseCheck(args []string) (Config, error) {
+	c := Config{Command: Check}
+	flags := pflag.NewFlagSet("policy check", pflag.ContinueOnError)
+	flags.Usage = func() {} // it would print by itself
+	flags.BoolVar(&c.JSON, "json", false, "")
+	flags.BoolVar(&c.Strict, "strict", false, "")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return Config{Command: Help, Text: checkHelp}, nil
+		}
+		return Config{}, fmt.Errorf("policy: %w", err)
+	}
+	switch what := flags.Args(); {
+	case len(what) == 0 || what[0] != "check":
+		return Config{}, errors.New("policy: \"check\" is what it can do")
+	case len(what) == 1:
+		return Config{}, errors.New("policy check: no file given")
+	default:
+		c.Files = what[1:]
+	}
+	return c, nil
 }
 
 func noMore(args []string) error {
@@ -183,6 +224,8 @@ func parseHelp(args []string) (Config, error) {
 			text = runHelp()
 		case string(Install):
 			text = installHelp
+		case string(Check):
+			text = checkHelp
 		default:
 			return Config{}, fmt.Errorf("help: unknown topic %q", args[0])
 		}
@@ -194,26 +237,31 @@ func parseHelp(args []string) (Config, error) {
 // parseRun reads the flags up to the workload's own command line, which begins
 // after "--" or at the first argument that is no flag.
 func parseRun(args, environ []string) (Config, error) {
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	flags.SetInterspersed(false)
+	flags.Usage = func() {} // it would print by itself
+	flags.SetNormalizeFunc(kubeArmorFlags)
+	given := map[string]*string{}
 	all := settings()
-	known := make(map[string]bool, len(all))
 	for _, s := range all {
-		known[s.flag] = true
+		given[s.flag] = flags.String(s.flag, s.value, s.usage)
+		if s.value == "false" {
+			flags.Lookup(s.flag).NoOptDefVal = "true" // --strict alone
+		}
 	}
-	given, argv, err := readFlags(args, known)
-	switch {
-	case errors.Is(err, errHelp):
-		return Config{Command: Help, Text: runHelp()}, nil
-	case err != nil:
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return Config{Command: Help, Text: runHelp()}, nil
+		}
 		return Config{}, fmt.Errorf("run: %w", err)
 	}
 	if err := unknownVariables(environ); err != nil {
 		return Config{}, err
 	}
-	c := Config{Command: Run, Argv: argv}
+	c := Config{Command: Run, Argv: flags.Args()}
 	env := lookup(environ)
 	for _, s := range all {
-		value, changed := given[s.flag]
-		if err := s.apply(&c, value, changed, env); err != nil {
+		if err := s.apply(&c, flags.Changed(s.flag), *given[s.flag], env); err != nil {
 			return Config{}, err
 		}
 	}
@@ -224,4 +272,17 @@ func parseRun(args, environ []string) (Config, error) {
 		return Config{}, errors.New("run: no command given after \"--\"")
 	}
 	return c, nil
+}
+
+// kubeArmorFlags lets KubeArmor's spelling of a flag stand for ours.
+func kubeArmorFlags(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	switch name {
+	case "defaultFilePosture":
+		name = "default-file-posture"
+	case "defaultNetworkPosture":
+		name = "default-network-posture"
+	case "defaultCapabilitiesPosture":
+		name = "default-capabilities-posture"
+	}
+	return pflag.NormalizedName(name)
 }

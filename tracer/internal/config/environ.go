@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
 )
 
 const prefix = "TRACER_"
@@ -38,11 +37,11 @@ func unknownVariables(environ []string) error {
 	for _, s := range settings() {
 		known[s.variable] = true
 	}
-	link := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(serviceLink) }) // hardly ever needed
+	link := regexp.MustCompile(serviceLink)
 	var errs []error
 	for _, e := range environ {
 		name, _, _ := strings.Cut(e, "=")
-		if strings.HasPrefix(name, prefix) && !known[name] && !link().MatchString(name) {
+		if strings.HasPrefix(name, prefix) && !known[name] && !link.MatchString(name) {
 			errs = append(errs, fmt.Errorf("unknown variable %s", name))
 		}
 	}
