@@ -132,7 +132,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	limited := limited(metrics)
 	connections := access.NewConnections(cfg.Limits.Connections, func() { limited("connections") })
 	intake := ingest.New(ingest.Options{
-		Store: feeds.store(q), CustomFields: cfg.CustomFields, Authorized: authorized, Metrics: metrics, Log: log,
+		Store: feeds.store(queue.Store{Queue: q}), CustomFields: cfg.CustomFields, Authorized: authorized, Metrics: metrics, Log: log,
 		Outputs: func() any { return dispatcher.Status() },
 		Pace:    pace(cfg.Limits), Arrived: access.Arrived, Limited: limited,
 	})

@@ -56,8 +56,20 @@ func (f *feeder) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		f.rest(ctx, b.read)
+		if !f.behind(b) {
+			f.rest(ctx, b.read)
+		}
 	}
+}
+
+// behind says whether a batch is only to be given up.
+func (f *feeder) behind(b *batch) bool {
+	r, ok := f.reader.(Lagging)
+	if !ok || len(b.items) == 0 {
+		return false
+	}
+	upTo, _ := r.Behind()
+	return b.items[0].seq <= upTo
 }
 
 // rest waits for as long as reading so many bytes should have taken, unless the

@@ -39,6 +39,8 @@ type Reader struct {
 
 	undecodable atomic.Int64 // events that were set aside
 
+	lag lag
+
 	mu       sync.Mutex
 	pos      position // guarded by mu; open is what was read and not acknowledged
 	isStored bool     // guarded by mu; the store has a position, which may be older
