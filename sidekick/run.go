@@ -117,7 +117,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), q.Collector())
 	dispatcher := dispatch.New(dispatch.Options{
 		Targets: targets, DeadLetters: q, Metrics: metrics, Log: log,
-		MaxAge: cfg.Queue.MaxAge, StopTimeout: cfg.ShutdownTimeout, Stopping: ctx,
+		MaxAge: cfg.Queue.MaxAge, Held: cfg.Queue.MaxBytes, StopTimeout: cfg.ShutdownTimeout, Stopping: ctx,
 	})
 
 	authorized, err := authorization(cfg.Listen.Tokens, log)

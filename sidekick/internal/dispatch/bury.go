@@ -75,6 +75,7 @@ func (j *job) letter(ctx context.Context, reason, text string, it *item) error {
 	default:
 		j.metrics.lost(reason)
 	}
+	j.board.died(j.target.Name, reason, kept)
 	return nil
 }
 

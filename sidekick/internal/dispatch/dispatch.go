@@ -71,6 +71,9 @@ type Options struct {
 	// MaxAge is how old an event may become before it goes to the dead letters; 0
 	// for no limit.
 	MaxAge time.Duration
+	// Held is how many bytes of events are stored at most; 0 for many. Few can be read
+	// at any pace without taking much memory.
+	Held int64
 	// StopTimeout is how long deliveries may go on after the stop.
 	StopTimeout time.Duration
 	// Stopping is when the stop timeout begins, if that is before Run's context
@@ -120,6 +123,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 			metrics: d.metrics.of(t.Name),
 			log:     d.opts.Log.With("output", t.Name),
 			maxAge:  d.opts.MaxAge,
+			paced:   d.opts.Held == 0 || d.opts.Held > maxUnpaced,
 			board:   d.board,
 			pace:    pacers[i],
 		}

@@ -24,6 +24,8 @@ const (
 	// digestPace is how many bytes a second are read to be digested, of each stream,
 	// beyond the first digestBurst. The store keeps what was read as it came in
 	// memory for ten seconds, but not what is read later.
+	// All of a stream that holds no more than maxUnpaced may be there.
+	maxUnpaced  = 32 << 20
 	digestPace  = 4 << 20
 	digestBurst = 1 << 20
 )

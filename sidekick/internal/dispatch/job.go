@@ -46,6 +46,7 @@ type job struct {
 	dead    DeadLetters
 	metrics *outputMetrics
 	log     *slog.Logger
+	board   *board
 	maxAge  time.Duration
 
 	parcel *parcel // what is left to be done, once the job has ended

@@ -36,6 +36,12 @@ func (s *picky) reply(_ int, ids []string) error {
 	return nil
 }
 
+func (s *picky) got() (taken []string, last time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.taken), s.last
+}
+
 func oneOf(ids ...string) func(string) bool {
 	return func(id string) bool { return slices.Contains(ids, id) }
 }
@@ -87,7 +93,7 @@ func TestPoison(t *testing.T) {
 				kept, start := &letters{}, time.Now()
 				reg, stop := running(t, kept, target)
 				time.Sleep(30 * time.Minute)
-				last := p.last
+				_, last := p.got()
 				// What is left shows when something else comes.
 				for i := range 10 {
 					target.Alerts.(*memory).add(alert(fmt.Sprint("later", i), "5"))
@@ -96,15 +102,16 @@ func TestPoison(t *testing.T) {
 				}
 				time.Sleep(30 * time.Minute)
 				stop()
+				taken, _ := p.got()
 				if took := last.Sub(start); took > c.within {
 					t.Errorf("the others took %v", took)
 				}
 				if c.loose || c.flights > 1 {
-					slices.Sort(p.taken)
+					slices.Sort(taken)
 					slices.Sort(want)
 				}
-				if !slices.Equal(p.taken, want) {
-					t.Errorf("taken %v", p.taken)
+				if !slices.Equal(taken, want) {
+					t.Errorf("taken %v", taken)
 				}
 				if kept.count() != len(dead) || target.Alerts.(*memory).done() != c.events+10 {
 					t.Errorf("dead letters %v, %d acknowledged", kept.reasons, target.Alerts.(*memory).done())
@@ -200,10 +207,12 @@ func TestInFlight(t *testing.T) {
 		}
 		_, stop := running(t, &letters{}, target)
 		time.Sleep(4 * time.Second)
+		stop()
+		mu.Lock()
+		defer mu.Unlock()
 		if n := len(s.got()); n != 301 || most != 8 {
 			t.Errorf("%d requests, at most %d at a time", n, most)
 		}
-		stop()
 	})
 }
 

@@ -34,6 +34,7 @@ type worker struct {
 	log     *slog.Logger
 	maxAge  time.Duration
 	board   *board
+	paced   bool // what is to be digested is read at a pace
 
 	alerts, logs lane
 	pace         *pacer
@@ -78,7 +79,7 @@ func (w *worker) run(ctx, finish context.Context, deadline func() time.Time) {
 			limits: limits(&w.target), maxAge: w.maxAge, reader: r, stop: ctx,
 			out: make(chan *batch), log: w.log, gate: g,
 		}
-		if w.target.digests() {
+		if w.target.digests() && w.paced {
 			f.pace = rate.NewLimiter(digestPace, digestBurst)
 		}
 		l.reader, l.batches = r, f.out
@@ -193,7 +194,8 @@ func (w *worker) room() bool {
 // do starts a job; one without an output is a chore.
 func (w *worker) do(ctx context.Context, l *lane, p *parcel, o outputs.Output) {
 	j := &job{
-		lane: l, output: o, target: &w.target, reader: l.reader, dead: w.dead, metrics: w.metrics, log: w.log, maxAge: w.maxAge,
+		lane: l, output: o, target: &w.target, reader: l.reader, dead: w.dead, metrics: w.metrics, log: w.log,
+		board: w.board, maxAge: w.maxAge,
 		parcel: p, bytes: p.bytes(), last: p.last(), start: time.Now(),
 	}
 	ctx, j.cancel = context.WithCancel(ctx)
