@@ -137,7 +137,13 @@ func printable(s string) string {
 
 // target is an output with what it is to get, but for where that comes from.
 func target(o config.Output) dispatch.Target {
-	t := dispatch.Target{Name: o.Name, Output: o.Output, Limits: o.Kind.Limits, MinimumPriority: o.MinimumPriority, DigestWindow: o.DigestWindow}
+	t := dispatch.Target{
+		Name: o.Name, Output: o.Output, More: o.More, MaxAttempts: o.MaxAttempts, Limits: o.Kind.Limits,
+		MinimumPriority: o.MinimumPriority, DigestWindow: o.DigestWindow,
+	}
+	if b, ok := o.Output.(outputs.Batcher); ok {
+		t.Limits = b.Limits()
+	}
 	if o.Filter != nil {
 		t.Filter = o.Filter
 	}
@@ -148,9 +154,11 @@ func target(o config.Output) dispatch.Target {
 func closeOutputs(configured []config.Output) error {
 	var errs []error
 	for _, o := range configured {
-		if c, ok := o.Output.(io.Closer); ok {
-			if err := c.Close(); err != nil {
-				errs = append(errs, fmt.Errorf("close output %s: %w", o.Name, err))
+		for _, each := range append([]outputs.Output{o.Output}, o.More...) {
+			if c, ok := each.(io.Closer); ok {
+				if err := c.Close(); err != nil {
+					errs = append(errs, fmt.Errorf("close output %s: %w", o.Name, err))
+				}
 			}
 		}
 	}

@@ -117,7 +117,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), q.Collector())
 	dispatcher := dispatch.New(dispatch.Options{
 		Targets: targets, DeadLetters: q, Metrics: metrics, Log: log,
-		MaxAge: cfg.Queue.MaxAge, StopTimeout: cfg.ShutdownTimeout, Stopping: ctx,
+		MaxAge: cfg.Queue.MaxAge, Held: cfg.Queue.MaxBytes, StopTimeout: cfg.ShutdownTimeout, Stopping: ctx,
 	})
 
 	authorized, err := authorization(cfg.Listen.Tokens, log)
@@ -132,7 +132,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	limited := limited(metrics)
 	connections := access.NewConnections(cfg.Limits.Connections, func() { limited("connections") })
 	intake := ingest.New(ingest.Options{
-		Store: feeds.store(q), Enricher: cfg.Enricher, Labels: cfg.MetricFields, Authorized: authorized, Metrics: metrics, Log: log,
+		Store: feeds.store(queue.Store{Queue: q}), Enricher: cfg.Enricher, Labels: cfg.MetricFields, Authorized: authorized, Metrics: metrics, Log: log,
 		Outputs: func() any { return dispatcher.Status() }, Warnings: cfg.Exposed(),
 		Pace: pace(cfg.Limits), Arrived: access.Arrived, Limited: limited,
 	})

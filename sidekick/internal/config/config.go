@@ -43,6 +43,8 @@ type Output struct {
 	Name            string // metric label, log name and position in the queue: slack, slack-oncall
 	Kind            outputs.Kind
 	Output          outputs.Output
+	More            []outputs.Output // the same, for each further request in flight
+	MaxAttempts     int              // for what fails while others get through
 	MinimumPriority schema.Priority
 	Filter          *filter.Filter // nil when there is none
 	Logs            bool           // whether it gets KubeArmor logs

@@ -94,7 +94,7 @@ func commonSettings(k outputs.Kind) []setting {
 		{path: k.Block + ".minimumpriority"},
 		{path: k.Block + ".filter"},
 		{path: k.Block + ".logs", byDefault: strconv.FormatBool(k.Logs)},
-	}, digestSettings(k)...)
+	}, deliverySettingsOf(k)...)
 }
 
 func variable(path string) string {

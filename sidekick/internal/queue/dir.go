@@ -91,11 +91,15 @@ func lockDir(dir string) (*os.File, error) {
 // itself down when a write fails, so it must never come to that.
 const lowDisk = 32 << 20
 
+// tightDisk is the free space below which logs are refused.
+const tightDisk = lowDisk + lowDisk/2
+
 func (q *Queue) checkDisk() {
 	var st unix.Statfs_t
 	if err := unix.Statfs(q.dir, &st); err != nil {
 		return // the next write tells
 	}
+	q.diskTight.Store(st.Bavail*uint64(st.Bsize) < tightDisk)
 	low := st.Bavail*uint64(st.Bsize) < lowDisk
 	if low != q.diskLow.Swap(low) {
 		if low {

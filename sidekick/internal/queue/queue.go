@@ -97,10 +97,13 @@ type Queue struct {
 	removed  uint64            // guarded by removing; so many, ever
 	copied   map[string]string // guarded by removing; what the copy of the positions holds
 	ages     ages
+	spare    spare
+	pressure map[Stream]*pressure // of both streams
 
 	refusedAlerts, refusedLogs atomic.Int64 // because of a limit
 
-	diskLow atomic.Bool
+	diskLow   atomic.Bool
+	diskTight atomic.Bool // for logs
 }
 
 // Open starts the embedded store in opts.Dir, which it creates when it is
@@ -119,6 +122,7 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 		},
 		slots:      make(chan struct{}, publishers),
 		batches:    newBatches(),
+		pressure:   map[Stream]*pressure{Alerts: {}, Logs: {}},
 		cluster:    opts.Cluster,
 		maxMessage: MaxMessageBytes,
 	}
