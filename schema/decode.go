@@ -3,7 +3,6 @@ package schema
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -14,11 +13,24 @@ type field struct {
 	in          func(a *Alert) any // pointer to the field
 }
 
+// spelling is a field by one of its two keys.
+type spelling struct {
+	field
+	key    string
+	text   string // the key as it is usually written, in quotes and with a colon
+	number int    // of the field, from 1
+}
+
+// maxFields is more than the highest number of a field: a set of them is a word.
+const maxFields = 64
+
 // fields are all fields by both keys. Read only.
-var fields = func() map[string]field {
-	byKey := make(map[string]field)
-	for _, f := range append(recordFields(), alertFields()...) {
-		byKey[f.name], byKey[f.camel] = f, f
+var fields = func() map[string]*spelling {
+	byKey := make(map[string]*spelling)
+	for i, f := range append(recordFields(), alertFields()...) {
+		for _, key := range []string{f.name, f.camel} {
+			byKey[key] = &spelling{field: f, key: key, text: `"` + key + `":`, number: i + 1}
+		}
 	}
 	return byKey
 }()
@@ -93,9 +105,9 @@ func Classify(body []byte) (Kind, error) {
 		switch key {
 		case "Type", "type", "Operation", "operation":
 			kubearmor = true
-			return s.value(fields[key], &a)
+			return s.value(&fields[key].field, &a)
 		case "PolicyName", "policyName", "Action", "action", "Enforcer", "enforcer":
-			return s.value(fields[key], &a)
+			return s.value(&fields[key].field, &a)
 		}
 		falco.note(key)
 		return s.skip()
@@ -155,8 +167,8 @@ func Decode(body []byte) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	a, err := s.kubeArmor()
-	if err != nil {
+	a := new(Alert)
+	if err := s.kubeArmor(a); err != nil {
 		return Event{}, err
 	}
 	return a.event(a.kind()), nil
@@ -171,32 +183,109 @@ func (a *Alert) event(kind Kind) Event {
 
 // kubeArmor reads any event of KubeArmor's into an Alert, which has the fields
 // of a Log and more.
-func (s *scanner) kubeArmor() (*Alert, error) {
-	a := new(Alert)
+func (s *scanner) kubeArmor(a *Alert) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
 	var falco falcoKeys
-	camel := false
-	err := s.document(func(key string) error {
-		f, ok := fields[key]
-		if !ok {
-			falco.note(key)
-			return s.skip()
+	camel, err := s.fields(a, &falco)
+	if err != nil {
+		return err
+	}
+	if err := s.end(); err != nil {
+		return err
+	}
+	if !s.limited {
+		return nil // our own store: what was taken in once is complete enough
+	}
+	if falco.both() || a.Type == "" && a.Operation == "" && falco.either() != "" {
+		return &FieldError{Field: falco.either(), Reason: "belongs to a Falco event: this is none of KubeArmor's"}
+	}
+	return a.complete(camel)
+}
+
+// fields reads the object that is an event, and says whether a key is spelled as
+// the daemon spells it. It does what object does, and takes a short way for the
+// keys that it knows.
+func (s *scanner) fields(a *Alert, falco *falcoKeys) (camel bool, err error) {
+	if err := s.open('{', "an object"); err != nil {
+		return false, err
+	}
+	var known keySet
+	var seen fieldSet
+	for n, before := 0, 0; ; n++ {
+		more, err := s.next(n, '}')
+		if err != nil || !more {
+			return camel, err
 		}
-		if other := f.other(key); other != key && slices.Contains(s.keys, other) {
-			return s.fail("is given twice, as %s before", other)
+		f, err := s.field(before, &seen, &known)
+		switch {
+		case err != nil:
+			return false, err
+		case f == nil:
+			s.foreign = true
+			falco.note(s.path[0].key)
+			err = s.skip()
+		default:
+			before = f.number
+			camel = camel || f.key != f.name
+			err = s.value(&f.field, a)
 		}
-		camel = camel || key != f.name
-		return s.value(f, a)
-	})
+		if err != nil {
+			return false, err
+		}
+		s.path = s.path[:0]
+	}
+}
+
+// field reads a key and its colon; nil is for one that no field has. Events of one
+// sender have their keys in one order: what came after the field before in the last
+// event is likely to come again.
+func (s *scanner) field(before int, seen *fieldSet, known *keySet) (*spelling, error) {
+	if s.after != nil {
+		if f := s.after[before]; f != nil && strings.HasPrefix(s.text[s.at:], f.text) {
+			s.at += len(f.text)
+			s.path = append(s.path, step{key: f.key, index: -1})
+			return f, s.once(f, seen)
+		}
+	}
+	key, err := s.key()
 	if err != nil {
 		return nil, err
 	}
-	if !s.limited {
-		return a, nil // our own store: what was taken in once is complete enough
+	f := fields[key]
+	if f != nil {
+		err = s.once(f, seen)
+	} else {
+		err = s.noteKey(0, known, key)
 	}
-	if falco.both() || a.Type == "" && a.Operation == "" && falco.either() != "" {
-		return nil, &FieldError{Field: falco.either(), Reason: "belongs to a Falco event: this is none of KubeArmor's"}
+	if err != nil {
+		return nil, err
 	}
-	return a, a.complete(camel)
+	if s.after != nil && f != nil {
+		s.after[before] = f
+	}
+	return f, s.colon()
+}
+
+// fieldSet is the fields that an event has had, by spelling and number.
+type fieldSet struct{ name, camel uint64 }
+
+// once refuses a field that was there before.
+func (s *scanner) once(f *spelling, seen *fieldSet) error {
+	own, other := &seen.name, &seen.camel
+	if f.key != f.name {
+		own, other = other, own
+	}
+	bit := uint64(1) << f.number
+	switch {
+	case *own&bit != 0:
+		return s.fail("is given twice")
+	case *other&bit != 0:
+		return s.fail("is given twice, as %s before", f.other(f.key))
+	}
+	*own |= bit
+	return nil
 }
 
 // complete reports what a lacks to be an event.
@@ -223,7 +312,7 @@ func (f field) other(key string) string {
 }
 
 // value reads the value of f into a.
-func (s *scanner) value(f field, a *Alert) error {
+func (s *scanner) value(f *field, a *Alert) error {
 	switch p := f.in(a).(type) {
 	case *string:
 		return s.str(p)
@@ -246,70 +335,4 @@ func (s *scanner) value(f field, a *Alert) error {
 	default:
 		return fmt.Errorf("field %s has no decoder for %T", f.name, p)
 	}
-}
-
-func (s *scanner) strings(into *[]string) error {
-	if s.null() {
-		return nil
-	}
-	*into = []string{}
-	return s.list(func() error {
-		var v string
-		err := s.str(&v)
-		*into = append(*into, v)
-		return err
-	})
-}
-
-func (s *scanner) stringMap(into *map[string]string) error {
-	if s.null() {
-		return nil
-	}
-	m := make(map[string]string)
-	err := s.object(func(key string) error {
-		var v string
-		err := s.str(&v)
-		m[key] = v
-		return err
-	})
-	if len(m) > 0 {
-		*into = m
-	}
-	return err
-}
-
-func (s *scanner) owner(into **Owner) error {
-	if s.null() {
-		return nil
-	}
-	o := new(Owner)
-	*into = o
-	return s.object(func(key string) error {
-		switch key {
-		case "Ref", "ref":
-			return s.str(&o.Ref)
-		case "Name", "name":
-			return s.str(&o.Name)
-		case "Namespace", "namespace":
-			return s.str(&o.Namespace)
-		}
-		return s.skip()
-	})
-}
-
-func (s *scanner) execEvent(into **ExecEvent) error {
-	if s.null() {
-		return nil
-	}
-	e := new(ExecEvent)
-	*into = e
-	return s.object(func(key string) error {
-		switch key {
-		case "ExecID", "execID":
-			return s.str(&e.ExecID)
-		case "ExecutableName", "executableName":
-			return s.str(&e.ExecutableName)
-		}
-		return s.skip()
-	})
 }

@@ -3,7 +3,6 @@ package schema
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -21,26 +20,8 @@ func (e *Event) Body() ([]byte, error) {
 // and beside it what the body has no place for, as
 // {"id":…,"received":…,"kind":…,"oid":…,"event":<Body>}.
 func (e Event) MarshalJSON() ([]byte, error) {
-	body, err := e.Body()
-	if err != nil {
-		return nil, err
-	}
-	id, err := marshal(e.ID)
-	if err != nil {
-		return nil, err
-	}
-	// By hand: encoding/json would read the body once more to check it.
-	b := make([]byte, 0, len(body)+len(id)+128)
-	b = append(append(b, `{"id":`...), id...)
-	b = append(b, `,"received":"`...)
-	b = e.Received.AppendFormat(b, time.RFC3339Nano)
-	b = append(append(b, `","kind":"`...), e.Kind...)
-	b = append(b, '"')
-	if r := e.Record(); r != nil && r.OID != 0 { // the PascalCase spelling has none
-		b = strconv.AppendInt(append(b, `,"oid":`...), int64(r.OID), 10)
-	}
-	b = append(append(b, `,"event":`...), body...)
-	return append(b, '}'), nil
+	p := e.Pack()
+	return p.AppendJSON(nil)
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote. The limits on size do not apply:
@@ -94,8 +75,8 @@ func (s *scanner) stored(e *Event) error {
 func (e *Event) content(kind Kind, body string, oid int32) error {
 	switch kind {
 	case KindAlert, KindLog:
-		a, err := scanText(body, false).kubeArmor()
-		if err != nil {
+		a := new(Alert)
+		if err := scanText(body, false).kubeArmor(a); err != nil {
 			return err
 		}
 		a.OID = oid

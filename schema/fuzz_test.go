@@ -17,6 +17,10 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		kind, classifyErr := Classify(body)
 		e, err := Decode(body)
+		var packer Packer
+		for range 2 { // the second time it expects the keys
+			packs(t, &packer, body, e, err)
+		}
 		if err != nil {
 			var fe *FieldError
 			if !errors.As(err, &fe) || fe.Reason == "" {
@@ -67,6 +71,50 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// packs sees that a Packer takes what Decode takes, with the same error, and that
+// what it makes is read as the same event, before the store and after it.
+func packs(t *testing.T, packer *Packer, body []byte, want Event, wantErr error) {
+	t.Helper()
+	p, err := packer.Pack(body)
+	if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
+		t.Fatalf("packed with error %v, decoded with %v", err, wantErr)
+	}
+	if err != nil {
+		return
+	}
+	direct, err := p.Event()
+	if err != nil {
+		t.Fatal(err)
+	}
+	normalise(&want)
+	normalise(&direct)
+	if diff := cmp.Diff(want, direct); diff != "" {
+		t.Fatalf("changed by packing:\n%s", diff)
+	}
+	text, err := p.AppendJSON(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(text) > MaxEnvelopeBytes || !json.Valid(text) {
+		t.Fatalf("an envelope of %d bytes: %.1000q", len(text), text)
+	}
+	var stored Event
+	if err := stored.UnmarshalJSON(text); err != nil {
+		t.Fatal(err)
+	}
+	normalise(&stored)
+	if diff := cmp.Diff(want, stored); diff != "" {
+		t.Fatalf("packed and changed in store:\n%s", diff)
+	}
+	action := ""
+	if want.Alert != nil {
+		action = want.Alert.Action
+	}
+	if p.Kind != want.Kind || p.Action != action || p.Operation != want.Record().Operation {
+		t.Fatalf("packed as %+v", p)
+	}
+}
+
 // normalise makes one of an empty list and none, which PascalCase omits alike.
 func normalise(e *Event) {
 	if e.Alert != nil && len(e.Alert.ATags) == 0 {
@@ -84,6 +132,24 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := Decode(body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkPack(b *testing.B) {
+	for name, body := range samples(b, "pascal") {
+		if name != "alert-process" && name != "log-process" {
+			continue
+		}
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			var p Packer
+			for b.Loop() {
+				if _, err := p.Pack(body); err != nil {
 					b.Fatal(err)
 				}
 			}

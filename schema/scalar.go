@@ -2,6 +2,7 @@ package schema
 
 import (
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -24,21 +25,44 @@ func (s *scanner) str(into *string) error {
 // quoted reads the string that starts at the current quote.
 func (s *scanner) quoted() (string, error) {
 	s.at++
-	for i := s.at; i < len(s.text); i++ {
-		switch c := s.text[i]; {
-		case c == '"':
-			v := s.text[s.at:i]
-			s.at = i + 1
-			return v, s.stringSize(v)
-		case c == '\\':
-			return s.unescape(i)
-		case c < ' ':
-			s.at = i
-			return "", s.syntax("part of a string: control characters are escaped")
+	i := plainEnd(s.text, s.at)
+	if i == len(s.text) {
+		s.at = i
+		return "", s.syntax("the end of a string")
+	}
+	switch s.text[i] {
+	case '"':
+		v := s.text[s.at:i]
+		s.at = i + 1
+		return v, s.stringSize(v)
+	case '\\':
+		return s.unescape(i)
+	}
+	s.at = i
+	return "", s.syntax("part of a string: control characters are escaped")
+}
+
+// plainEnd gives the index, from at on, of the first byte that does not stand for
+// itself in a string: a quote, a backslash or a control character. It looks at eight
+// bytes at a time: for each of the three the lowest byte that is marked is right.
+func plainEnd(text string, at int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; at+8 <= len(text); at += 8 {
+		t := text[at : at+8]
+		w := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
+			uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
+		quote, backslash := w^ones*'"', w^ones*'\\'
+		marks := ((w-ones*' ')&^w | (quote-ones)&^quote | (backslash-ones)&^backslash) & highs
+		if marks != 0 {
+			return at + bits.TrailingZeros64(marks)/8
 		}
 	}
-	s.at = len(s.text)
-	return "", s.syntax("the end of a string")
+	for ; at < len(text); at++ {
+		if c := text[at]; c == '"' || c == '\\' || c < ' ' {
+			return at
+		}
+	}
+	return at
 }
 
 func (s *scanner) stringSize(v string) error {
@@ -60,8 +84,9 @@ func (s *scanner) unescape(i int) (string, error) {
 		case c < ' ':
 			return "", s.syntax("part of a string: control characters are escaped")
 		case c != '\\':
-			out = append(out, c)
-			s.at++
+			end := plainEnd(s.text, s.at)
+			out = append(out, s.text[s.at:end]...)
+			s.at = end
 		default:
 			r, err := s.escape()
 			if err != nil {
@@ -145,7 +170,29 @@ func (s *scanner) digits() int {
 	return s.at - start
 }
 
-func (s *scanner) integer(bits int) (int64, error) {
+// small reads a whole number of at most nine digits, which most are. It reads
+// nothing when there is anything else.
+func (s *scanner) small() (v int64, ok bool) {
+	s.peek()
+	for i := s.at; i < len(s.text) && i <= s.at+9; i++ {
+		c := s.text[i]
+		if c >= '0' && c <= '9' {
+			v = 10*v + int64(c-'0')
+			continue
+		}
+		if i == s.at || s.text[s.at] == '0' && i > s.at+1 || c != ',' && c != '}' {
+			return 0, false
+		}
+		s.at = i
+		return v, true
+	}
+	return 0, false
+}
+
+func (s *scanner) integer(size int) (int64, error) {
+	if v, ok := s.small(); ok {
+		return v, nil
+	}
 	if s.null() {
 		return 0, nil
 	}
@@ -159,9 +206,9 @@ func (s *scanner) integer(bits int) (int64, error) {
 	if strings.ContainsAny(text, ".eE") {
 		return 0, s.fail("must be a whole number, without a point or an exponent")
 	}
-	v, err := strconv.ParseInt(text, 10, bits)
+	v, err := strconv.ParseInt(text, 10, size)
 	if err != nil {
-		return 0, s.fail("is out of range: it must be from %d to %d", int64(math.MinInt64)>>(64-bits), int64(math.MaxInt64)>>(64-bits))
+		return 0, s.fail("is out of range: it must be from %d to %d", int64(math.MinInt64)>>(64-size), int64(math.MaxInt64)>>(64-size))
 	}
 	return v, nil
 }

@@ -18,6 +18,14 @@ type scanner struct {
 	path    []step   // to the value that is being read
 	keys    []string // of the objects that are open, to find duplicates
 	limited bool     // sizes are checked; an event from our own store may exceed them
+
+	checking bool                  // maps are read, but not kept
+	after    *[maxFields]*spelling // by number of a field, which one came after it last; nil with a single event
+
+	// What was read and would not be there again if what was read was written.
+	foreign bool // keys of no field
+	empty   bool // lists without items
+	blank   int  // bytes between values
 }
 
 // step is a key of an object or an item of a list.
@@ -27,22 +35,30 @@ type step struct {
 }
 
 func newScanner(body []byte, limited bool) (*scanner, error) {
-	switch {
-	case limited && len(body) > MaxEventBytes:
-		return nil, &FieldError{Reason: fmt.Sprintf("the event has %d bytes: at most %d are allowed", len(body), MaxEventBytes)}
-	case hasPrefix(body, "\xef\xbb\xbf"):
-		return nil, &FieldError{Reason: "the event starts with a byte order mark: send UTF-8 without one"}
-	case hasPrefix(body, "\xff\xfe"), hasPrefix(body, "\xfe\xff"), hasPrefix(body, "{\x00"), hasPrefix(body, "\x00{"):
-		return nil, &FieldError{Reason: "the event is UTF-16: send UTF-8"}
-	case !utf8.Valid(body):
-		return nil, &FieldError{Reason: "the event is not UTF-8"}
+	if err := acceptable(body, limited); err != nil {
+		return nil, err
 	}
 	// One copy that all strings of the event share.
 	return scanText(string(body), limited), nil
 }
 
+// acceptable looks at the size and the encoding of a body.
+func acceptable(body []byte, limited bool) error {
+	switch {
+	case limited && len(body) > MaxEventBytes:
+		return &FieldError{Reason: fmt.Sprintf("the event has %d bytes: at most %d are allowed", len(body), MaxEventBytes)}
+	case hasPrefix(body, "\xef\xbb\xbf"):
+		return &FieldError{Reason: "the event starts with a byte order mark: send UTF-8 without one"}
+	case hasPrefix(body, "\xff\xfe"), hasPrefix(body, "\xfe\xff"), hasPrefix(body, "{\x00"), hasPrefix(body, "\x00{"):
+		return &FieldError{Reason: "the event is UTF-16: send UTF-8"}
+	case !utf8.Valid(body):
+		return &FieldError{Reason: "the event is not UTF-8"}
+	}
+	return nil
+}
+
 func scanText(text string, limited bool) *scanner {
-	return &scanner{text: text, limited: limited, keys: make([]string, 0, 64)}
+	return &scanner{text: text, limited: limited, keys: make([]string, 0, 16)}
 }
 
 func hasPrefix(body []byte, prefix string) bool {
@@ -52,12 +68,23 @@ func hasPrefix(body []byte, prefix string) bool {
 // document reads the whole text: one object, each called for every key with the
 // scanner before its value, and nothing after it.
 func (s *scanner) document(each func(key string) error) error {
-	if s.peek() == 0 && s.at == len(s.text) {
-		return s.fail("the event is empty")
+	if err := s.begin(); err != nil {
+		return err
 	}
 	if err := s.object(each); err != nil {
 		return err
 	}
+	return s.end()
+}
+
+func (s *scanner) begin() error {
+	if s.peek() == 0 && s.at == len(s.text) {
+		return s.fail("the event is empty")
+	}
+	return nil
+}
+
+func (s *scanner) end() error {
 	if s.peek(); s.at != len(s.text) {
 		return s.fail("there is text after the event")
 	}
@@ -90,10 +117,18 @@ func shorten(key string) string {
 
 // peek skips white space and gives the next byte, 0 at the end.
 func (s *scanner) peek() byte {
-	for s.at < len(s.text) {
+	if s.at < len(s.text) && s.text[s.at] > ' ' {
+		return s.text[s.at]
+	}
+	return s.peekOn()
+}
+
+// peekOn is the rest of peek, which is small enough to be a part of its callers.
+func (s *scanner) peekOn() byte {
+	for ; s.at < len(s.text); s.at++ {
 		switch c := s.text[s.at]; c {
 		case ' ', '\t', '\n', '\r':
-			s.at++
+			s.blank++
 		default:
 			return c
 		}
@@ -183,27 +218,51 @@ func (s *scanner) object(each func(key string) error) error {
 			s.keys = s.keys[:first]
 			return nil
 		}
-		if s.peek() != '"' {
-			return s.syntax("a key in quotes")
-		}
-		key, err := s.quoted()
+		key, err := s.key()
 		if err != nil {
 			return err
 		}
-		s.path = append(s.path, step{key: key, index: -1})
-		if known.has(s.keys[first:], key) {
-			return s.fail("is given twice")
+		if err := s.noteKey(first, &known, key); err != nil {
+			return err
 		}
-		s.keys = append(s.keys, key)
-		if s.peek() != ':' {
-			return s.syntax("a colon")
+		if err := s.colon(); err != nil {
+			return err
 		}
-		s.at++
 		if err := each(key); err != nil {
 			return err
 		}
 		s.path = s.path[:len(s.path)-1]
 	}
+}
+
+// key reads a key, which from then on is where errors are.
+func (s *scanner) key() (string, error) {
+	if s.peek() != '"' {
+		return "", s.syntax("a key in quotes")
+	}
+	key, err := s.quoted()
+	if err == nil {
+		s.path = append(s.path, step{key: key, index: -1})
+	}
+	return key, err
+}
+
+// noteKey refuses a key that the object, whose keys are from first on, has already
+// had.
+func (s *scanner) noteKey(first int, known *keySet, key string) error {
+	if known.has(s.keys[first:], key) {
+		return s.fail("is given twice")
+	}
+	s.keys = append(s.keys, key)
+	return nil
+}
+
+func (s *scanner) colon() error {
+	if s.peek() != ':' {
+		return s.syntax("a colon")
+	}
+	s.at++
+	return nil
 }
 
 // keySet finds keys that an object has already had. The keys of an event are

@@ -122,7 +122,7 @@ type store struct {
 }
 
 // Publish shows what has been stored. A batch that comes again is shown again.
-func (s store) Publish(ctx context.Context, events []schema.Event, once bool) error {
+func (s store) Publish(ctx context.Context, events []schema.Packed, once bool) error {
 	err := s.Store.Publish(ctx, events, once)
 	if s.server == nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -71,6 +72,10 @@ func fail(stderr io.Writer, code int, err error) int {
 
 // runWorkload runs the workload to its end and returns its exit status.
 func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
+	// All that falls to this process as a parent falls to its first thread: what is
+	// started and waited for is so on one thread. (The runtime begins with that
+	// thread, unless it has given it away in the meantime: then more is woken.)
+	runtime.LockOSThread()
 	if c.Engine == config.EnginePtrace {
 		return fail(stderr, exitFailed, errors.New("--engine=ptrace: this version holds calls by seccomp user notification only"))
 	}
@@ -250,6 +255,7 @@ type workload struct {
 	processes  *process.Table
 	reaper     *launch.Reaper
 	running    sync.WaitGroup
+	reap       func() error       // until cancel
 	cancel     context.CancelFunc // ends the engine and the forwarding of signals
 	held       chan struct{}      // closed when the engine has ended
 
@@ -287,18 +293,14 @@ func (w *workload) start(cmd launch.Command) error {
 	}
 	targetErr := signals.Target(child.PID) // before the reaper can take it away
 	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel, w.held, w.reaper = cancel, make(chan struct{}), launch.NewReaper(child.PID, w.log)
+	w.cancel, w.held, w.reaper = cancel, make(chan struct{}), launch.NewReaper(child.PID, child.Parent, w.log)
+	w.reap = func() error { return w.reaper.Run(ctx) }
 	w.running.Go(func() {
 		defer close(w.held)
 		defer child.Listener.Close()
 		e := notify.New(notify.Options{Listener: child.Listener, Specs: syscalls.Table(), Receivers: w.receivers, Signalled: w.processes.Signalled, Log: w.log})
 		if err := e.Run(ctx, w.supervisor); err != nil {
 			w.log.Error("calls are no longer answered: they fail from now on", "error", err)
-		}
-	})
-	w.running.Go(func() {
-		if err := w.reaper.Run(ctx); err != nil {
-			w.log.Error("waiting for the workload", "error", err)
 		}
 	})
 	w.running.Go(func() {
@@ -323,14 +325,20 @@ func (w *workload) start(cmd launch.Command) error {
 // wait waits for the workload's end and returns its exit status. As PID 1 it
 // ends what is left, as the kernel would have done without the tracer. Else the
 // workload's other processes may go on, and as they need their calls answered
-// it waits for them too, as strace -f does.
+// it waits for them too, as strace -f does. It must be called on the thread that
+// start was called on.
 func (w *workload) wait() int {
-	<-w.reaper.Main()
-	if os.Getpid() == 1 {
-		_ = unix.Kill(-1, unix.SIGKILL) // ESRCH: there are none
+	w.running.Go(func() {
+		<-w.reaper.Main()
+		if os.Getpid() == 1 {
+			_ = unix.Kill(-1, unix.SIGKILL) // ESRCH: there are none
+		}
+		<-w.held
+		w.cancel()
+	})
+	if err := w.reap(); err != nil {
+		w.log.Error("waiting for the workload", "error", err)
 	}
-	<-w.held
-	w.cancel()
 	w.running.Wait()
 	return w.reaper.Code()
 }

@@ -101,14 +101,20 @@ func New(opts Options) *Server {
 
 // Show gives events to those who watch. It does not wait for them. Falco's events
 // have no place in KubeArmor's service and are left out.
-func (s *Server) Show(events []schema.Event) {
+func (s *Server) Show(events []schema.Packed) {
 	alerts, logs := s.alerts.watched(), s.logs.watched()
 	missed := 0
 	for i := range events {
-		switch e := &events[i]; {
-		case alerts && e.Alert != nil:
+		kind := events[i].Kind
+		if !(alerts && kind == schema.KindAlert || logs && kind == schema.KindLog) {
+			continue
+		}
+		switch e, err := events[i].Event(); {
+		case err != nil: // of none that was taken
+			s.log.Error("event that is stored cannot be shown", "id", events[i].ID, "error", err)
+		case kind == schema.KindAlert:
 			missed += s.alerts.add(kubearmor.AlertMessage(e.Alert))
-		case logs && e.Log != nil:
+		default:
 			missed += s.logs.add(kubearmor.LogMessage(e.Log))
 		}
 	}

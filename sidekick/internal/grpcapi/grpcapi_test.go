@@ -63,6 +63,14 @@ type fixture struct {
 	log     *lines
 }
 
+func (f *fixture) show(events ...schema.Event) {
+	packed := make([]schema.Packed, len(events))
+	for i := range events {
+		packed[i] = events[i].Pack()
+	}
+	f.Show(packed)
+}
+
 func serve(t *testing.T, opts Options) *fixture {
 	t.Helper()
 	f := &fixture{log: &lines{}}
@@ -169,7 +177,7 @@ func TestFieldsAsKubeArmorNamesThem(t *testing.T) {
 		}
 		sent = append(sent, e)
 	}
-	f.Show(sent)
+	f.show(sent...)
 	gotAlert, err := alerts.Recv()
 	if err != nil {
 		t.Fatal(err)
@@ -242,16 +250,16 @@ func TestFilters(t *testing.T) {
 func TestWhoGetsWhat(t *testing.T) {
 	f := serve(t, Options{})
 	c, _ := f.client(t, nil)
-	f.Show([]schema.Event{alert("before")})
+	f.show(alert("before"))
 	first, second := alerts(t, t.Context(), c, "all"), alerts(t, t.Context(), c, "policy")
-	f.Show([]schema.Event{
-		{Kind: schema.KindFalco, Falco: &schema.FalcoEvent{Rule: "r"}},
+	f.show(
+		schema.Event{Kind: schema.KindFalco, Falco: &schema.FalcoEvent{Rule: "r"}},
 		alert("0"),
-		{Kind: schema.KindLog, Log: &schema.Log{}},
+		schema.Event{Kind: schema.KindLog, Log: &schema.Log{}},
 		alert("1"),
-	})
-	f.Show(nil)
-	f.Show([]schema.Event{alert("2")})
+	)
+	f.show()
+	f.show(alert("2"))
 	for _, stream := range []pb.LogService_WatchAlertsClient{first, second} {
 		for i := range 3 {
 			m, err := stream.Recv()
@@ -276,7 +284,7 @@ func TestSlowClientMissesTheOldest(t *testing.T) {
 	for i := range sent {
 		e := alert(fmt.Sprint(i))
 		e.Alert.Message = padding
-		f.Show([]schema.Event{e})
+		f.show(e)
 		if m, err := fast.Recv(); err != nil || m.GetResource() != fmt.Sprint(i) {
 			t.Fatalf("fast client: %v, %v, want %d", m, err, i)
 		}
@@ -435,7 +443,7 @@ func TestStop(t *testing.T) {
 	big := alert(strings.Repeat("r", 100<<10))
 	const sent = 20 // more than a stream's window
 	for range sent {
-		f.Show([]schema.Event{big})
+		f.show(big)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped := make(chan struct{})
@@ -462,7 +470,8 @@ func TestStop(t *testing.T) {
 
 func BenchmarkShow(b *testing.B) {
 	log := slog.New(slog.DiscardHandler)
-	events := []schema.Event{alert("/etc/passwd")}
+	event := alert("/etc/passwd")
+	events := []schema.Packed{event.Pack()}
 	b.Run("nobody", func(b *testing.B) {
 		s := New(Options{Metrics: prometheus.NewRegistry(), Log: log})
 		for b.Loop() {

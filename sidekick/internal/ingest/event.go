@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,18 +17,45 @@ const testRule = "Test rule"
 
 var errTooLarge = errors.New("event is too large")
 
+// pack reads one event and has it as it is to be stored, but for its ID and the time.
+func (h *handler) pack(item []byte, packer *schema.Packer) (schema.Packed, error) {
+	var e schema.Event
+	var err error
+	switch {
+	case len(h.custom) > 0: // they are not in item
+		e, err = decode(item, h.custom)
+	case len(item) > schema.MaxEventBytes:
+		err = tooLarge(item)
+	default:
+		// What Pack takes is KubeArmor's. To classify it first would read it twice.
+		p, failed := packer.Pack(item)
+		if failed == nil {
+			return p, nil
+		}
+		e, err = decodeOther(item, nil)
+	}
+	if err != nil {
+		return schema.Packed{}, err
+	}
+	h.enrich(&e)
+	return e.Pack(), nil
+}
+
 // decode reads one event of whatever kind it is by its content. A Falco event gets
 // the custom fields.
 func decode(item []byte, custom map[string]string) (schema.Event, error) {
 	if len(item) > schema.MaxEventBytes {
-		return schema.Event{}, fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(item), schema.MaxEventBytes)
+		return schema.Event{}, tooLarge(item)
 	}
-	// What Decode takes is KubeArmor's. To classify it first would read it twice.
-	if !bytes.Contains(item, []byte(`"output_fields"`)) {
-		if e, err := schema.Decode(item); err == nil {
-			return e, nil
-		}
+	if e, err := schema.Decode(item); err == nil {
+		return e, nil
 	}
+	return decodeOther(item, custom)
+}
+
+// decodeOther reads what is no sound event of KubeArmor's. Its errors are about what
+// the event seems to be.
+func decodeOther(item []byte, custom map[string]string) (schema.Event, error) {
 	kind, err := schema.Classify(item)
 	if err != nil {
 		return schema.Event{}, err
@@ -38,6 +64,10 @@ func decode(item []byte, custom map[string]string) (schema.Event, error) {
 		return falco.DecodeWith(item, custom)
 	}
 	return schema.Decode(item)
+}
+
+func tooLarge(item []byte) error {
+	return fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(item), schema.MaxEventBytes)
 }
 
 // enrich adds what FalcoSidekick adds, in its order (handlers.go,
@@ -94,10 +124,23 @@ func storeRejection(err error) verdict {
 
 // accepted counts an event that is stored, and shows it to who asked for DEBUG:
 // what it was about, but nothing that a program was called with.
-func (h *handler) accepted(e *schema.Event) {
-	h.metrics.event(e)
+func (h *handler) accepted(p *schema.Packed) {
+	if p.Kind != schema.KindFalco && !h.debug {
+		h.metrics.kubeArmor(p)
+		return
+	}
+	e, err := p.Event()
+	if err != nil { // of none that was taken
+		h.log.Error("event that is stored cannot be read", "id", p.ID, "error", err)
+		return
+	}
+	if e.Falco != nil {
+		h.metrics.falcoEvent(e.Falco)
+	} else {
+		h.metrics.kubeArmor(p)
+	}
 	if h.debug {
-		h.log.Debug("event stored", "id", e.ID, "kind", string(e.Kind), "priority", e.Priority().String(), "what", about(e))
+		h.log.Debug("event stored", "id", e.ID, "kind", string(e.Kind), "priority", e.Priority().String(), "what", about(&e))
 	}
 }
 

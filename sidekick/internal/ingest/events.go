@@ -100,17 +100,17 @@ func (h *handler) test(w http.ResponseWriter, r *http.Request) {
 func (h *handler) take(w http.ResponseWriter, r *http.Request, items [][]byte, key string, room *hold) {
 	now := time.Now().UTC()
 	verdicts := make([]verdict, len(items))
-	events := make([]schema.Event, 0, len(items))
+	events := make([]schema.Packed, 0, len(items))
 	at := make([]int, 0, len(items)) // of each event, its index among the items
+	var packer schema.Packer
 	for i, item := range items {
-		e, err := decode(item, h.custom)
+		e, err := h.pack(item, &packer)
 		if err != nil {
 			verdicts[i] = rejection(err)
 			continue
 		}
 		e.Received = now
 		e.ID = eventID(key, i)
-		h.enrich(&e)
 		events, at = append(events, e), append(at, i)
 	}
 	if len(events) > 0 {
@@ -128,11 +128,11 @@ func eventID(key string, i int) string {
 	if key == "" {
 		return uuid.NewString()
 	}
-	return fmt.Sprintf("%s-%d", key, i)
+	return key + "-" + strconv.Itoa(i)
 }
 
 // judge turns the store's answer into verdicts and counts what was accepted.
-func (h *handler) judge(err error, events []schema.Event, at []int, verdicts []verdict) {
+func (h *handler) judge(err error, events []schema.Packed, at []int, verdicts []verdict) {
 	var some interface{ Refused() map[int]error }
 	var refused map[int]error
 	if errors.As(err, &some) {
@@ -160,7 +160,7 @@ func (h *handler) judge(err error, events []schema.Event, at []int, verdicts []v
 	}
 }
 
-func (h *handler) onlyLogsRefused(events []schema.Event, at []int, verdicts []verdict) bool {
+func (h *handler) onlyLogsRefused(events []schema.Packed, at []int, verdicts []verdict) bool {
 	stored := false
 	for i := range events {
 		isLog, later := events[i].Kind == schema.KindLog, verdicts[at[i]].later

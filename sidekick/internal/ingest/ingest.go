@@ -30,7 +30,7 @@ type Store interface {
 	// an event whose ID it has. If its error has a method Refused() map[int]error,
 	// those events alone are not stored; one whose error has a method Permanent()
 	// that says true never will be.
-	Publish(ctx context.Context, events []schema.Event, once bool) error
+	Publish(ctx context.Context, events []schema.Packed, once bool) error
 	// Ready says why nothing can be stored now.
 	Ready(ctx context.Context) error
 }

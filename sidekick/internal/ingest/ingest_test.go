@@ -39,10 +39,16 @@ type store struct {
 	ready  error
 }
 
-func (s *store) Publish(_ context.Context, events []schema.Event, once bool) error {
+func (s *store) Publish(_ context.Context, packed []schema.Packed, once bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	events := make([]schema.Event, len(packed))
 	var err error
+	for i := range packed {
+		if events[i], err = packed[i].Event(); err != nil {
+			return err
+		}
+	}
 	if s.refuse != nil {
 		err = s.refuse(events)
 	}

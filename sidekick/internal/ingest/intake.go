@@ -29,7 +29,11 @@ func (i *Intake) Take(ctx context.Context, source string, events []schema.Event)
 			h.enrich(e)
 		}
 	}
-	err = h.store.Publish(ctx, events, false)
+	packed := make([]schema.Packed, len(events))
+	for n := range events {
+		packed[n] = events[n].Pack()
+	}
+	err = h.store.Publish(ctx, packed, false)
 	var some interface{ Refused() map[int]error }
 	if err != nil && !errors.As(err, &some) {
 		return events, err
@@ -41,7 +45,7 @@ func (i *Intake) Take(ctx context.Context, source string, events []schema.Event)
 	accepted := h.metrics.inputs.WithLabelValues(source, "accepted")
 	for n := range events {
 		if refused[n] == nil {
-			h.accepted(&events[n])
+			h.accepted(&packed[n])
 			accepted.Inc()
 			continue
 		}

@@ -64,17 +64,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 func (m *metrics) reject(reason string) { m.rejected.WithLabelValues(reason).Inc() }
 
-// event counts an event that was stored.
-func (m *metrics) event(e *schema.Event) {
-	switch {
-	case e.Falco != nil:
-		labels := m.falcoLabels(e.Falco)
-		m.falco.WithLabelValues(labels[:]...).Inc()
-	case e.Alert != nil:
-		m.kubearmor.WithLabelValues("alert", action(e.Alert.Action), operation(e.Alert.Operation)).Inc()
-	case e.Log != nil:
-		m.kubearmor.WithLabelValues("log", "", operation(e.Log.Operation)).Inc()
-	}
+// falcoEvent counts an event of Falco's that was stored.
+func (m *metrics) falcoEvent(f *schema.FalcoEvent) {
+	labels := m.falcoLabels(f)
+	m.falco.WithLabelValues(labels[:]...).Inc()
+}
+
+// kubeArmor counts an event of KubeArmor's that was stored.
+func (m *metrics) kubeArmor(p *schema.Packed) {
+	m.kubearmor.WithLabelValues(string(p.Kind), action(p.Action), operation(p.Operation)).Inc()
 }
 
 func (m *metrics) falcoLabels(f *schema.FalcoEvent) falcoLabels {
@@ -113,9 +111,10 @@ func operation(o string) string {
 		schema.OperationCapabilities, schema.OperationSyscall, schema.OperationAlertThreshold)
 }
 
+// oneOf gives a string of ours: s may be a part of a body, which a label would keep.
 func oneOf(s string, known ...string) string {
-	if slices.Contains(known, s) {
-		return s
+	if i := slices.Index(known, s); i >= 0 {
+		return known[i]
 	}
 	return other
 }

@@ -234,7 +234,7 @@ func TestTakesFromEveryPeer(t *testing.T) {
 			{Kind: schema.KindLog, Log: &schema.Log{Record: schema.Record{Resource: fmt.Sprint("log ", i)}}},
 		} {
 			for !slices.Contains(f.taken(), e.Record().Resource) {
-				s.Show([]schema.Event{e})
+				s.Show([]schema.Packed{e.Pack()})
 				select {
 				case <-f.came:
 				case <-time.After(10 * time.Millisecond):

@@ -84,7 +84,7 @@ func TestStoreStopsWithinBatch(t *testing.T) {
 	if err := q.srv.ShutdownJetStream(); err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Publish(t.Context(), alerts(0, 4), true); err == nil {
+	if err := q.Publish(t.Context(), pack(alerts(0, 4)...), true); err == nil {
 		t.Error("events are taken without a store")
 	}
 	q.revive()
@@ -102,7 +102,7 @@ func TestPartOfBatchIsRefused(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir(), LogBytes: 3 << 20})
 	batch := []schema.Event{logEvent("b-0", 1<<20), logEvent("b-1", 1<<20), logEvent("b-2", 1900<<10), logEvent("b-3", 1<<10)}
 	var p *PublishError
-	if err := q.Publish(t.Context(), batch, true); !errors.As(err, &p) || len(p.Failed) != 1 || p.Failed[2] == nil {
+	if err := q.Publish(t.Context(), pack(batch...), true); !errors.As(err, &p) || len(p.Failed) != 1 || p.Failed[2] == nil {
 		t.Fatalf("error %v", err)
 	}
 	r := reader(t, q, "slack", Logs)

@@ -211,7 +211,7 @@ func post(ctx context.Context, q *Queue, sender, batches, size int) (again int, 
 		for i := range size {
 			events = append(events, alert(fmt.Sprintf("s%d.%d-%d", sender, b, i)))
 		}
-		for q.Publish(ctx, events, true) != nil {
+		for q.Publish(ctx, pack(events...), true) != nil {
 			if ctx.Err() != nil {
 				return again, ctx.Err()
 			}
@@ -409,7 +409,7 @@ func testSpace(t *testing.T, nodes []*node) {
 		if stored > 10 {
 			t.Fatal("nothing is refused")
 		}
-		if errs = publisher.Publish(t.Context(), []schema.Event{big(fmt.Sprintf("big-%d", stored))}, true); errs != nil && !errors.Is(errs, ErrFull) {
+		if errs = publisher.Publish(t.Context(), pack(big(fmt.Sprintf("big-%d", stored))), true); errs != nil && !errors.Is(errs, ErrFull) {
 			t.Fatal(errs)
 		}
 	}
@@ -588,7 +588,7 @@ func testClusterGone(t *testing.T, nodes []*node) {
 		n.kill()
 	}
 	events := alerts(0, 600)
-	err := q.Publish(t.Context(), events, true)
+	err := q.Publish(t.Context(), pack(events...), true)
 	var failed *PublishError
 	if !errors.As(err, &failed) || len(failed.Failed) != len(events) {
 		t.Errorf("publish: %v", err)
@@ -604,7 +604,7 @@ func testClusterGone(t *testing.T, nodes []*node) {
 	for _, n := range nodes {
 		n.start(t)
 	}
-	for q.Publish(t.Context(), events, true) != nil {
+	for q.Publish(t.Context(), pack(events...), true) != nil {
 		if t.Context().Err() != nil {
 			t.Fatal("publishing does not work again")
 		}

@@ -218,7 +218,8 @@ func (q *Queue) Replay(ctx context.Context, number uint64, configured func(outpu
 // storeFor stores an event for one output alone, and once, however often a replay is
 // tried because its dead letter could not be removed.
 func (q *Queue) storeFor(ctx context.Context, output string, event *schema.Event) error {
-	msg, err := q.message(event)
+	packed := event.Pack()
+	msg, err := q.message(&packed)
 	if err != nil {
 		return err
 	}

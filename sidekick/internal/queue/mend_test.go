@@ -112,7 +112,7 @@ func reopened(t *testing.T, dir string, log *slog.Logger) []int {
 	q := open(t, Options{Dir: dir, AlertBytes: smallFiles, Log: log})
 	defer q.Close()
 	r := reader(t, q, "slack", Alerts)
-	if err := q.Publish(t.Context(), []schema.Event{alert("marker")}, false); err != nil {
+	if err := q.Publish(t.Context(), pack(alert("marker")), false); err != nil {
 		t.Fatal(err)
 	}
 	var got []int
@@ -371,7 +371,7 @@ func FuzzScanBlock(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if err := q.Publish(context.Background(), alerts(0, 3), true); err != nil {
+	if err := q.Publish(context.Background(), pack(alerts(0, 3)...), true); err != nil {
 		f.Fatal(err)
 	}
 	if err := q.Close(); err != nil {

@@ -66,7 +66,7 @@ func (e *PublishError) indexes() []int {
 // events of each stream after a restart. What could not be stored is in a
 // *PublishError. ctx ends the wait for a turn, not the storing. A cluster recognises
 // events by their IDs for two minutes, by whatever member they come.
-func (q *Queue) Publish(ctx context.Context, events []schema.Event, once bool) error {
+func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) error {
 	select {
 	case q.slots <- struct{}{}:
 		defer func() { <-q.slots }()
@@ -105,7 +105,7 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Event, once bool) e
 // publication is one call of Publish.
 type publication struct {
 	q      *Queue
-	events []schema.Event
+	events []schema.Packed
 	batch  *batchState   // nil where nothing is to be recognised
 	failed map[int]error // by index
 	gaveUp bool          // the cluster does not answer
@@ -155,7 +155,7 @@ func (p *publication) countRefused() {
 	for i, err := range p.failed {
 		switch {
 		case !errors.Is(err, ErrFull):
-		case StreamOf(&p.events[i]) == Logs:
+		case streamOf(p.events[i].Kind) == Logs:
 			p.q.refusedLogs.Add(1)
 		default:
 			p.q.refusedAlerts.Add(1)
@@ -163,7 +163,7 @@ func (p *publication) countRefused() {
 	}
 }
 
-func (p *publication) stored(e *schema.Event) {
+func (p *publication) stored(e *schema.Packed) {
 	if p.batch != nil {
 		_, index := batchOf(e.ID)
 		p.q.batches.add(p.batch, index)
@@ -171,7 +171,7 @@ func (p *publication) stored(e *schema.Event) {
 }
 
 // message is nil for an event that is stored already.
-func (p *publication) message(e *schema.Event) (*nats.Msg, error) {
+func (p *publication) message(e *schema.Packed) (*nats.Msg, error) {
 	if p.batch != nil {
 		if _, index := batchOf(e.ID); p.batch.has(index) {
 			return nil, nil
@@ -189,18 +189,18 @@ func (p *publication) message(e *schema.Event) (*nats.Msg, error) {
 	return msg, err
 }
 
-func (q *Queue) message(e *schema.Event) (*nats.Msg, error) {
+func (q *Queue) message(e *schema.Packed) (*nats.Msg, error) {
 	if q.diskLow.Load() {
 		return nil, fmt.Errorf("disk of %s: %w", q.dir, ErrFull)
 	}
-	body, err := e.MarshalJSON() // json.Marshal would read it once more
+	body, err := e.AppendJSON(nil)
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}
 	if len(body) > q.maxMessage {
 		return nil, &TooLargeError{Bytes: len(body), Most: q.maxMessage}
 	}
-	return &nats.Msg{Subject: StreamOf(e).subject(), Data: body}, nil
+	return &nats.Msg{Subject: streamOf(e.Kind).subject(), Data: body}, nil
 }
 
 // storeError turns the server's refusals into ours.

@@ -237,8 +237,10 @@ func (q *Queue) Close() error {
 }
 
 // StreamOf says which stream an event belongs to.
-func StreamOf(e *schema.Event) Stream {
-	if e.Kind == schema.KindLog {
+func StreamOf(e *schema.Event) Stream { return streamOf(e.Kind) }
+
+func streamOf(k schema.Kind) Stream {
+	if k == schema.KindLog {
 		return Logs
 	}
 	return Alerts

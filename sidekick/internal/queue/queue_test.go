@@ -56,7 +56,7 @@ func child(dir string) error {
 		return err
 	}
 	for i := 0; ; i++ {
-		if err := q.Publish(ctx, []schema.Event{alert(fmt.Sprintf("a-%d", i))}, true); err != nil {
+		if err := q.Publish(ctx, pack(alert(fmt.Sprintf("a-%d", i))), true); err != nil {
 			return err
 		}
 		fmt.Println("s", i)
@@ -100,6 +100,14 @@ func alerts(from, to int) []schema.Event {
 	return events
 }
 
+func pack(events ...schema.Event) []schema.Packed {
+	packed := make([]schema.Packed, len(events))
+	for i := range events {
+		packed[i] = events[i].Pack()
+	}
+	return packed
+}
+
 func open(t *testing.T, opts Options) *Queue {
 	t.Helper()
 	if opts.Log == nil {
@@ -115,7 +123,7 @@ func open(t *testing.T, opts Options) *Queue {
 
 func publish(t *testing.T, q *Queue, events []schema.Event) {
 	t.Helper()
-	if err := q.Publish(t.Context(), events, true); err != nil {
+	if err := q.Publish(t.Context(), pack(events...), true); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -337,7 +345,7 @@ func TestFullLogsDoNotTouchAlerts(t *testing.T) {
 	var refused error
 	stored := 0
 	for i := 0; refused == nil && i < 100; i++ {
-		if refused = q.Publish(t.Context(), []schema.Event{logEvent(fmt.Sprint("l", i), 200<<10)}, false); refused == nil {
+		if refused = q.Publish(t.Context(), pack(logEvent(fmt.Sprint("l", i), 200<<10)), false); refused == nil {
 			stored++
 		}
 	}
@@ -352,7 +360,7 @@ func TestFullLogsDoNotTouchAlerts(t *testing.T) {
 		t.Errorf("ready: %v", err)
 	}
 	mixed := []schema.Event{logEvent("l", 300<<10), alert("a-0")}
-	if err := q.Publish(t.Context(), mixed, false); !errors.As(err, &p) || len(p.Failed) != 1 || p.Failed[0] == nil {
+	if err := q.Publish(t.Context(), pack(mixed...), false); !errors.As(err, &p) || len(p.Failed) != 1 || p.Failed[0] == nil {
 		t.Errorf("mixed: %v", err)
 	}
 	if got := take(t, reader(t, q, "slack", Alerts), 1, true); got[0] != "a-0" {
@@ -362,7 +370,7 @@ func TestFullLogsDoNotTouchAlerts(t *testing.T) {
 
 func TestTooLarge(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir()})
-	err := q.Publish(t.Context(), []schema.Event{alert("a-0"), logEvent("big", MaxMessageBytes)}, false)
+	err := q.Publish(t.Context(), pack(alert("a-0"), logEvent("big", MaxMessageBytes)), false)
 	var p *PublishError
 	var large *TooLargeError
 	if !errors.As(err, &p) || len(p.Failed) != 1 || !errors.As(p.Failed[1], &large) || !large.Permanent() {
@@ -471,7 +479,7 @@ func TestReaderEnds(t *testing.T) {
 	if _, _, _, err := r.Next(t.Context()); err == nil {
 		t.Error("a closed queue still gives events")
 	}
-	if err := q.Publish(t.Context(), alerts(0, 1), false); err == nil {
+	if err := q.Publish(t.Context(), pack(alerts(0, 1)...), false); err == nil {
 		t.Error("a closed queue still takes events")
 	}
 }
@@ -485,7 +493,7 @@ func TestStoreComesBack(t *testing.T) {
 	if err := q.srv.ShutdownJetStream(); err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Publish(t.Context(), alerts(3, 4), true); err == nil {
+	if err := q.Publish(t.Context(), pack(alerts(3, 4)...), true); err == nil {
 		t.Error("events are taken without a store")
 	}
 	if err := q.Ready(t.Context()); err == nil {
@@ -514,7 +522,7 @@ func TestReaderThatWasLeftAlone(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir()})
 	q.diskLow.Store(true)
-	if err := q.Publish(t.Context(), alerts(0, 1), true); !errors.Is(err, ErrFull) {
+	if err := q.Publish(t.Context(), pack(alerts(0, 1)...), true); !errors.Is(err, ErrFull) {
 		t.Errorf("error %v", err)
 	}
 	if err := q.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "disk is nearly full") {

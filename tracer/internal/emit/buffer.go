@@ -46,6 +46,7 @@ type buffer struct {
 	bound     int
 	used      int // bytes, at most bound
 	peak      int
+	high      int // as peak, since all was settled the last time
 	seq       uint64
 	closed    bool
 	lines     [kinds]fifo[line]
@@ -88,7 +89,7 @@ func (b *buffer) fail(k kind) {
 
 func (b *buffer) grow(size int) {
 	b.used += size
-	b.peak = max(b.peak, b.used)
+	b.peak, b.high = max(b.peak, b.used), max(b.high, b.used)
 }
 
 // makeRoom drops what may go for an event of kind k until size more bytes fit:
@@ -172,6 +173,18 @@ func (b *buffer) settle(l *line, delivered bool, why reason) {
 	if !delivered {
 		b.drop(l.kind, why)
 	}
+}
+
+// emptied says that nothing waits any more, after more than size bytes did.
+func (b *buffer) emptied(size int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used > 0 {
+		return false
+	}
+	high := b.high
+	b.high = 0
+	return high > size
 }
 
 // backlog is what the sending side has to know of the buffer.

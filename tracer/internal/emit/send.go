@@ -3,12 +3,17 @@ package emit
 import (
 	"bytes"
 	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/sidearmor/sidearmor/schema"
 )
+
+// muchMemory is what a backlog must have taken, in bytes, for it to be worth a
+// collection to give the memory back at once.
+const muchMemory = 4 << 20
 
 // sendAll sends until the buffer of a closed emitter is empty, until it has
 // become pointless, or until ctx ends.
@@ -17,6 +22,9 @@ func (e *Emitter) sendAll(ctx context.Context) {
 		batch := e.batch()
 		if len(batch) > 0 && !e.deliver(ctx, batch) {
 			return
+		}
+		if e.buffer.emptied(muchMemory) && !e.isClosing() {
+			debug.FreeOSMemory() // the workload may want it
 		}
 	}
 }

@@ -191,3 +191,14 @@ int sidearmor_watch(int fd, const int *signals, int count) {
 	}
 	return 0;
 }
+
+// From now on no SIGCHLD tells that a child or a tracee has stopped: it would wake a
+// thread for each exec that is followed, and whoever wants to know waits anyway.
+// Returns 0 or a negative errno.
+int sidearmor_wait_for_stops(void) {
+	struct sigaction act;
+	if (sigaction(SIGCHLD, NULL, &act))
+		return -errno;
+	act.sa_flags |= SA_NOCLDSTOP;
+	return sigaction(SIGCHLD, &act, NULL) ? -errno : 0;
+}

@@ -35,6 +35,7 @@ type Command struct {
 // yet running its program.
 type Child struct {
 	PID      int
+	Parent   int      // the thread of this process that started it
 	Listener *os.File // answers the calls that the filter holds; the caller closes it
 	path     string
 	gate     *os.File
@@ -83,13 +84,16 @@ func Start(cmd Command) (*Child, error) {
 		return nil, fmt.Errorf("launch: making the gate: %w", err)
 	}
 	gate := os.NewFile(uintptr(pair[0]), "gate")
+	// The child is a copy of this thread: its credentials and capabilities.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	pid, err := fork(cmd, pair)
 	unix.Close(pair[1])
 	if err != nil {
 		gate.Close()
 		return nil, err
 	}
-	child := &Child{PID: pid, path: cmd.Path, gate: gate}
+	child := &Child{PID: pid, Parent: unix.Gettid(), path: cmd.Path, gate: gate}
 	if err := child.awaitFilter(); err != nil {
 		gate.Close()
 		reapOne(pid)
@@ -114,9 +118,6 @@ func fork(cmd Command, gate [2]int) (int, error) {
 	if cmd.NoNewPrivs {
 		c.no_new_privs = 1
 	}
-	// The child is a copy of this thread: its credentials and capabilities.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	pid := C.sidearmor_fork(&c)
 	if pid < 0 {
 		return 0, fmt.Errorf("launch: forking the workload: %w", unix.Errno(-pid))

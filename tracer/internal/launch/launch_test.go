@@ -58,7 +58,7 @@ func start(t *testing.T, path string, args ...string) (int, string, error) {
 // reap runs a reaper for main until stop is called.
 func reap(t *testing.T, main int, log *slog.Logger) (reaper *Reaper, stop func()) {
 	t.Helper()
-	reaper = NewReaper(main, log)
+	reaper = NewReaper(main, 0, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- reaper.Run(ctx) }()

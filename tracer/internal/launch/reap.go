@@ -1,5 +1,10 @@
 package launch
 
+/*
+#include "launch.h"
+*/
+import "C"
+
 import (
 	"context"
 	"fmt"
@@ -10,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -17,25 +23,28 @@ import (
 )
 
 // Reaper waits for the workload's processes: its first one, whose status it
-// keeps, orphans that fall to the tracer when it is PID 1, and threads that some
-// thread of the tracer has attached to by ptrace. A wait takes whatever comes
-// first of all of them, so there is only one, and it hands on what is not its own.
+// keeps, and orphans that fall to the tracer when it is PID 1. What is told of
+// threads that some thread of the tracer has attached to by ptrace it leaves to
+// that one, see Trace.
 type Reaper struct {
-	main int
 	log  *slog.Logger
 	done chan struct{}
 	code int
 
+	parent int // the thread that the first process is a child of; 0 where that is not known
+	alone  int // WNOTHREAD where the reaper runs on that thread, and that has the orphans too
+
 	mu       sync.Mutex
+	main     int            // 0 when it has ended: the number is free for another process then
 	traces   map[int]*Trace // by thread
-	traced   chan struct{}  // there are some again; capacity 1
 	thread   int            // that waits; 0 before it does
 	reported bool           // a stop that is nobody's has been logged
 }
 
-// NewReaper makes a reaper for the first process main.
-func NewReaper(main int, log *slog.Logger) *Reaper {
-	return &Reaper{main: main, log: log, done: make(chan struct{}), traces: map[int]*Trace{}, traced: make(chan struct{}, 1)}
+// NewReaper makes a reaper for the first process main, which is a child of the
+// thread parent of this process; 0 where that is not known.
+func NewReaper(main, parent int, log *slog.Logger) *Reaper {
+	return &Reaper{main: main, parent: parent, log: log, done: make(chan struct{}), traces: map[int]*Trace{}}
 }
 
 // Main is closed when the first process has ended.
@@ -47,59 +56,99 @@ func (r *Reaper) Code() int { return r.code }
 
 // Run reaps until ctx has ended and there are no children left. Nothing else in
 // the program may wait for a child meanwhile.
+//
+// It is best run on the main thread, where that has started the first process: the
+// kernel gives orphans to that thread as well, so that the reaper need not be
+// woken for what is told of the tracees of others.
 func (r *Reaper) Run(ctx context.Context) error {
 	if err := interrupt.Catch(); err != nil {
 		return fmt.Errorf("launch: %w", err)
 	}
+	if e := C.sidearmor_wait_for_stops(); e != 0 {
+		return fmt.Errorf("launch: waiting for stops without a signal: %w", unix.Errno(-e))
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	r.mu.Lock()
-	r.thread = unix.Gettid()
+	if r.thread = unix.Gettid(); r.thread == os.Getpid() && r.thread == r.parent {
+		r.alone = unix.WNOTHREAD
+	}
 	r.mu.Unlock()
 	for {
-		var status unix.WaitStatus
-		// WALL: threads, and children that do not end with SIGCHLD.
-		pid, err := unix.Wait4(-1, &status, unix.WUNTRACED|unix.WALL, nil)
+		pid, err := r.await()
 		switch {
 		case err == nil:
-			r.dispatch(pid, status)
+			r.take(pid)
 		case err == unix.EINTR:
 		case err != unix.ECHILD:
 			return fmt.Errorf("launch: waiting for the workload: %w", err)
-		case !r.awaitTrace(ctx):
+		case !orphansMayCome(ctx):
 			return nil
 		}
 	}
 }
 
-// attachPause is how often the reaper looks whether a thread that somebody is
-// about to attach to has become one to wait for. It matters only to a tracer that
-// has no children left.
-const attachPause = time.Millisecond
+// orphanPause is how often a reaper without children looks whether it has got an
+// orphan.
+const orphanPause = 100 * time.Millisecond
 
-// awaitTrace waits until there may be something to wait for again, or says that
-// ctx has ended.
-func (r *Reaper) awaitTrace(ctx context.Context) bool {
-	r.mu.Lock()
-	pending := len(r.traces) > 0
-	r.mu.Unlock()
-	var pause <-chan time.Time
-	if pending {
-		pause = time.After(attachPause)
-	}
+// orphansMayCome waits a while, or says that ctx has ended.
+func orphansMayCome(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-r.traced:
-	case <-pause:
+	case <-time.After(orphanPause):
+		return true
 	}
-	return true
 }
 
-// dispatch hands on what a wait told.
-func (r *Reaper) dispatch(pid int, status unix.WaitStatus) {
-	isMain := pid == r.main
-	if isMain && status.Stopped() && ptraceEvent(status) == 0 {
+// siginfo is the beginning of siginfo_t as waitid(2) fills it in.
+type siginfo struct {
+	signo, errno, code, _ int32
+	pid                   int32
+}
+
+// await waits until something is told of a process, and leaves it to be taken.
+func (r *Reaper) await() (pid int, err error) {
+	var info unix.Siginfo
+	// WALL: threads, and children that do not end with SIGCHLD.
+	err = unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT|unix.WALL|r.alone, nil)
+	return int((*siginfo)(unsafe.Pointer(&info)).pid), err
+}
+
+// tracePause is how long the reaper waits for the one who traces a thread to take
+// what is told of it.
+const tracePause = 50 * time.Microsecond
+
+// take takes what is told of a process, unless it is traced.
+func (r *Reaper) take(pid int) {
+	// Under the lock, so that nobody begins to trace the process meanwhile.
+	r.mu.Lock()
+	traced := r.traces[pid] != nil
+	var status unix.WaitStatus
+	var got int
+	if !traced {
+		got, _ = unix.Wait4(pid, &status, unix.WUNTRACED|unix.WALL|unix.WNOHANG|r.alone, nil) // else the next wait says it
+	}
+	isMain := got != 0 && got == r.main
+	r.mu.Unlock()
+	switch {
+	case traced:
+		time.Sleep(tracePause)
+	case got == pid:
+		r.dispatch(pid, isMain, status)
+	}
+}
+
+// dispatch does what a wait asks for. A ptrace stop of a thread without a trace is
+// a mistake of ours, or a process that asked to be traced by its parent, which it
+// would find in any container.
+func (r *Reaper) dispatch(pid int, isMain bool, status unix.WaitStatus) {
+	if !status.Stopped() {
+		r.ended(pid, status)
+		return
+	}
+	if isMain && ptraceEvent(status) == 0 {
 		switch stateOf(pid) {
 		case stopped:
 			stopWith()
@@ -109,11 +158,21 @@ func (r *Reaper) dispatch(pid int, status unix.WaitStatus) {
 			return // that stop is over by now
 		}
 	}
-	r.deliver(Stop{pid, status})
-	if isMain && !status.Stopped() {
-		r.code = exitCode(status)
-		r.main = 0 // the number is free for another process now
+	if !r.reported {
+		r.reported = true
+		r.log.Warn("a thread has stopped for ptrace, and nobody follows it; said only once", "thread", pid, "signal", int(status.StopSignal()), "event", ptraceEvent(status))
+	}
+}
+
+// ended takes down the end of a process or thread, whoever has waited for it.
+func (r *Reaper) ended(pid int, status unix.WaitStatus) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.traces, pid)
+	if pid == r.main {
+		r.code, r.main = exitCode(status), 0
 		close(r.done)
+		r.lookAgain()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +32,11 @@ func startChild(t *testing.T, argv ...string) child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{Files: []*os.File{inR, outW, os.Stderr}})
+	// On another thread: the one that attaches to processes has no children.
+	var p *os.Process
+	var started sync.WaitGroup
+	started.Go(func() { p, err = os.StartProcess(argv[0], argv, &os.ProcAttr{Files: []*os.File{inR, outW, os.Stderr}}) })
+	started.Wait()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,15 +85,16 @@ func seize(t *testing.T, tid, options int) {
 	}
 }
 
-func next(t *testing.T, tr *Trace) Stop {
+// stop is what is told of a traced thread.
+type stop struct {
+	tid    int
+	status unix.WaitStatus
+}
+
+func next(t *testing.T, tr *Trace) (s stop) {
 	t.Helper()
-	select {
-	case s := <-tr.Stops:
-		return s
-	case <-time.After(30 * time.Second):
-		t.Fatal("nothing is told of the thread")
-	}
-	return Stop{}
+	s.tid, s.status = tr.Next()
+	return s
 }
 
 func trace(t *testing.T, r *Reaper, threads ...int) *Trace {
@@ -110,11 +116,11 @@ func detach(t *testing.T, tid int) {
 func TestExecOfTheFirstProcessIsFollowed(t *testing.T) {
 	onThread(t)
 	c := startChild(t, "/bin/sh", "-c", "read x; exec /bin/sh -c 'exit 7'")
-	r, stop := reap(t, c.pid, slog.New(slog.DiscardHandler))
+	r, end := reap(t, c.pid, slog.New(slog.DiscardHandler))
 	tr := trace(t, r, c.pid)
 	seize(t, c.pid, unix.PTRACE_O_TRACEEXEC)
 	c.say(t)
-	if s := next(t, tr); s.TID != c.pid || s.Status.TrapCause() != unix.PTRACE_EVENT_EXEC {
+	if s := next(t, tr); s.tid != c.pid || s.status.TrapCause() != unix.PTRACE_EVENT_EXEC {
 		t.Errorf("%+v, want the stop after the exec", s)
 	}
 	select {
@@ -123,13 +129,65 @@ func TestExecOfTheFirstProcessIsFollowed(t *testing.T) {
 	default:
 	}
 	detach(t, c.pid)
-	if s := next(t, tr); !s.Status.Exited() {
-		t.Errorf("%+v, want the end", s)
-	}
 	tr.Release()
 	<-r.Main()
-	stop()
+	end()
 	if r.Code() != 7 {
+		t.Errorf("exit status %d", r.Code())
+	}
+}
+
+// Whoever traces the first process is told of its end in the reaper's place.
+func TestEndOfTheFirstProcessWhileItIsTraced(t *testing.T) {
+	onThread(t)
+	c := startChild(t, "/bin/sh", "-c", "read x")
+	r, end := reap(t, c.pid, slog.New(slog.DiscardHandler))
+	tr := trace(t, r, c.pid)
+	seize(t, c.pid, unix.PTRACE_O_TRACEEXEC)
+	if err := unix.Kill(c.pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if s := next(t, tr); s.tid != c.pid || !s.status.Signaled() {
+		t.Errorf("%+v, want the end by a signal", s)
+	}
+	<-r.Main()
+	if again, ok := r.Trace(c.pid); !ok {
+		t.Error("a thread that has ended still belongs to its trace")
+	} else {
+		again.Release()
+	}
+	tr.Release()
+	end()
+	if r.Code() != 128+9 {
+		t.Errorf("exit status %d", r.Code())
+	}
+}
+
+// A leader is gone without a word when another thread of its process makes an exec.
+func TestLeaderThatVanishes(t *testing.T) {
+	onThread(t)
+	c := startChild(t, "/bin/sh", "-c", `exec 3<&0; sh -c 'echo $$; exec /usr/bin/python3 -c "
+import os, threading
+def run():
+    os.read(3, 1)
+    os.execv(\"/bin/sleep\", [\"sleep\", \"100\"])
+threading.Thread(target=run).start()"'; exit 5`)
+	r, end := reap(t, c.pid, slog.New(slog.DiscardHandler))
+	pid := c.number(t)
+	tr := trace(t, r, pid)
+	seize(t, pid, 0)
+	time.Sleep(300 * time.Millisecond) // Python begins
+	c.say(t)
+	if s := next(t, tr); s.status.Stopped() {
+		t.Errorf("%+v, want an end", s)
+	}
+	tr.Release()
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-r.Main()
+	end()
+	if r.Code() != 5 {
 		t.Errorf("exit status %d", r.Code())
 	}
 }
@@ -144,26 +202,21 @@ def run():
     sys.stdin.readline()
     os.execv("/bin/true", ["true"])
 threading.Thread(target=run).start()`)
-	r, stop := reap(t, c.pid, slog.New(slog.DiscardHandler))
+	r, end := reap(t, c.pid, slog.New(slog.DiscardHandler))
 	tid := c.number(t)
 	tr := trace(t, r, tid, c.pid)
-	defer tr.Release()
 	if _, ok := r.Trace(c.pid); ok {
 		t.Error("two traces have one thread")
 	}
 	seize(t, tid, unix.PTRACE_O_TRACEEXEC)
 	c.say(t)
-	if s := next(t, tr); s.TID != c.pid || s.Status.TrapCause() != unix.PTRACE_EVENT_EXEC {
+	if s := next(t, tr); s.tid != c.pid || s.status.TrapCause() != unix.PTRACE_EVENT_EXEC {
 		t.Errorf("%+v, want the stop after the exec, as thread %d", s, c.pid)
 	}
 	detach(t, c.pid)
+	tr.Release()
 	<-r.Main()
-	stop()
-	if again, ok := r.Trace(c.pid); !ok {
-		t.Error("a thread that has ended still belongs to its trace")
-	} else {
-		again.Release()
-	}
+	end()
 }
 
 // Processes that are not the tracer's children are followed as well, also when
@@ -171,7 +224,7 @@ threading.Thread(target=run).start()`)
 func TestStrangersAreFollowed(t *testing.T) {
 	onThread(t)
 	c := startChild(t, "/bin/sh", "-c", "sleep 100 >/dev/null & echo $!")
-	r, stop := reap(t, c.pid, slog.New(slog.DiscardHandler))
+	r, end := reap(t, c.pid, slog.New(slog.DiscardHandler))
 	pid := c.number(t)
 	<-r.Main()
 	time.Sleep(20 * time.Millisecond) // the reaper finds that there are no children
@@ -180,24 +233,24 @@ func TestStrangersAreFollowed(t *testing.T) {
 	if err := unix.PtraceInterrupt(pid); err != nil {
 		t.Fatal(err)
 	}
-	if s := next(t, tr); s.TID != pid || ptraceEvent(s.Status) != unix.PTRACE_EVENT_STOP {
+	if s := next(t, tr); s.tid != pid || ptraceEvent(s.status) != unix.PTRACE_EVENT_STOP {
 		t.Errorf("%+v, want the stop of an interruption", s)
 	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if s := next(t, tr); !s.Status.Signaled() {
+	if s := next(t, tr); !s.status.Signaled() {
 		t.Errorf("%+v, want the end by a signal", s)
 	}
 	tr.Release()
-	stop()
+	end()
 }
 
 func TestStopThatIsNobodysIsLoggedOnce(t *testing.T) {
 	onThread(t)
 	var text bytes.Buffer
 	c := startChild(t, "/bin/sh", "-c", "read x; kill -USR1 $$; exit 3")
-	r, stop := reap(t, c.pid, slog.New(slog.NewTextHandler(&text, nil)))
+	r, end := reap(t, c.pid, slog.New(slog.NewTextHandler(&text, nil)))
 	seize(t, c.pid, 0)
 	for range 2 {
 		if err := unix.PtraceInterrupt(c.pid); err != nil {
@@ -221,7 +274,7 @@ func TestStopThatIsNobodysIsLoggedOnce(t *testing.T) {
 	}
 	detach(t, c.pid) // the signal with it
 	<-r.Main()
-	stop()
+	end()
 	if n := strings.Count(text.String(), "nobody follows it"); n != 1 || r.Code() != 3 {
 		t.Errorf("logged %d times, exit status %d\n%s", n, r.Code(), &text)
 	}

@@ -29,6 +29,15 @@ func (r *Resolver) fast(q *request) (res Result, ok bool, err error) {
 	}
 	fd, err := openat2(start, q.path, &how)
 	if err == unix.ENOENT {
+		if q.flags&Existing != 0 && start == r.rootFD && how.Resolve&unix.RESOLVE_NO_XDEV == 0 {
+			// All names of the way are in the root file system, so none of them is one of procfs, where the tracer is
+			// told other things than the workload.
+			how.Resolve |= unix.RESOLVE_NO_XDEV
+			if _, err := openat2(start, q.path, &how); err == unix.ENOENT {
+				return none(), true, err
+			}
+			how.Resolve &^= unix.RESOLVE_NO_XDEV
+		}
 		return r.fastMissing(q, start, how)
 	}
 	if err == unix.EAGAIN && q.flags&Cached != 0 {
@@ -46,6 +55,9 @@ func (r *Resolver) fast(q *request) (res Result, ok bool, err error) {
 		return none(), err != nil, err
 	}
 	res, err = r.describe(fd, link)
+	if err == nil && start == r.rootFD {
+		r.names.learn(q, &res)
+	}
 	if err == nil && res.Own && res.Dev != r.procDev {
 		res.Close() // whose procfs that is can be seen on the way only
 		return none(), false, nil

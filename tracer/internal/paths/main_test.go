@@ -120,22 +120,34 @@ func (g *rig) same(l lookup) {
 		defer g.victim.Do(command{Op: "close", Thread: l.thread, Dir: kernel.FD})
 	}
 	for how, r := range g.resolvers {
-		res, err := g.resolve(r, kernel.TID, l)
-		switch {
-		case kernel.Errno == unix.ENOENT:
-			if err == nil && res.Exists || err != nil && !errors.Is(err, unix.ENOENT) {
-				g.Errorf("%s: %+v: %+v, %v; the kernel finds nothing", how, l, res, err)
-			}
-		case kernel.Errno != 0:
-			if !errors.Is(err, kernel.Errno) {
-				g.Errorf("%s: %+v: %+v, %v; the kernel says %v", how, l, res, err, kernel.Errno)
-			}
-		case err != nil:
-			g.Errorf("%s: %+v: %v; the kernel finds %s", how, l, err, name)
-		case !res.Exists || res.Dev != kernel.Dev || res.Ino != kernel.Ino || res.Path != name:
-			g.Errorf("%s: %+v: %+v; the kernel finds %s (%d, %d)", how, l, res, name, kernel.Dev, kernel.Ino)
+		g.agrees(how, r, l, kernel, name)
+		l := l
+		l.flags |= Existing
+		g.agrees(how+", existing", r, l, kernel, name)
+		if res, ok := r.Recall(g.process(kernel.TID), kernel.TID, l.path, l.flags); ok && (kernel.Errno != 0 || res.Path != name || res.Dev != kernel.Dev || res.Ino != kernel.Ino) {
+			g.Errorf("%s: %+v: recalled as %+v; the kernel finds %q, %v", how, l, res, name, kernel.Errno)
 		}
-		res.Close()
+	}
+}
+
+// agrees compares one lookup with what the kernel found.
+func (g *rig) agrees(how string, r *Resolver, l lookup, kernel processtest.Reply, name string) {
+	g.Helper()
+	res, err := g.resolve(r, kernel.TID, l)
+	defer res.Close()
+	switch {
+	case kernel.Errno == unix.ENOENT:
+		if err == nil && res.Exists || err != nil && !errors.Is(err, unix.ENOENT) {
+			g.Errorf("%s: %+v: %+v, %v; the kernel finds nothing", how, l, res, err)
+		}
+	case kernel.Errno != 0:
+		if !errors.Is(err, kernel.Errno) {
+			g.Errorf("%s: %+v: %+v, %v; the kernel says %v", how, l, res, err, kernel.Errno)
+		}
+	case err != nil:
+		g.Errorf("%s: %+v: %v; the kernel finds %s", how, l, err, name)
+	case !res.Exists || res.Dev != kernel.Dev || res.Ino != kernel.Ino || res.Path != name:
+		g.Errorf("%s: %+v: %+v; the kernel finds %s (%d, %d)", how, l, res, name, kernel.Dev, kernel.Ino)
 	}
 }
 

@@ -409,3 +409,52 @@ func TestDeadProcess(t *testing.T) {
 		}
 	}
 }
+
+func TestRecall(t *testing.T) {
+	g := newRig(t)
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		must(t, os.WriteFile(dir+"/"+name, nil, 0o640))
+	}
+	must(t, os.Symlink("a", dir+"/link"))
+	r, p := g.resolvers["openat2"], g.process(g.victim.PID)
+	recall := func(path string, flags Flags) string {
+		res, ok := r.Recall(p, g.victim.PID, path, flags)
+		if !ok {
+			return ""
+		}
+		if res.FD != -1 || !res.Exists || res.Mode != unix.S_IFREG|0o640 || res.OwnerUID != os.Geteuid() {
+			t.Errorf("%s: %+v", path, res)
+		}
+		return res.Path
+	}
+	learn := func(path string, flags Flags) {
+		res, err := r.Resolve(p, g.victim.PID, unix.AT_FDCWD, path, flags)
+		must(t, err)
+		res.Close()
+	}
+	expect := func(when, path string, flags Flags, want string) {
+		t.Helper()
+		if got := recall(path, flags); got != want {
+			t.Errorf("%s: %s leads to %q, want %q", when, path, got, want)
+		}
+	}
+	expect("before", dir+"/link", 0, "")
+	learn(dir+"/link", Existing)
+	expect("asked otherwise", dir+"/link", 0, "")
+	expect("learned", dir+"/link", Existing, dir+"/a")
+	must(t, os.Remove(dir+"/link"))
+	expect("gone", dir+"/link", Existing, "")
+	must(t, os.Symlink("b", dir+"/link"))
+	expect("another file", dir+"/link", Existing, "")
+	learn(dir+"/link", Existing)
+	expect("learned again", dir+"/link", Existing, dir+"/b")
+	learn("/proc/self/status", Existing)
+	expect("of the tracer itself", "/proc/self/status", Existing, "")
+	for i := range 2 * maxNames {
+		learn(dir+strings.Repeat("/", 1+i/50)+strings.Repeat("./", i%50)+"a", Existing)
+	}
+	if n := len(r.names.seen); n > maxNames {
+		t.Errorf("%d paths are remembered", n)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ type Resolver struct {
 	ownPID  string // the tracer's own directory in procfs
 	openat2 bool   // the kernel has it and the seccomp profile allows it
 	buffers sync.Pool
+	names   names
 }
 
 // Limits of the kernel's path lookup.
@@ -100,7 +102,7 @@ func (q *request) absolute() bool { return strings.HasPrefix(q.path, "/") }
 // Names are looked up with the rights that this OS thread has: with those of tid, see process.StandIn, it finds what tid
 // would find, and what tid may not reach is EACCES.
 //
-// A missing final component is no error: see Result.Exists. Any other failure of the lookup is the kernel's own
+// A missing final component is no error unless f has Existing: see Result.Exists. Any other failure of the lookup is the kernel's own
 // answer, to be found with errors.Is: ENOENT for a missing directory, ENOTDIR, ELOOP, ENAMETOOLONG, EBADF, EXDEV,
 // EACCES. process.ErrUnreadable says that the tracer cannot know what the kernel sees, process.ErrGone that the
 // process ended, and ErrNoName that the file is there but cannot be named.
@@ -157,14 +159,24 @@ func (q *request) openBase() (int, error) {
 func (r *Resolver) name(fd int) (string, error) {
 	buf := r.buffers.Get().(*[]byte)
 	defer r.buffers.Put(buf)
-	n, err := unix.Readlinkat(r.selfFD, strconv.Itoa(fd), *buf)
-	if err == unix.ENAMETOOLONG {
+	n, errno := ownLink(r.selfFD, fd, *buf)
+	if errno == unix.ENAMETOOLONG {
 		return r.longName(fd)
 	}
-	if err != nil {
-		return "", fmt.Errorf("read the name behind a descriptor: %w", err)
+	if errno != 0 {
+		return "", fmt.Errorf("read the name behind a descriptor: %w", errno)
 	}
 	return string((*buf)[:n]), nil
+}
+
+// ownLink reads the name behind a descriptor of the tracer's. It waits for nobody, so that Go's scheduler need not be
+// told.
+func ownLink(selfFD, fd int, buf []byte) (int, unix.Errno) {
+	var name [24]byte
+	strconv.AppendInt(name[:0], int64(fd), 10)
+	n, _, errno := unix.RawSyscall6(unix.SYS_READLINKAT, uintptr(selfFD), uintptr(unsafe.Pointer(&name[0])),
+		uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0)
+	return int(n), errno
 }
 
 // elided stands in a name for directories that the kernel cannot tell.

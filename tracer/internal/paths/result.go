@@ -35,6 +35,9 @@ const (
 	Cached
 	// Create is O_CREAT: a final component with slashes behind it is EISDIR.
 	Create
+	// Existing says that the call fails with ENOENT where there is no file. That may then be the error of Resolve as
+	// well, and costs less than finding out where the file would be.
+	Existing
 )
 
 const scoped = InRoot | Beneath

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,9 +67,10 @@ func (p *Process) limitToNamespace(tid int, c *Credentials) error {
 	if c.CapEff == 0 {
 		return nil
 	}
-	var ns Identity
+	// The name of the link is the namespace's: following it would make the kernel look up a file besides.
+	var ns string
 	err := p.Reach(tid, func() (err error) {
-		ns, err = Identify(p.table.proc, idName(tid, "/ns/user"))
+		ns, err = p.table.readlink(tid, "/ns/user")
 		return err
 	})
 	p.table.mu.Lock()
@@ -82,8 +82,8 @@ func (p *Process) limitToNamespace(tid int, c *Credentials) error {
 			c.CapEff = 0
 		}
 	case err != nil:
-		return fmt.Errorf("user namespace of thread %d: %w", tid, procError("stat", idName(tid, "/ns/user"), err))
-	case ns.Ino == p.table.userNS.Ino:
+		return fmt.Errorf("user namespace of thread %d: %w", tid, err)
+	case ns == p.table.userNS:
 		p.ownUserNS, p.setfcap = true, c.CapEff&setfcap != 0
 	case p.setfcap:
 		// Whether root may be mapped in a new namespace depends on whether its maker had this one (verify_root_map in
@@ -109,25 +109,21 @@ func (p *Process) UID(tid int) (int, error) {
 func (t *Table) readCredentials(tid int) (*Credentials, error) {
 	var c Credentials
 	var bad error
-	err := t.readStatus(tid, func(key, value string) bool {
-		switch key {
+	err := t.readStatus(tid, func(key, value []byte) bool {
+		switch string(key) {
 		case "Uid":
 			bad = parseIDs(value, &c.RUID, &c.UID, &c.SUID, &c.FSUID)
 		case "Gid":
 			bad = parseIDs(value, &c.RGID, &c.GID, &c.SGID, &c.FSGID)
 		case "Groups":
-			c.Groups = make([]int, len(strings.Fields(value)))
-			ids := make([]*int, len(c.Groups))
-			for i := range ids {
-				ids[i] = &c.Groups[i]
-			}
-			bad = parseIDs(value, ids...)
+			c.Groups, bad = parseGroups(value)
 		case "CapPrm":
-			c.CapPrm, bad = strconv.ParseUint(value, 16, 64)
+			c.CapPrm, bad = strconv.ParseUint(string(value), 16, 64)
 		case "CapEff":
-			c.CapEff, bad = strconv.ParseUint(value, 16, 64)
+			c.CapEff, bad = strconv.ParseUint(string(value), 16, 64)
 		case "NoNewPrivs":
-			c.NoNewPrivs = value == "1"
+			c.NoNewPrivs = string(value) == "1"
+			return false // it stands behind the others
 		}
 		if bad != nil {
 			bad = fmt.Errorf("/proc/%d/status: %s: %w", tid, key, bad)
@@ -140,13 +136,13 @@ func (t *Table) readCredentials(tid int) (*Credentials, error) {
 	return &c, bad
 }
 
-func parseIDs(s string, ids ...*int) error {
-	f := strings.Fields(s)
-	if len(f) != len(ids) {
-		return fmt.Errorf("%d numbers, want %d", len(f), len(ids))
-	}
+func parseIDs(b []byte, ids ...*int) error {
 	for i, id := range ids {
-		n, err := strconv.ParseUint(f[i], 10, 32)
+		var field []byte
+		if field, b = nextField(b); len(field) == 0 {
+			return fmt.Errorf("%d numbers, want %d", i, len(ids))
+		}
+		n, err := strconv.ParseUint(string(field), 10, 32)
 		if err != nil {
 			return err
 		}
@@ -155,11 +151,26 @@ func parseIDs(s string, ids ...*int) error {
 	return nil
 }
 
+func parseGroups(b []byte) ([]int, error) {
+	groups := []int{}
+	for {
+		var field []byte
+		if field, b = nextField(b); len(field) == 0 {
+			return groups, nil
+		}
+		n, err := strconv.ParseUint(string(field), 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, int(n))
+	}
+}
+
 // maxStatus is enough for the longest Groups line that the kernel's 65536 groups can make.
 const maxStatus = 1 << 20
 
-// readStatus calls f for each line of /proc/TID/status until it returns false.
-func (t *Table) readStatus(tid int, f func(key, value string) bool) error {
+// readStatus calls f for each line of /proc/TID/status until it returns false. f may not keep what it is given.
+func (t *Table) readStatus(tid int, f func(key, value []byte) bool) error {
 	buf := t.scratch()
 	defer t.release(buf)
 	b, err := t.readFile(tid, "/status", *buf)
@@ -169,9 +180,11 @@ func (t *Table) readStatus(tid int, f func(key, value string) bool) error {
 	if err != nil {
 		return err
 	}
-	for line := range bytes.Lines(b) {
+	for len(b) > 0 {
+		var line []byte
+		line, b, _ = bytes.Cut(b, []byte{'\n'})
 		key, value, ok := bytes.Cut(line, []byte{':'})
-		if ok && !f(string(key), string(bytes.TrimSpace(value))) {
+		if ok && !f(key, bytes.TrimSpace(value)) {
 			return nil
 		}
 	}

@@ -5,12 +5,18 @@ import (
 	"slices"
 )
 
+// sweepAfter is how many new records it takes before the dead are looked for.
+const sweepAfter = 512
+
 // makeRoom keeps the number of records below the bound: the dead go first, then those that were not used for longest.
 func (t *Table) makeRoom() {
-	if len(t.procs) < max(t.maxProc, t.nextSweep) {
+	full := len(t.procs) >= max(t.maxProc, t.nextSweep)
+	if full || t.sweepDue(sweepAfter) {
+		t.sweep()
+	}
+	if !full {
 		return
 	}
-	t.sweep()
 	// What is left may be alive and not to be found out again. It is not looked through for each further process.
 	defer func() { t.nextSweep = len(t.procs) + len(t.procs)/4 }()
 	keep := t.maxProc * 3 / 4
@@ -29,12 +35,19 @@ func (t *Table) makeRoom() {
 	}
 }
 
-// sweep removes the records of processes that are gone.
+// sweepDue says whether there are so many new records, and so many compared with all, that a sweep costs each of them
+// little.
+func (t *Table) sweepDue(after int) bool { return t.created > max(after, len(t.procs)/4) }
+
+// sweep removes the records of processes that are gone, and settles what nothing but a look at the others tells.
 func (t *Table) sweep() {
 	t.created = 0
 	for _, p := range t.procs {
-		if !t.alive(p) {
+		switch {
+		case !t.alive(p):
 			t.remove(p)
+		case p.execs.some():
+			p.settleUnheard()
 		}
 	}
 }

@@ -53,7 +53,11 @@ func (p *Process) noExec() bool { return !p.execs.some() }
 
 func (p *Process) loadStat() (stat, error) {
 	st, err := load(p, &p.stat, p.noExec, func() (*stat, error) {
+		p.table.mu.Lock()
+		clock := p.table.clock
+		p.table.mu.Unlock()
 		st, err := p.table.readStat(p.pid)
+		st.clock = clock
 		return &st, err
 	})
 	if err != nil {
@@ -168,18 +172,21 @@ type Snapshot struct {
 	Parent      string // the program of the parent
 }
 
-// Snapshot reads what is not known already; the command line only if it is asked for.
-func (p *Process) Snapshot(line bool) Snapshot {
+// Snapshot reads what is not known already. Of a process that is about to run another program the names of its own and
+// of its parent's program are not told: image is false then.
+func (p *Process) Snapshot(image bool) Snapshot {
 	s := Snapshot{PID: p.pid}
-	s.Exe, _ = p.Exe()
-	if line {
-		s.CommandLine, _ = p.CommandLine()
+	s.TTY, _ = p.TTY()
+	if !image {
+		s.PPID = p.ppid()
+		return s
 	}
+	s.Exe, _ = p.Exe()
+	s.CommandLine, _ = p.CommandLine()
 	if s.CommandLine == "" {
 		s.CommandLine = s.Exe
 	}
 	s.Comm, _ = p.Comm()
-	s.TTY, _ = p.TTY()
 	// There is no host above this container that could be looked at: its pids are the only ones.
 	if parent, err := p.Parent(); err == nil && parent != nil {
 		s.PPID = parent.pid
@@ -267,15 +274,20 @@ func (p *Process) Image() (string, Identity, error) {
 	if err != nil {
 		return "", Identity{}, err
 	}
-	var id Identity
+	id, err := p.ImageFile()
+	return exe.path, id, err
+}
+
+// ImageFile is the identity alone.
+func (p *Process) ImageFile() (id Identity, err error) {
 	err = p.viaThread(func(tid int) (err error) {
 		id, err = Identify(p.table.proc, idName(tid, "/exe"))
 		return err
 	})
 	if err != nil {
-		return "", Identity{}, fmt.Errorf("program of process %d: %w", p.pid, err)
+		return Identity{}, fmt.Errorf("program of process %d: %w", p.pid, err)
 	}
-	return exe.path, id, nil
+	return id, nil
 }
 
 // Arguments is Args, read anew. Of a program that has only just been executed they are what it was given.

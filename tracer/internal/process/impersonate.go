@@ -108,10 +108,13 @@ func (p *Process) asOwner(tid int, cause error, f func() error) error {
 	return nil
 }
 
-// Attach runs f, which attaches to the thread tid by ptrace, with all means of the tracer: with its capabilities or, where
-// these do not reach, with the thread's own real ids, which the kernel compares for that. f must not start goroutines nor
-// change credentials.
+// Attach runs f, which attaches to the thread tid by ptrace, and again with all means of the tracer when it is refused:
+// with its capabilities or, where these do not reach, with the thread's own real ids, which the kernel compares for that.
+// f must not start goroutines nor change credentials.
 func (p *Process) Attach(tid int, f func() error) error {
+	if err := f(); !refused(err) {
+		return err
+	}
 	return elevated(func() error {
 		c, err := p.credentials(tid)
 		if err != nil {

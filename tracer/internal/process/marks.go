@@ -45,7 +45,7 @@ func (q *pending) finish(pid, tid int) {
 //   - that thread is gone, unless it was the leader: a successful exec gives the caller the leader's number; or
 //   - the stack begins elsewhere than before: the new image runs. This ends the wait when the leader made the exec
 //     and only later threads of the new image call. Where address randomisation is off it says nothing, and facts are
-//     read anew until one of the others holds.
+//     read anew until one of the others holds. Of a program that makes no held call a sweep of the table finds it out.
 //
 // An exec that failed ends in the same way and costs one more reading.
 func (p *Process) MarkExec(tid int) {
@@ -133,11 +133,24 @@ func (p *Process) settleByStat() {
 	}
 }
 
+// settleUnheard is for execs of which no call tells. A program that makes no held call would otherwise keep its record in
+// the table for as long as it lives.
+func (p *Process) settleUnheard() {
+	if p.settleByStat(); !p.execs.some() {
+		p.forgetImage()
+	}
+}
+
 func (p *Process) settleExec(tid int) {
 	p.execs.finish(p.pid, tid)
 	if p.execs.some() {
 		p.settleByStat()
 	}
+	p.forgetImage()
+}
+
+// forgetImage drops what an exec may have changed.
+func (p *Process) forgetImage() {
 	p.stat, p.exe, p.args, p.line, p.dirs = nil, nil, nil, nil, nil
 	p.gen++
 	p.credGen++ // an exec drops or gains capabilities

@@ -90,6 +90,21 @@ func waitThreadGone(t *testing.T, pid, tid int) {
 	}
 }
 
+// A program that makes no held call tells nothing of the exec that began it.
+func TestQuietProgramsDoNotFillTheTable(t *testing.T) {
+	const bound = 4
+	table := newTable(t, Options{MaxProcesses: bound})
+	for range 2 * bound {
+		v := processtest.Start(t)
+		p := get(t, table, v.PID)
+		p.MarkExec(v.PID)
+		v.Exec(command{Path: "/proc/self/exe"})
+	}
+	if n := len(table.procs); n > bound {
+		t.Errorf("%d records are held, want at most %d", n, bound)
+	}
+}
+
 func TestCwdFollowsChdir(t *testing.T) {
 	table := newTable(t, Options{})
 	a, b := t.TempDir(), t.TempDir()

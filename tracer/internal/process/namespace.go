@@ -15,12 +15,12 @@ type IDs struct{ PID, TID int }
 // tracer's.
 func (p *Process) NamespaceIDs(tid int) ([]IDs, error) {
 	var pids, tids []string
-	err := p.table.readStatus(tid, func(key, value string) bool {
-		switch key {
+	err := p.table.readStatus(tid, func(key, value []byte) bool {
+		switch string(key) {
 		case "NStgid":
-			pids = strings.Fields(value)
+			pids = strings.Fields(string(value))
 		case "NSpid":
-			tids = strings.Fields(value)
+			tids = strings.Fields(string(value))
 			return false
 		}
 		return true

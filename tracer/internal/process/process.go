@@ -125,6 +125,18 @@ func (p *Process) PPID() (int, error) {
 	return parent.pid, nil
 }
 
+// ppid is PPID for people to read: what was read anyway since the process made its last call is new enough.
+func (p *Process) ppid() int {
+	p.table.mu.Lock()
+	if st := p.stat; st != nil && st.clock >= p.used {
+		defer p.table.mu.Unlock()
+		return st.ppid
+	}
+	p.table.mu.Unlock()
+	ppid, _ := p.PPID()
+	return ppid
+}
+
 // Parent returns the record of the parent process, or nil when the parent is outside of the tracer's pid namespace.
 // A process keeps its parent until that ends, so a known one costs one system call.
 func (p *Process) Parent() (*Process, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +18,8 @@ type stat struct {
 	flags      uint64
 	start      uint64 // clock ticks since boot
 	startStack uint64 // 0 when the tracer may not read the process
+
+	clock uint64 // table.clock before it was read; 0 where nobody asks for that
 }
 
 // forkNoExec is PF_FORKNOEXEC: the process runs the image that it was forked with.
@@ -54,19 +55,48 @@ func parseStat(b []byte) (stat, error) {
 	if open < 0 || end < open {
 		return stat{}, errors.New("no command name in parentheses")
 	}
-	f := strings.Fields(string(b[end+1:]))
-	if len(f) <= statStartStack {
-		return stat{}, fmt.Errorf("%d fields behind the command name, want more than %d", len(f), statStartStack)
+	st := stat{comm: string(b[open+1 : end])}
+	rest := b[end+1:]
+	for n := range statStartStack + 1 {
+		var field []byte
+		if field, rest = nextField(rest); len(field) == 0 {
+			return stat{}, fmt.Errorf("%d fields behind the command name, want more than %d", n, statStartStack)
+		}
+		if err := st.set(n, field); err != nil {
+			return stat{}, fmt.Errorf("field %d behind the command name: %w", n, err)
+		}
 	}
-	st := stat{comm: string(b[open+1 : end]), state: f[statState][0]}
-	var errs [5]error
-	st.ppid, errs[0] = strconv.Atoi(f[statPPID])
-	tty, err := strconv.ParseInt(f[statTTY], 10, 64) // printed as a signed int
-	st.tty, errs[1] = uint64(uint32(tty)), err
-	st.flags, errs[2] = strconv.ParseUint(f[statFlags], 10, 64)
-	st.start, errs[3] = strconv.ParseUint(f[statStart], 10, 64)
-	st.startStack, errs[4] = strconv.ParseUint(f[statStartStack], 10, 64)
-	return st, errors.Join(errs[:]...)
+	return st, nil
+}
+
+// set takes down one field, if it is of use.
+func (st *stat) set(position int, field []byte) (err error) {
+	switch position {
+	case statState:
+		st.state = field[0]
+	case statPPID:
+		st.ppid, err = strconv.Atoi(string(field))
+	case statTTY:
+		var tty int64 // printed as a signed int
+		tty, err = strconv.ParseInt(string(field), 10, 64)
+		st.tty = uint64(uint32(tty))
+	case statFlags:
+		st.flags, err = strconv.ParseUint(string(field), 10, 64)
+	case statStart:
+		st.start, err = strconv.ParseUint(string(field), 10, 64)
+	case statStartStack:
+		st.startStack, err = strconv.ParseUint(string(field), 10, 64)
+	}
+	return err
+}
+
+// nextField cuts the first word from a line.
+func nextField(b []byte) (field, rest []byte) {
+	b = bytes.TrimLeft(b, " \t\n")
+	if i := bytes.IndexAny(b, " \t\n"); i >= 0 {
+		return b[:i], b[i:]
+	}
+	return b, nil
 }
 
 // Device numbers of terminals, see the kernel's admin-guide/devices.txt.
@@ -99,15 +129,16 @@ func ttyName(dev uint64) string {
 // ignored do not become pending.)
 func (t *Table) Signalled(tid int) bool {
 	var pending, blocked uint64
-	err := t.readStatus(tid, func(key, value string) bool {
-		switch key {
+	err := t.readStatus(tid, func(key, value []byte) bool {
+		switch string(key) {
 		case "SigPnd", "ShdPnd":
-			bits, _ := strconv.ParseUint(value, 16, 64)
+			bits, _ := strconv.ParseUint(string(value), 16, 64)
 			pending |= bits
 		case "SigBlk":
-			blocked, _ = strconv.ParseUint(value, 16, 64)
+			blocked, _ = strconv.ParseUint(string(value), 16, 64)
+			return false // it stands behind the others
 		}
-		return key != "SigBlk" // it stands behind the others
+		return true
 	})
 	return err == nil && pending&^blocked != 0
 }

@@ -19,13 +19,13 @@ type Status struct {
 func (p *Process) Status(tid int) (Status, error) {
 	s := Status{FDSize: -1}
 	found := false
-	err := p.table.readStatus(tid, func(key, value string) bool {
-		switch key {
+	err := p.table.readStatus(tid, func(key, value []byte) bool {
+		switch string(key) {
 		case "Umask":
-			m, err := strconv.ParseUint(value, 8, 32)
+			m, err := strconv.ParseUint(string(value), 8, 32)
 			s.Umask, found = uint32(m), err == nil
 		case "FDSize":
-			n, err := strconv.Atoi(value)
+			n, err := strconv.Atoi(string(value))
 			if err == nil {
 				s.FDSize = n
 			}
@@ -42,11 +42,11 @@ func (p *Process) Status(tid int) (Status, error) {
 // TracedBy is the process that traces the thread tid by ptrace, 0 for none.
 func (p *Process) TracedBy(tid int) (int, error) {
 	tracer := 0
-	err := p.table.readStatus(tid, func(key, value string) bool {
-		if key != "TracerPid" {
+	err := p.table.readStatus(tid, func(key, value []byte) bool {
+		if string(key) != "TracerPid" {
 			return true
 		}
-		tracer, _ = strconv.Atoi(value) // the kernel writes a number
+		tracer, _ = strconv.Atoi(string(value)) // the kernel writes a number
 		return false
 	})
 	return tracer, err

@@ -26,7 +26,7 @@ type Options struct {
 	// MaxProcesses bounds the number of records; 0 means 4096. Records that carry state which cannot be read again
 	// (an exec under way, kept memory) are held above it, but never more than there are live processes.
 	MaxProcesses int
-	// MaxFDs bounds the descriptors that are held open; 0 means half of the soft RLIMIT_NOFILE, at most 2048.
+	// MaxFDs bounds the descriptors that are held open; 0 means half of the soft RLIMIT_NOFILE, at most 8192.
 	MaxFDs int
 	// FollowCwd says that MarkCwd is called before each change of a working directory. Else none is remembered.
 	FollowCwd bool
@@ -38,7 +38,7 @@ type Table struct {
 	ownPID  int
 	own     Credentials
 	root    Identity // the tracer's own root directory
-	userNS  Identity // and its user namespace
+	userNS  string   // and its user namespace, as the link in /proc names it
 	pidfds  bool     // pidfd_open and pidfd_send_signal work here
 	ptracer bool     // the tracer has CAP_SYS_PTRACE: nothing is ever unreadable
 	maxProc int
@@ -113,7 +113,7 @@ func (t *Table) probe() error {
 	if t.root, err = Identify(unix.AT_FDCWD, "/"); err != nil {
 		return fmt.Errorf("identify the root directory: %w", err)
 	}
-	if t.userNS, err = Identify(t.proc, "self/ns/user"); err != nil {
+	if t.userNS, err = t.readlink(t.ownPID, "/ns/user"); err != nil {
 		return fmt.Errorf("identify the user namespace: %w", err)
 	}
 	own, err := t.readCredentials(t.ownPID)
@@ -136,7 +136,7 @@ func defaultMaxFDs() int {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
 		return 256
 	}
-	return int(min(lim.Cur/2, 2048))
+	return int(min(lim.Cur/2, 2*defaultMaxProcesses))
 }
 
 // Get returns the record of the process that tid is a thread of. tid is as a seccomp notification gives it: a thread
@@ -220,6 +220,9 @@ func (t *Table) addThread(tid int, p *Process) *thread {
 
 // record returns the verified record of the process that tid seems to be a thread of, and makes it if needed.
 func (t *Table) record(tid int) (*Process, error) {
+	if p := t.procs[tid]; p != nil && t.alive(p) {
+		return p, nil // a number is one thread's only, so tid is the leader of that process
+	}
 	// A pidfd is given for leaders only, and most calls of unknown threads come from leaders: one call instead of a
 	// read of /proc/TID/status.
 	pid, pidfd := tid, t.openPidfd(tid)
@@ -259,7 +262,7 @@ func (t *Table) openPidfd(pid int) int {
 	if !t.pidfds {
 		return -1
 	}
-	if t.fds >= t.maxFDs/2 && t.created > t.maxFDs/4 {
+	if t.fds >= t.maxFDs/2 && t.sweepDue(t.maxFDs/4) {
 		t.sweep()
 	}
 	if t.fds >= t.maxFDs/2 {
@@ -284,11 +287,11 @@ func (t *Table) closeFD(fd int) {
 // threadGroup reads the number of the process that tid is a thread of.
 func (t *Table) threadGroup(tid int) (int, error) {
 	var tgid int
-	err := t.readStatus(tid, func(key, value string) bool {
-		if key != "Tgid" {
+	err := t.readStatus(tid, func(key, value []byte) bool {
+		if string(key) != "Tgid" {
 			return true
 		}
-		tgid, _ = strconv.Atoi(value)
+		tgid, _ = strconv.Atoi(string(value))
 		return false
 	})
 	if err != nil {

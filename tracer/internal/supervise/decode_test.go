@@ -134,6 +134,12 @@ func TestInterpreter(t *testing.T) {
 		{"\x7fELF", "", false},
 		{string(head), "", false},
 		{string(program), loaderOf(t, sh), false},
+		{elfFile(1, 64, progHeader, "/lib/loader\x00rest"), "/lib/loader", false},
+		{elfFile(900, 64, progHeader, "/lib/loader\x00"), "/lib/loader", false},
+		{elfFile(2, 5000, progHeader, "/lib/loader\x00"), "/lib/loader", false},
+		{elfFile(1171, 64, progHeader, "/lib/loader\x00"), "", false}, // more than the kernel reads
+		{elfFile(2, 64, progHeader+8, "/lib/loader\x00"), "", false},
+		{elfFile(1, 64, progHeader, strings.Repeat("x", unix.PathMax+1)), "", false},
 	} {
 		name := filepath.Join(t.TempDir(), "script")
 		if err := os.WriteFile(name, []byte(c.content), 0o644); err != nil {
@@ -143,11 +149,31 @@ func TestInterpreter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, script := interpreter(resolver, &paths.Result{FD: fd}); got != c.want || script != c.script {
+		if got, script := interpreter(resolver, &paths.Result{FD: fd}, true); got != c.want || script != c.script {
 			t.Errorf("%.30q: %.30q, %v, want %.30q, %v", c.content, got, script, c.want, c.script)
+		}
+		if got, script := interpreter(resolver, &paths.Result{FD: fd}, false); script != c.script || !script && got != "" {
+			t.Errorf("%.30q without loaders: %.30q, %v", c.content, got, script)
 		}
 		unix.Close(fd)
 	}
+}
+
+// elfFile is a program whose last program header, of so many and of such a size, at
+// such a place, leads to a loader's name. It does not say that it is a 64-bit file:
+// the kernel does not look at that.
+func elfFile(headers, at, size int, loader string) string {
+	end := at + headers*size
+	b := make([]byte, end)
+	copy(b, elfMagic)
+	binary.NativeEndian.PutUint64(b[32:], uint64(at))
+	binary.NativeEndian.PutUint16(b[54:], uint16(size))
+	binary.NativeEndian.PutUint16(b[56:], uint16(headers))
+	last := b[end-size:]
+	binary.NativeEndian.PutUint32(last, ptInterp)
+	binary.NativeEndian.PutUint64(last[8:], uint64(end))
+	binary.NativeEndian.PutUint64(last[32:], uint64(len(loader)))
+	return string(b) + loader
 }
 
 // loaderOf is the loader of a program as the standard library reads it.
@@ -184,7 +210,7 @@ func FuzzInterpreter(f *testing.F) {
 		if _, err := file.Write(content); err != nil {
 			t.Fatal(err)
 		}
-		if name := loader(file); len(name) > unix.PathMax || strings.Contains(name, "\x00") {
+		if name := loader(int(file.Fd()), content[:min(len(content), 4096)]); len(name) > unix.PathMax || strings.Contains(name, "\x00") {
 			t.Errorf("loader %q", name)
 		}
 		if name := shebang(string(content[:min(len(content), shebangBytes)])); strings.ContainsAny(name, " \t\n\x00") {

@@ -158,7 +158,7 @@ func (w *worker) decideExec(c *call, file *paths.Result, a *rules.Access) (v rul
 		if v.Deny || c.rules.Wants()&(rules.Process|rules.File) == 0 {
 			break
 		}
-		name, script := interpreter(w.Paths, file)
+		name, script := interpreter(w.Paths, file, c.rules.Wants()&rules.File != 0)
 		if name == "" {
 			break
 		}

@@ -2,10 +2,7 @@ package supervise
 
 import (
 	"bytes"
-	"debug/elf"
 	"encoding/binary"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -14,30 +11,52 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
 )
 
+// What the kernel reads of a program (fs/exec.c, fs/binfmt_elf.c, include/uapi/linux/elf.h).
 const (
-	shebangBytes = 256 // BINPRM_BUF_SIZE: what the kernel reads to find the interpreter
-	maxProgs     = 64  // program headers that are looked at; programs have a dozen
+	shebangBytes = 256 // BINPRM_BUF_SIZE: what it reads to find the interpreter
+	elfMagic     = "\x7fELF"
+	elfHeader    = 64      // struct elf64_hdr
+	progHeader   = 56      // struct elf64_phdr: entries of another size it takes for no program
+	progHeaders  = 1 << 16 // bytes of them at most
+	ptInterp     = 3
 )
 
 // interpreter reads which file the kernel takes besides one that is executed: the
-// program that a script asks for in its first line, or the loader that an ELF
-// file names. It is "" when there is none, or the file cannot be read.
-func interpreter(r *paths.Resolver, file *paths.Result) (name string, script bool) {
+// program that a script asks for in its first line, or, where that is of interest,
+// the loader that an ELF file names. It is "" when there is none, or the file
+// cannot be read.
+func interpreter(r *paths.Resolver, file *paths.Result, loaders bool) (name string, script bool) {
 	fd, err := unix.Openat(r.Descriptors(), strconv.Itoa(file.FD), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return "", false
 	}
-	f := os.NewFile(uintptr(fd), file.Path)
-	defer f.Close()
-	var buf [shebangBytes]byte
-	n, err := f.ReadAt(buf[:], 0)
-	if n == 0 && err != nil {
+	defer unix.Close(fd)
+	// One read has the headers of a usual program as well as the name that they lead to.
+	head := readAt(fd, make([]byte, 4096), 0)
+	switch isELF := bytes.HasPrefix(head, []byte(elfMagic)); {
+	case isELF && loaders:
+		return loader(fd, head), false
+	case isELF:
 		return "", false
 	}
-	if bytes.HasPrefix(buf[:n], []byte(elf.ELFMAG)) {
-		return loader(f), false
+	return shebang(string(head[:min(len(head), shebangBytes)])), len(head) > 0
+}
+
+// readAt reads what there is at a place of a file: less than buf at its end, nothing
+// where it cannot be read.
+func readAt(fd int, buf []byte, at uint64) []byte {
+	n := 0
+	for n < len(buf) {
+		m, err := unix.Pread(fd, buf[n:], int64(at)+int64(n))
+		if err == unix.EINTR {
+			continue
+		}
+		if m <= 0 || err != nil {
+			break
+		}
+		n += m
 	}
-	return shebang(string(buf[:n])), true
+	return buf[:n]
 }
 
 // shebang finds the interpreter in a script's first bytes.
@@ -54,28 +73,36 @@ func shebang(head string) string {
 	return fields[0]
 }
 
-// loader is the PT_INTERP of a 64-bit ELF file. Only the headers that say where it
-// is are read: the file is the workload's.
-func loader(f *os.File) string {
-	var head elf.Header64
-	r := io.NewSectionReader(f, 0, 1<<62)
-	if binary.Read(r, binary.NativeEndian, &head) != nil || elf.Class(head.Ident[elf.EI_CLASS]) != elf.ELFCLASS64 {
+// loader is the PT_INTERP of a 64-bit ELF file that begins with head. The file is the
+// workload's, and is read as the kernel reads it, which looks at no more than this.
+func loader(fd int, head []byte) string {
+	part := func(at, size uint64) []byte {
+		if end := at + size; end >= at && end <= uint64(len(head)) {
+			return head[at:end]
+		}
+		if b := readAt(fd, make([]byte, size), at); uint64(len(b)) == size {
+			return b
+		}
+		return nil
+	}
+	if len(head) < elfHeader {
 		return ""
 	}
-	for i := range min(int64(head.Phnum), maxProgs) {
-		var p elf.Prog64
-		at := io.NewSectionReader(f, int64(head.Phoff)+i*int64(head.Phentsize), int64(binary.Size(p)))
-		if binary.Read(at, binary.NativeEndian, &p) != nil {
-			return ""
-		}
-		if elf.ProgType(p.Type) != elf.PT_INTERP || p.Filesz > unix.PathMax {
+	at := binary.NativeEndian.Uint64(head[32:])                 // e_phoff
+	size := uint64(binary.NativeEndian.Uint16(head[54:]))       // e_phentsize
+	all := size * uint64(binary.NativeEndian.Uint16(head[56:])) // e_phnum
+	if size != progHeader || all > progHeaders {
+		return ""
+	}
+	for table := part(at, all); len(table) >= progHeader; table = table[progHeader:] {
+		if binary.NativeEndian.Uint32(table) != ptInterp {
 			continue
 		}
-		b := make([]byte, p.Filesz)
-		if _, err := f.ReadAt(b, int64(p.Off)); err != nil {
+		offset, length := binary.NativeEndian.Uint64(table[8:]), binary.NativeEndian.Uint64(table[32:])
+		if length > unix.PathMax {
 			return ""
 		}
-		name, _, _ := bytes.Cut(b, []byte{0})
+		name, _, _ := bytes.Cut(part(offset, length), []byte{0})
 		return string(name)
 	}
 	return ""

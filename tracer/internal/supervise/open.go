@@ -82,9 +82,9 @@ func (how *openHow) lookup() paths.Flags {
 		flags |= paths.NoFollow
 	}
 	if how.has(unix.O_CREAT) {
-		flags |= paths.Create
+		return flags | paths.Create
 	}
-	return flags
+	return flags | paths.Existing
 }
 
 // couldDeny says whether a rule could deny the caller an access of a kind,
@@ -103,7 +103,7 @@ func (w *worker) observe(c *call, how openHow) engine.Answer {
 	if err != nil {
 		return w.unknownRead(c, err)
 	}
-	file, err := w.resolve(c, path, how.lookup())
+	file, err := w.seen(c, path, how.lookup())
 	if err != nil {
 		return w.unknownRead(c, err)
 	}
@@ -126,6 +126,16 @@ func (w *worker) observe(c *call, how openHow) engine.Answer {
 	}
 	c.report.result = predict(w.mayOpen(c, &file, how.flags))
 	return engine.Continue()
+}
+
+// seen is resolve where nothing but a report depends on the file.
+func (w *worker) seen(c *call, path string, flags paths.Flags) (paths.Result, error) {
+	if c.rules.Wants()&rules.File == 0 && w.become(c) == nil {
+		if file, ok := w.Paths.Recall(c.process, c.TID, path, flags); ok {
+			return file, nil
+		}
+	}
+	return w.resolve(c, path, flags)
 }
 
 // unknownRead answers an open that could not be examined, where opens are let run.

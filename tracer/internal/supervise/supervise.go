@@ -44,7 +44,9 @@ type Options struct {
 
 // Trace is what is told of threads that are traced.
 type Trace interface {
-	// Next waits for the next stop of one of them, or its end.
+	// Next waits for the next stop of one of them, or its end: an end without a
+	// thread is one that nothing is told of. It is called on the thread that has
+	// attached.
 	Next() (tid int, status unix.WaitStatus)
 	// Release says that none of them is traced any more.
 	Release()

@@ -101,31 +101,45 @@ func (w *worker) verifyExec(c *call, o engine.Outcome) engine.Outcome {
 		if !w.approvedImage(c, tid) {
 			_ = unix.Kill(tid, unix.SIGKILL) // it has executed nothing; ESRCH: it is dead
 		}
-		detach(tid, 0)
+		v.detach(tid, 0)
 		o.Known = true
 	case int(uint32(status)>>16) == ptraceEventStop:
 		if errno, ok := failure(tid); ok && o.Sent {
 			o.Known, o.Errno = true, errno
 		}
-		detach(tid, 0)
+		v.detach(tid, 0)
 	default: // a signal that it is about to get
-		detach(tid, status.StopSignal())
+		v.detach(tid, status.StopSignal())
 	}
 	return o
+}
+
+// detach lets a thread that has stopped go on by itself, with a signal that it was
+// about to get. One that has been killed stays the tracer's to wait for: before
+// that, nobody else is told of its end.
+func (v *verification) detach(tid int, sig unix.Signal) {
+	for ptrace(unix.PTRACE_DETACH, tid, uintptr(sig)) == unix.ESRCH {
+		var status unix.WaitStatus
+		if tid, status = v.trace.Next(); !status.Stopped() {
+			return
+		}
+		sig = 0
+	}
 }
 
 // approvedImage says whether the program that the process pid has just come to run
 // may run. If not, the report is about that.
 func (w *worker) approvedImage(c *call, pid int) bool {
 	p, v := c.process, c.verify
+	now, err := p.ImageFile()
+	is := func(g program) bool { return g.dev == now.Dev && g.ino == now.Ino }
+	if err == nil && is(v.programs[0]) {
+		return w.approvedArguments(c)
+	}
 	name, now, err := p.Image()
 	if err != nil {
 		w.warn(v.access.Path, "a program that was executed could not be looked at", "error", err)
 		return errors.Is(err, process.ErrGone)
-	}
-	is := func(g program) bool { return g.dev == now.Dev && g.ino == now.Ino }
-	if is(v.programs[0]) {
-		return w.approvedArguments(c)
 	}
 	// An interpreter runs: of the script that was looked at, or of another one.
 	if script, err := w.executed(c); err == nil && script == v.path && slices.ContainsFunc(v.programs, is) {
@@ -181,6 +195,7 @@ func (w *worker) reportKilled(c *call, v rules.Verdict, path string) {
 	r := &c.report
 	if !r.due {
 		r.due, r.at, r.spec, r.callArg, r.op = true, w.Now(), c.Spec, c.Args, rules.Process
+		r.take(c)
 		r.who.Parent, r.args = c.verify.access.ParentSource, c.verify.access.Args
 	}
 	r.verdict, r.program, r.denied = v, path, true
@@ -208,11 +223,6 @@ func ptrace(request, tid int, data uintptr) error {
 		return errno
 	}
 	return nil
-}
-
-// detach lets a thread go on by itself, with a signal that it was about to get.
-func detach(tid int, sig unix.Signal) {
-	_ = ptrace(unix.PTRACE_DETACH, tid, uintptr(sig)) // ESRCH: it has been killed
 }
 
 // failure is the error with which a stopped thread returns from its call.

@@ -100,12 +100,13 @@ type service struct {
 	noAddFDSend atomic.Bool // the kernel is older than 5.14
 	forgotten   forgotten
 
-	mu      sync.Mutex
-	workers map[*worker]struct{}
-	started int // workers that run or are about to
-	err     error
-	cancel  context.CancelFunc // ends the watch, and so the service
-	running sync.WaitGroup
+	mu       sync.Mutex
+	workers  map[*worker]struct{}
+	started  int    // workers that run or are about to
+	numbered uint64 // workers that were ever started
+	err      error
+	cancel   context.CancelFunc // ends the watch, and so the service
+	running  sync.WaitGroup
 }
 
 // nextReceiver makes a parked worker the receiver, or a new one.
@@ -120,8 +121,9 @@ func (s *service) nextReceiver() {
 		return // the first worker whose call ends takes the turn
 	}
 	s.started++
+	s.numbered++
+	w := &worker{service: s, number: s.numbered}
 	s.running.Go(func() {
-		w := &worker{service: s}
 		if err := w.run(); err != nil {
 			s.fail("preparing a thread", err)
 			s.cancel()

@@ -16,6 +16,9 @@ const (
 	// that takes longer is answered aside: a path on a network file system may
 	// take seconds to resolve.
 	look = 5 * time.Millisecond
+	// maxHeard is about how many callers are looked at in one look: of more that wait,
+	// each has its turn.
+	maxHeard = 64
 	// quiet is how many looks without a call it takes before the watch sleeps.
 	quiet = 200
 )
@@ -25,7 +28,8 @@ const (
 // calls that take long, whose callers may have signals to handle.
 type watch struct {
 	*service
-	event int // eventfd: stop waiting for the end of the listener
+	event int    // eventfd: stop waiting for the end of the listener
+	looks uint64 // counts looks
 
 	seen  map[*worker]uint64 // the worker's count of calls at the last look, while it answers
 	heard map[*worker]uint64 // the same, when its caller had a signal to handle
@@ -134,9 +138,13 @@ func (w *watch) lookOnce() (busy bool) {
 		}
 		busy, w.seen[k] = true, calls
 	})
+	w.looks++
+	turns := uint64(len(slow)/maxHeard + 1)
 	for _, k := range slow {
 		k.stepAside()
-		w.hear(k, w.seen[k])
+		if (k.number+w.looks)%turns == 0 {
+			w.hear(k, w.seen[k])
+		}
 	}
 	w.forget()
 	return busy

@@ -17,7 +17,8 @@ import (
 // another worker receive.
 type worker struct {
 	*service
-	tid int
+	number uint64 // workers are numbered in turn
+	tid    int
 
 	state atomic.Int32
 	calls atomic.Uint64 // counts the calls that it received
