@@ -56,7 +56,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, status := range []string{"accepted", "rejected"} {
 		m.inputs.WithLabelValues("requests", status)
 	}
-	for _, reason := range []string{"malformed", "too_large", "unavailable", "encoding", "timeout", "busy", "rate", "unauthorized"} {
+	for _, reason := range reasons() {
 		m.rejected.WithLabelValues(reason)
 	}
 	return m
