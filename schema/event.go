@@ -148,7 +148,7 @@ type FalcoEvent struct {
 	Priority     Priority       `json:"priority" jsonschema:"required"`
 	Rule         string         `json:"rule" jsonschema:"required,minLength=1"`
 	Time         time.Time      `json:"time" jsonschema:"required"`
-	OutputFields map[string]any `json:"output_fields" jsonschema:"required"`
+	OutputFields map[string]any `json:"output_fields" jsonschema:"required,nullable"`
 	Source       string         `json:"source"`
 	Tags         []string       `json:"tags,omitempty"`
 	Hostname     string         `json:"hostname,omitempty"`

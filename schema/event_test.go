@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -41,8 +42,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"invalid UTF-8", "{\"Source\":\"\xff\"," + ok + "}", "", "not UTF-8"},
 		{"control character", "{\"Source\":\"\n\"," + ok + "}", "Source", "control characters"},
 		{"control character after an escape", "{\"Source\":\"\\\"\n\"," + ok + "}", "Source", "control characters"},
-		{"half a surrogate pair", `{"Source":"\ud800",` + ok + `}`, "Source", "escape"},
-		{"two high surrogates", `{"Source":"\ud800\ud800",` + ok + `}`, "Source", "escape"},
+		{"half a surrogate pair and no escape", `{"Source":"\ud800\x",` + ok + `}`, "Source", "escape"},
 		{"unknown escape", `{"Source":"\x41",` + ok + `}`, "Source", "escape"},
 		{"escape at the end", `{"Source":"\`, "Source", "the text ends"},
 		{"duplicate key", `{` + ok + `,"PID":1,"PID":2}`, "PID", "given twice"},
@@ -128,6 +128,34 @@ func TestDecodeIsLenient(t *testing.T) {
 	}}
 	if diff := cmp.Diff(want, decode(t, []byte(body))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Half a surrogate pair costs a character, not the event, nor what stands beside it.
+func TestHalfSurrogates(t *testing.T) {
+	for text, want := range map[string]string{
+		`a\ud800`: "a\ufffd", `\udc00b`: "\ufffdb", `\ud800\ud800`: "\ufffd\ufffd", `\ud800\u0041`: "\ufffdA",
+		`\ud800\ud83d\ude00`: "\ufffd😀", `\ud800\n`: "\ufffd\n", `\ud83d\ude00`: "😀", `\ufffd`: "\ufffd",
+	} {
+		body := []byte(`{"Type":"ContainerLog","Operation":"File","Source":"` + text + `","EventData":{"` + text + `":"x"}}`)
+		e := decode(t, body)
+		var std string
+		if err := json.Unmarshal([]byte(`"`+text+`"`), &std); err != nil || std != want {
+			t.Fatalf("%s: encoding/json reads %q, %v", text, std, err)
+		}
+		if r := e.Record(); r.Source != want || r.EventData[want] != "x" {
+			t.Errorf("%s: read as %q, %q", text, r.Source, r.EventData)
+		}
+		var packer Packer
+		packs(t, &packer, body, e, nil)
+		p, err := packer.Pack(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, err := p.AppendJSON(nil)
+		if err != nil || strings.Contains(want, "\ufffd") && (strings.Contains(string(stored), `\ud8`) || strings.Contains(string(stored), `\udc`)) {
+			t.Errorf("%s: stored as %s, %v", text, stored, err)
+		}
 	}
 }
 

@@ -77,8 +77,6 @@ func jsonSchema() *jsonschema.Schema {
 			root.Definitions[name] = definition
 		}
 	}
-	fields, _ := root.Definitions["FalcoEvent"].Properties.Get("output_fields")
-	fields.MinProperties = new(uint64(1))
 	// What a log does not have would else be an unknown key of any type.
 	log := root.Definitions["Log"].Properties
 	for f := range reflect.TypeFor[alertJSON]().Fields() {
@@ -152,7 +150,7 @@ func TestJSONSchemaValidates(t *testing.T) {
 		"number as owner":    `{"type":"ContainerLog","operation":"File","owner":{"ref":1}}`,
 		"string too long":    `{` + ok + `,"Source":"` + strings.Repeat("x", MaxStringBytes+1) + `"}`,
 		"Falco, no rule":     `{"priority":"Error","time":"2019-05-17T15:31:56Z","output_fields":{"a":1}}`,
-		"Falco, no fields":   `{"rule":"r","priority":"Error","time":"2019-05-17T15:31:56Z","output_fields":{}}`,
+		"Falco, no fields":   `{"rule":"r","priority":"Error","time":"2019-05-17T15:31:56Z"}`,
 		"Falco, priority":    `{"rule":"r","priority":"Urgent","time":"2019-05-17T15:31:56Z","output_fields":{"a":1}}`,
 		"Falco, no time":     `{"rule":"r","priority":"Error","output_fields":{"a":1}}`,
 		"Falco, time":        `{"rule":"r","priority":"Error","time":"yesterday","output_fields":{"a":1}}`,

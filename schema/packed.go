@@ -102,8 +102,8 @@ func (p *Packer) Pack(body []byte) (Packed, error) {
 	if err := s.kubeArmor(&p.read); err != nil {
 		return Packed{}, err
 	}
-	if s.foreign || s.empty || s.blank > len(body)/8 {
-		// Of this the store would hold what nobody ever reads.
+	if s.foreign || s.empty || s.broken || s.blank > len(body)/8 {
+		// Of this the store would hold what nobody ever reads, or what many refuse.
 		e, err := Decode(body)
 		return e.Pack(), err
 	}

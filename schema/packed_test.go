@@ -22,6 +22,7 @@ func TestPackedText(t *testing.T) {
 		"much space":         {strings.ReplaceAll(log, ",", ",\n          "), false},
 		"unknown key":        {strings.Replace(log, "{", `{"x":1,`, 1), false},
 		"unknown key within": {strings.Replace(log, `"ExecID"`, `"x":1,"ExecID"`, 1), false},
+		"half a surrogate":   {strings.Replace(log, `\u003c`, `\ud800`, 1), false},
 		"empty list":         {strings.Replace(log, "{", `{"ATags":[],`, 1), false},
 	} {
 		var packer Packer

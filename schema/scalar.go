@@ -98,8 +98,9 @@ func (s *scanner) unescape(i int) (string, error) {
 	return "", s.syntax("the end of a string")
 }
 
-// escape reads one escape sequence. Half a surrogate pair stands for no
-// character and is refused like other invalid text.
+// escape reads one escape sequence. Half a surrogate pair stands for no character:
+// a program that cuts texts makes such halves. It becomes the replacement
+// character, as with encoding/json, since the event is worth more.
 func (s *scanner) escape() (rune, error) {
 	s.at++ // the backslash
 	if s.at == len(s.text) {
@@ -111,19 +112,29 @@ func (s *scanner) escape() (rune, error) {
 		return rune("\"\\/\b\f\n\r\t"[plain]), nil
 	}
 	r, ok := s.hex4()
-	if ok && utf16.IsSurrogate(r) {
-		var low rune
-		if s.at < len(s.text) && s.text[s.at] == '\\' {
-			s.at++
-			low, ok = s.hex4()
-		}
-		r = utf16.DecodeRune(r, low)
-		ok = ok && r != utf8.RuneError
-	}
 	if !ok {
 		return 0, s.fail("not JSON: a string has an invalid escape sequence before byte %d", s.at)
 	}
+	if utf16.IsSurrogate(r) {
+		return s.pair(r), nil
+	}
 	return r, nil
+}
+
+// pair reads what follows a surrogate, if that makes a character of the two.
+func (s *scanner) pair(high rune) rune {
+	if s.at < len(s.text) && s.text[s.at] == '\\' {
+		before := s.at
+		s.at++
+		if low, ok := s.hex4(); ok {
+			if r := utf16.DecodeRune(high, low); r != utf8.RuneError {
+				return r
+			}
+		}
+		s.at = before // an escape sequence by itself
+	}
+	s.broken = true
+	return utf8.RuneError
 }
 
 // hex4 reads "uXXXX".

@@ -26,6 +26,7 @@ type scanner struct {
 	// What was read and would not be there again if what was read was written.
 	foreign bool // keys of no field
 	empty   bool // lists without items
+	broken  bool // halves of surrogate pairs
 	blank   int  // bytes between values
 }
 

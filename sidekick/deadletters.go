@@ -44,7 +44,7 @@ func letterFlags(flags *pflag.FlagSet) *letterCommand {
 // arguments reads what comes after "deadletters".
 func (l *letterCommand) arguments(args []string, flags *pflag.FlagSet) error {
 	if len(args) == 0 {
-		return errors.New("deadletters: list, show, replay or delete?")
+		return errors.New("deadletters wants to know what to do:\n" + strings.TrimRight(letterUsage, "\n"))
 	}
 	l.verb, l.refs = args[0], args[1:]
 	takes := map[string][]string{

@@ -162,7 +162,7 @@ func TestDeadLettersArguments(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"", 2, "list, show, replay or delete?"},
+		{"", 2, "\n  sidekick deadletters list [--output NAME] [--limit N] [--json]\n"},
 		{"burn", 2, `unknown command ["deadletters" "burn"]`},
 		{"list 1", 2, "takes no numbers"},
 		{"list --all", 2, "--all is not for deadletters list"},

@@ -8,17 +8,20 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// letterUsage is how to call sidekick deadletters.
+const letterUsage = `  sidekick deadletters list [--output NAME] [--limit N] [--json]
+  sidekick deadletters show NUMBER|ID
+  sidekick deadletters replay NUMBER|ID...|--output NAME|--all
+  sidekick deadletters delete NUMBER|ID...|--output NAME|--all
+`
+
 const usage = `Usage:
   sidekick [-c FILE]              take events and deliver them
   sidekick healthcheck [-c FILE]  exit 0 if the sidekick on this machine answers
   sidekick check [-c FILE] [--events FILE]
                                   check the configuration and show it; show which
                                   output would get what of a file of events
-  sidekick deadletters list [--output NAME] [--limit N] [--json]
-  sidekick deadletters show NUMBER|ID
-  sidekick deadletters replay NUMBER|ID...|--output NAME|--all
-  sidekick deadletters delete NUMBER|ID...|--output NAME|--all
-                                  see what outputs refused for good, deliver it
+` + letterUsage + `                                  see what outputs refused for good, deliver it
                                   again, or remove it
   sidekick version
 

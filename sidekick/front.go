@@ -67,7 +67,7 @@ type door struct {
 }
 
 // openFront listens everywhere, or nowhere.
-func openFront(ctx context.Context, n config.Listen, h http.Handler, connections *access.Connections, log *slog.Logger) (*front, error) {
+func openFront(ctx context.Context, n config.Listen, h *ingest.Intake, connections *access.Connections, log *slog.Logger) (*front, error) {
 	f := &front{log: log, connections: connections}
 	if err := f.open(ctx, n, h); err != nil {
 		for _, d := range f.doors {
@@ -79,7 +79,7 @@ func openFront(ctx context.Context, n config.Listen, h http.Handler, connections
 }
 
 // open opens the main door first: it is the first in the log.
-func (f *front) open(ctx context.Context, n config.Listen, h http.Handler) error {
+func (f *front) open(ctx context.Context, n config.Listen, h *ingest.Intake) error {
 	if n.Address != "" {
 		l, err := f.tcp(ctx, n.Address, n.Port)
 		if err != nil {
@@ -107,8 +107,8 @@ func (f *front) open(ctx context.Context, n config.Listen, h http.Handler) error
 }
 
 // openTLS has l speak TLS, and opens the port without it if paths are moved there.
-func (f *front) openTLS(ctx context.Context, address string, n *config.TLS, l net.Listener, h http.Handler) error {
-	main := h
+func (f *front) openTLS(ctx context.Context, address string, n *config.TLS, l net.Listener, h *ingest.Intake) error {
+	var main http.Handler = h
 	if len(n.PlainPaths) > 0 {
 		main = ingest.Without(h, n.PlainPaths)
 	}

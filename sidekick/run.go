@@ -87,6 +87,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 // serve runs until ctx ends, and then stops in the order in which events pass:
 // nothing new comes in, what is under way is finished, the queue is closed.
 func serve(ctx context.Context, in config.Input, environ []string, log *slog.Logger, level *slog.LevelVar) (err error) {
+	defer survive(log)()
 	cfg, err := config.Load(in)
 	if err != nil {
 		return err

@@ -45,6 +45,7 @@ type sidekick struct {
 	stop func() int // asks it to stop and gives its exit status
 	kill func()
 	quit func() // ends a process with the stacks of its goroutines in the log
+	hup  func() // sends a process SIGHUP
 	log  *lines
 }
 
@@ -97,10 +98,19 @@ func inside(t *testing.T, env []string, args ...string) *sidekick {
 // process starts a sidekick of its own process.
 func process(t *testing.T, env []string) *sidekick {
 	t.Helper()
+	return processTo(t, env, nil)
+}
+
+// processTo starts one whose standard output is there; nil for nowhere.
+func processTo(t *testing.T, env []string, stdout *os.File) *sidekick {
+	t.Helper()
 	log := &lines{address: make(chan string, 1)}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(env, asChild+"=1", "PATH="+os.Getenv("PATH"))
 	cmd.Stderr = log
+	if stdout != nil {
+		cmd.Stdout = stdout
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +119,7 @@ func process(t *testing.T, env []string) *sidekick {
 		log:  log,
 		kill: func() { _ = cmd.Process.Kill(); wait() },
 		quit: func() { _ = cmd.Process.Signal(syscall.SIGQUIT); wait() },
+		hup:  func() { _ = cmd.Process.Signal(syscall.SIGHUP) },
 		stop: func() int { _ = cmd.Process.Signal(syscall.SIGTERM); return wait() },
 	}
 	t.Cleanup(s.kill)

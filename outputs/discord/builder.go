@@ -86,12 +86,26 @@ func blank(s string) bool {
 	return strings.TrimFunc(s, unicode.IsSpace) == ""
 }
 
-// markdown escapes what Discord takes for markup, links and mentions included.
+// markdown escapes what Discord takes for markup, links and mentions included. The
+// colon is there for bare addresses, of which Discord makes links (https://…), and
+// for names of emoji (:tada:).
 func markdown(r rune) string {
-	if strings.ContainsRune("\\*_~|`<>[]()#@", r) {
+	if strings.ContainsRune("\\*_~|`<>[]()#@:", r) {
 		return `\` + string(r)
 	}
 	return string(r)
+}
+
+// unneeded: before a blank a colon makes nothing, and texts are full of them.
+const unneeded, colon = `\: `, ": "
+
+// line and lines are text in which Discord finds no markup, at most limit long.
+func line(s string, limit int) string {
+	return strings.ReplaceAll(clip.Line(s, limit, markdown), unneeded, colon)
+}
+
+func lines(s string, limit int) string {
+	return strings.ReplaceAll(clip.Lines(s, limit, markdown), unneeded, colon)
 }
 
 // inCode keeps text between backticks from ending them.
@@ -103,7 +117,7 @@ func inCode(r rune) string {
 }
 
 // inline is the value of a short field, as plain text.
-func inline(s string) string { return clip.Line(s, 500, markdown) }
+func inline(s string) string { return line(s, 500) }
 
 // code shows s between backticks, in at most limit characters.
 func code(s string, limit int) string {
@@ -113,10 +127,16 @@ func code(s string, limit int) string {
 	return "`" + clip.Line(s, limit-2, inCode) + "`"
 }
 
-// block shows s in a block of code, as FalcoSidekick shows output fields.
+// block shows s in a block of code, as FalcoSidekick shows output fields. Of
+// several lines Discord would take the first for the name of a language, and hide
+// it.
 func block(s string) string {
 	if blank(s) {
 		return ""
 	}
-	return "```" + clip.Lines(s, maxValue-6, inCode) + "```"
+	begin := "```"
+	if strings.Contains(s, "\n") {
+		begin += "\n"
+	}
+	return begin + clip.Lines(s, maxValue-7, inCode) + "```"
 }

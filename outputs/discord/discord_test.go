@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,38 @@ func TestGolden(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			outputtest.GoldenJSON(t, c.Name+".json", send(t, c.Event))
 		})
+	}
+}
+
+// Discord makes a link of a bare address, and a picture of the name of an emoji. An
+// event's own texts must give it neither, wherever they stand.
+func TestNoLinksOrEmoji(t *testing.T) {
+	const text = "see https://login.example/slack or HTTP://a.example :tada: steam://run"
+	alert, falco := outputtest.BlockedExec(), outputtest.Falco()
+	a, f := alert.Alert, falco.Falco
+	a.Message, a.Result, a.PolicyName, a.PodName = text, text, text, text
+	a.ProcessName, a.Source, a.Resource, a.NamespaceName, a.ContainerName = text, text, text, text, text
+	f.Output, f.Rule, f.Source, f.Hostname, f.Tags = text, text, text, text, []string{text}
+	f.OutputFields = map[string]any{text: text, "b": "first line\n" + text}
+	inCode := regexp.MustCompile("(?s)```.*?```|`[^`]*`")
+	made := regexp.MustCompile(`(?i)[a-z]://|(^|[^\\]):[a-z]+:`)
+	for _, e := range []schema.Event{alert, falco} {
+		var b body
+		if err := json.Unmarshal(send(t, e), &b); err != nil {
+			t.Fatal(err)
+		}
+		shown := []string{b.Embeds[0].Title, b.Embeds[0].Description}
+		for _, f := range b.Embeds[0].Fields {
+			shown = append(shown, f.Name, f.Value)
+			if strings.HasPrefix(f.Value, "```first line") {
+				t.Errorf("the first line of a block is hidden: %q", f.Value)
+			}
+		}
+		for _, s := range shown {
+			if got := made.FindString(inCode.ReplaceAllString(s, "")); got != "" {
+				t.Errorf("%q in %q", got, s)
+			}
+		}
 	}
 }
 

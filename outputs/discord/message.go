@@ -71,7 +71,7 @@ func (o *output) message(e *schema.Event) message {
 func falcoEmbed(f *schema.FalcoEvent, more ...field) embed {
 	b := builder{embed: embed{Color: falcoColor(f.Priority), Fields: []field{}}}
 	// Half of the total is kept for the fields.
-	b.describe(clip.Lines(f.Output, maxTotal/2, markdown))
+	b.describe(lines(f.Output, maxTotal/2))
 	for _, m := range more {
 		b.field(m.Name, m.Value)
 	}
@@ -85,7 +85,7 @@ func falcoEmbed(f *schema.FalcoEvent, more ...field) embed {
 	}
 	b.reserve(last)
 	for _, key := range slices.Sorted(maps.Keys(f.OutputFields)) {
-		b.field(clip.Line(key, maxName, markdown), block(summary.Scalar(f.OutputFields[key])))
+		b.field(line(key, maxName), block(summary.Scalar(f.OutputFields[key])))
 	}
 	b.release(last)
 	for _, l := range last {
@@ -105,27 +105,27 @@ func (o *output) kubearmorEmbed(e *schema.Event) embed {
 
 func (o *output) embed(e *schema.Event, title string, s *summary.Summary) embed {
 	b := builder{embed: embed{Color: outcomeColor(s.Outcome), Fields: []field{}}}
-	b.title(clip.Line(title, maxTitle, markdown))
+	b.title(line(title, maxTitle))
 	words, err := o.worded(e)
 	switch {
 	case err != nil:
-		b.describe(clip.Line("kubearmorformat: "+err.Error(), maxWording, markdown))
+		b.describe(line("kubearmorformat: "+err.Error(), maxWording))
 	case words != "":
 		b.describe(words)
 	case s.Message != s.Headline:
-		b.describe(clip.Line(s.Message, 800, markdown))
+		b.describe(line(s.Message, 800))
 	}
 	b.foot(smallPrint(s))
 	if t := e.Time(); !t.IsZero() {
 		b.embed.Timestamp = t.UTC().Format(time.RFC3339Nano)
 	}
 	for _, f := range s.Facts {
-		value := clip.Line(f.Value, 250, markdown)
+		value := line(f.Value, 250)
 		if f.Code {
 			value = code(f.Value, 250)
 		}
 		if f.Detail != "" {
-			value += " " + clip.Line("("+f.Detail+")", 100, markdown)
+			value += " " + line("("+f.Detail+")", 100)
 		}
 		b.field(f.Name, value)
 	}
@@ -137,7 +137,7 @@ func (o *output) worded(e *schema.Event) (string, error) {
 	if o.wording == nil {
 		return "", nil
 	}
-	text, err := o.wording.Execute(e, func(text string) string { return clip.Lines(text, 500, markdown) })
+	text, err := o.wording.Execute(e, func(text string) string { return lines(text, 500) })
 	return clip.Lines(text, maxWording, nil), err
 }
 

@@ -21,6 +21,7 @@ func TestKubeArmorFormat(t *testing.T) {
 	defer srv.Close()
 	for _, c := range []struct{ template, want string }{
 		{`**{{.Outcome}}** {{.Resource}}`, `"description":"**Blocked** /etc/\\*shadow\\*"`},
+		{`{{raw .Resource}} https://example/{{.Resource}}`, `"description":"/etc/*shadow* https://example//etc/\\*shadow\\*"`},
 		{`{{if eq .Action "Audit"}}nothing{{end}}`, `"description":"hands off"`},
 		{`{{index .Tags 99}}`, `"description":"kubearmorformat: word event: template`},
 		{strings.Repeat(`{{.Resource}}`, 1000), `…"`},

@@ -7,11 +7,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/template"
 	"time"
 	"unicode/utf8"
 
 	"github.com/sidearmor/sidearmor/outputs/internal/clip"
+	"github.com/sidearmor/sidearmor/outputs/internal/markup"
 	"github.com/sidearmor/sidearmor/schema"
 )
 
@@ -147,25 +147,26 @@ func falcoColor(p schema.Priority) string {
 // parseTemplate checks more than the syntax: a template that names a field that
 // there is not fails here instead of at every event. Other failures of the try
 // are forgiven, since they may lie in what the sample has not.
-func parseTemplate(text string) (*template.Template, error) {
-	t, err := template.New("messageformat").Parse(text)
+func parseTemplate(text string) (*markup.Template, error) {
+	t, err := markup.Parse("messageformat", text, "default")
 	if err != nil {
-		return nil, fmt.Errorf("parse template: %w", err)
+		return nil, err
 	}
 	sample := &schema.FalcoEvent{
 		Output: "sample", Rule: "sample", Source: "sample", Hostname: "sample",
 		Priority: schema.PriorityDebug, Time: time.Unix(0, 0).UTC(),
 		Tags: []string{"sample"}, OutputFields: map[string]any{"sample": "sample"},
 	}
-	if err := t.Execute(io.Discard, sample); err != nil && strings.Contains(err.Error(), "can't evaluate field") {
+	if err := t.Execute(io.Discard, sample, strings.Clone); err != nil && strings.Contains(err.Error(), "can't evaluate field") {
 		return nil, fmt.Errorf("try template: %w", err)
 	}
 	return t, nil
 }
 
 // execute gives the message above the attachment. What comes from the event is
-// escaped; what the template itself says is not, so that it can mention and
-// link. Where an event makes the template fail, the message says so.
+// escaped, unless the template asks for it raw; what the template itself says is
+// not, so that it can mention and link. Where an event makes the template fail,
+// the message says so.
 func (s *style) execute(f *schema.FalcoEvent) string {
 	text, err := s.falcoWorded(f)
 	if err != nil {
@@ -179,47 +180,8 @@ func (s *style) falcoWorded(f *schema.FalcoEvent) (string, error) {
 		return "", nil
 	}
 	var b bytes.Buffer
-	if err := s.template.Execute(&b, escaped(f)); err != nil {
+	if err := s.template.Execute(&b, f, func(text string) string { return lines(text, maxFalcoText) }); err != nil {
 		return "", err
 	}
-	text := strings.ReplaceAll(b.String(), "<no value>", "&lt;no value&gt;")
-	return clip.Lines(text, maxFalcoText, nil), nil
-}
-
-// escaped is a copy of f whose texts are escaped.
-func escaped(f *schema.FalcoEvent) *schema.FalcoEvent {
-	c := *f
-	c.Output = lines(f.Output, maxFalcoText)
-	c.Rule = lines(f.Rule, maxFalcoValue)
-	c.Source = lines(f.Source, maxFalcoValue)
-	c.Hostname = lines(f.Hostname, maxFalcoValue)
-	c.Tags = make([]string, len(f.Tags))
-	for i, tag := range f.Tags {
-		c.Tags[i] = lines(tag, maxFalcoValue)
-	}
-	c.OutputFields = make(map[string]any, len(f.OutputFields))
-	for key, value := range f.OutputFields {
-		c.OutputFields[line(key, maxFalcoTitle)] = escapedValue(value)
-	}
-	return &c
-}
-
-func escapedValue(value any) any {
-	switch v := value.(type) {
-	case string:
-		return lines(v, maxFalcoValue)
-	case []any:
-		c := make([]any, len(v))
-		for i, element := range v {
-			c[i] = escapedValue(element)
-		}
-		return c
-	case map[string]any:
-		c := make(map[string]any, len(v))
-		for key, element := range v {
-			c[line(key, maxFalcoTitle)] = escapedValue(element)
-		}
-		return c
-	}
-	return value // a number, a boolean or nothing: no markup in it
+	return clip.Lines(b.String(), maxFalcoText, nil), nil
 }

@@ -12,13 +12,13 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"text/template"
 	"time"
 
 	"github.com/slack-go/slack"
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
+	"github.com/sidearmor/sidearmor/outputs/internal/markup"
 	"github.com/sidearmor/sidearmor/outputs/internal/tlsclient"
 	"github.com/sidearmor/sidearmor/outputs/internal/wording"
 	"github.com/sidearmor/sidearmor/schema"
@@ -70,8 +70,8 @@ const (
 type style struct {
 	channel, footer, icon, username string
 	format                          string
-	template                        *template.Template // of Falco events; nil when there is none
-	wording                         *wording.Template  // of KubeArmor events; nil when there is none
+	template                        *markup.Template  // of Falco events; nil when there is none
+	wording                         *wording.Template // of KubeArmor events; nil when there is none
 }
 
 type output struct {

@@ -112,6 +112,8 @@ func TestTemplate(t *testing.T) {
 	for _, tt := range []struct{ template, want string }{
 		{`<!here> {{.Rule}} {{.Priority}} {{.Hostname}}`, `<!here> Test rule Debug test-host`},
 		{`{{.Output}}`, `&lt;!channel&gt; rm`},
+		{`{{raw .Output}}`, `<!channel> rm`},
+		{`{{if eq .Output "<!channel> rm"}}{{.Output | printf "<https://example/%s>"}}{{end}}`, `<https://example/&lt;!channel&gt; rm>`},
 		{`{{index .OutputFields "proc.name"}} {{index .OutputFields "nothing"}}`, `falcosidekick &lt;no value&gt;`},
 		{`{{range .Tags}}[{{.}}]{{end}} {{.Time.Year}} {{.Source}}`, `[test][example] 2001 syscalls`},
 		{`{{index .OutputFields "proc.tty"}}`, `1234`},

@@ -13,6 +13,7 @@ import (
 func TestKubeArmorFormat(t *testing.T) {
 	for _, c := range []struct{ template, want string }{
 		{`<!here> *{{.Outcome}}* {{.Resource}} {{.Message}}`, `<!here> *Blocked* /etc/&lt;shadow&gt; &lt;!channel&gt;`},
+		{`{{raw .Resource}} {{.Resource}}`, `/etc/<shadow> /etc/&lt;shadow&gt;`},
 		{`{{if eq .Action "Audit"}}nothing{{end}}`, ""},
 		{`{{index .Tags 99}}`, `kubearmorformat: word event: template`},
 		{strings.Repeat(`{{.Message}} `, 1000), `&lt;!channel&gt;`},

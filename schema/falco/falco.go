@@ -14,8 +14,9 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-// Decode reads one Falco event. It takes what FalcoSidekick takes, and refuses
-// beyond that what schema refuses of every event: duplicate keys, text after the
+// Decode reads one Falco event. It takes what FalcoSidekick takes, and events whose
+// output fields are null or none, as Falco writes them for a rule without any. It
+// refuses what FalcoSidekick does not, but schema of every event: duplicate keys, text after the
 // event, invalid UTF-8, what exceeds the limits. The error is a
 // *schema.FieldError. Numbers among the output fields stay json.Number. ID and
 // Received of the result are zero.
@@ -40,8 +41,8 @@ func DecodeWith(body []byte, fields map[string]string) (schema.Event, error) {
 	for key, value := range fields {
 		p.OutputFields[key] = value
 	}
-	if !p.Check() {
-		return schema.Event{}, lack(body, &p)
+	if err := check(body, p); err != nil {
+		return schema.Event{}, err
 	}
 	return schema.Event{Kind: schema.KindFalco, Falco: &schema.FalcoEvent{
 		UUID:         p.UUID,
@@ -54,6 +55,21 @@ func DecodeWith(body []byte, fields map[string]string) (schema.Event, error) {
 		Tags:         p.Tags,
 		Hostname:     p.Hostname,
 	}}, nil
+}
+
+// check is FalcoSidekick's check. It asks for output fields; here it is enough that
+// the event has the key.
+func check(body []byte, p types.FalcoPayload) error {
+	if len(p.OutputFields) == 0 {
+		if values, _ := spelling(body); values["output_fields"] == nil {
+			return lack(body, &p)
+		}
+		p.OutputFields = map[string]any{"": nil}
+	}
+	if !p.Check() {
+		return lack(body, &p)
+	}
+	return nil
 }
 
 // keys are those of types.FalcoPayload, in its order.
@@ -142,7 +158,7 @@ func lack(body []byte, p *types.FalcoPayload) error {
 	case p.Time.IsZero():
 		return fail("time", "is empty")
 	case len(p.OutputFields) == 0:
-		return fail("output_fields", "is empty")
+		return fail("output_fields", "is missing")
 	}
 	return &schema.FieldError{Reason: "FalcoSidekick's check refuses the event"}
 }

@@ -49,9 +49,6 @@ func TestDecodeWith(t *testing.T) {
 		if err != nil || len(e.Falco.OutputFields) != 1 || e.Falco.OutputFields["env"] != "prod" {
 			t.Errorf("%s: %+v, %v", none, e.Falco, err)
 		}
-		if _, err := DecodeWith([]byte(body), map[string]string{}); err == nil {
-			t.Errorf("%s: taken without fields", none)
-		}
 	}
 	e, err := DecodeWith([]byte(sample), map[string]string{"proc.name": "mine"})
 	if err != nil || e.Falco.OutputFields["proc.name"] != "mine" || len(e.Falco.OutputFields) != 3 {
@@ -59,6 +56,25 @@ func TestDecodeWith(t *testing.T) {
 	}
 	if _, err := DecodeWith([]byte(strings.Replace(sample, `"Test rule"`, `""`, 1)), map[string]string{"env": "prod"}); err == nil {
 		t.Error("taken without a rule")
+	}
+}
+
+// Falco writes null for the fields of a rule that has none.
+func TestNoOutputFields(t *testing.T) {
+	const fields = `{"proc.name":"falcosidekick","proc.tty":1234,"evt.time":1507591916746609046}`
+	for _, none := range []string{"null", "{}", " { } "} {
+		e, err := Decode([]byte(strings.Replace(sample, fields, none, 1)))
+		if err != nil || e.Falco.OutputFields == nil || len(e.Falco.OutputFields) != 0 || e.Falco.Rule != "Test rule" {
+			t.Errorf("%s: %+v, %v", none, e.Falco, err)
+		}
+	}
+	e, err := Decode([]byte(strings.Replace(strings.Replace(sample, `"output_fields"`, `"Output_Fields"`, 1), fields, "null", 1)))
+	if err != nil || len(e.Falco.OutputFields) != 0 {
+		t.Errorf("in another case: %+v, %v", e.Falco, err)
+	}
+	e, err = Decode([]byte(strings.Replace(sample, "This is", `This\ud800 is\udc00`, 1)))
+	if err != nil || !strings.HasPrefix(e.Falco.Output, "This\ufffd is\ufffd") {
+		t.Errorf("half a surrogate: %+v, %v", e.Falco, err)
 	}
 }
 
@@ -119,8 +135,6 @@ func TestDecodeRefuses(t *testing.T) {
 		{"time malformed", change(`2001-01-01T01:10:00Z`, `2001-01-01 01:10:00`), "time", "RFC 3339"},
 		{"time a number", change(`"2001-01-01T01:10:00Z"`, `978311400`), "time", "RFC 3339"},
 		{"output_fields missing", change(`"output_fields":`+fields+`,`, ``), "output_fields", "is missing"},
-		{"output_fields empty", change(fields, `{}`), "output_fields", "is empty"},
-		{"output_fields null", change(fields, `null`), "output_fields", "is empty"},
 		{"output_fields a list", change(fields, `["a"]`), "output_fields", "must be an object"},
 		{"tags a string", change(`["test","example"]`, `"test"`), "tags", "must be a list of strings"},
 		{"tags of numbers", change(`["test","example"]`, `[1]`), "tags", "must be a list of strings"},
@@ -132,7 +146,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"list", "[" + sample + "]", "", "must be an object"},
 		{"empty", "", "", "empty"},
 		{"invalid UTF-8", change("This", "\xff"), "", "not UTF-8"},
-		{"half a surrogate pair", change("This", `\ud800`), "output", "escape"},
+		{"half an escape", change("This", `\ud80`), "output", "escape"},
 		{"nested too deep", change(`1234`, strings.Repeat("[", 40)), "output_fields.proc.tty" + strings.Repeat("[0]", 30), "deep"},
 		{"string too long", change("This", strings.Repeat("x", schema.MaxStringBytes)), "output", "at most"},
 		{"KubeArmor", `{"Type":"ContainerLog","Operation":"File","Source":"s"}`, "priority", "is missing"},
@@ -158,6 +172,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(sample))
 	f.Add([]byte(`{"Rule":"r","PRIORITY":"info","time":"0001-01-01T00:00:01Z","output_fields":{"a":{"b":[1e999,null]}},"x":1}`))
 	f.Add([]byte(`{"rule":1}`))
+	f.Add([]byte(`{"rule":"r\ud800","priority":"info","time":"2026-01-01T00:00:00Z","output_fields":null}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		e, err := Decode(body)
 		if err != nil {
@@ -170,7 +185,11 @@ func FuzzDecode(f *testing.F) {
 		var p types.FalcoPayload
 		d := json.NewDecoder(bytes.NewReader(body))
 		d.UseNumber()
-		if err := d.Decode(&p); err != nil || !p.Check() {
+		err = d.Decode(&p)
+		if len(p.OutputFields) == 0 { // which FalcoSidekick alone refuses
+			p.OutputFields = map[string]any{"x": 1}
+		}
+		if err != nil || !p.Check() {
 			t.Fatalf("FalcoSidekick refuses what was taken: %v", err)
 		}
 		if kind, err := schema.Classify(body); err != nil || kind != schema.KindFalco {

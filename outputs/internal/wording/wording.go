@@ -7,9 +7,9 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/template"
 	"time"
 
+	"github.com/sidearmor/sidearmor/outputs/internal/markup"
 	"github.com/sidearmor/sidearmor/outputs/internal/summary"
 	"github.com/sidearmor/sidearmor/schema"
 )
@@ -37,18 +37,18 @@ type Fields struct {
 }
 
 // Template words events.
-type Template struct{ template *template.Template }
+type Template struct{ template *markup.Template }
 
 // Parse checks more than the syntax: a template that names a field that there is
 // not fails here instead of at every event. Other failures of the tries are
 // forgiven, since they may lie in what the samples do not have.
 func Parse(text string) (*Template, error) {
-	t, err := template.New("template").Option("missingkey=zero").Parse(text)
+	t, err := markup.Parse("template", text, "zero")
 	if err != nil {
-		return nil, fmt.Errorf("parse: %w", err)
+		return nil, err
 	}
 	for _, sample := range samples() {
-		err := t.Execute(io.Discard, fields(&sample, strings.Clone))
+		err := t.Execute(io.Discard, fields(&sample), strings.Clone)
 		if err != nil && strings.Contains(err.Error(), "can't evaluate field") {
 			return nil, fmt.Errorf("try: %w", err)
 		}
@@ -57,11 +57,11 @@ func Parse(text string) (*Template, error) {
 }
 
 // Execute words an alert or a log. escape makes the event's own texts fit for the
-// service; what the template says by itself stays as it is, so that it can mention
-// and link.
+// service; what the template says by itself, and what it asks for raw, stays as it
+// is, so that it can mention and link.
 func (t *Template) Execute(e *schema.Event, escape func(string) string) (string, error) {
 	var b strings.Builder
-	if err := t.template.Execute(&b, fields(e, escape)); err != nil {
+	if err := t.template.Execute(&b, fields(e), escape); err != nil {
 		return "", fmt.Errorf("word event: %w", err)
 	}
 	return strings.TrimSpace(b.String()), nil
@@ -85,23 +85,23 @@ func samples() []schema.Event {
 	)
 }
 
-func fields(e *schema.Event, escape func(string) string) *Fields {
+func fields(e *schema.Event) *Fields {
 	s := summary.Of(e)
 	f := &Fields{
-		Outcome: s.Outcome.String(), Headline: escape(s.Headline), Kind: string(e.Kind), Priority: e.Priority().String(), Time: e.Time(), Blocked: e.Blocked(),
+		Outcome: s.Outcome.String(), Headline: s.Headline, Kind: string(e.Kind), Priority: e.Priority().String(), Time: e.Time(), Blocked: e.Blocked(),
 	}
 	switch {
 	case e.Alert != nil:
-		f.ofAlert(e.Alert, escape)
-		f.ofRecord(&e.Alert.Record, escape)
+		f.ofAlert(e.Alert)
+		f.ofRecord(&e.Alert.Record)
 	case e.Log != nil:
-		f.ofRecord(&e.Log.Record, escape)
+		f.ofRecord(&e.Log.Record)
 	}
 	return f
 }
 
-func (f *Fields) ofAlert(a *schema.Alert, escape func(string) string) {
-	f.Action, f.Policy, f.Message, f.Enforcer = escape(a.Action), escape(a.PolicyName), escape(a.Message), escape(a.Enforcer)
+func (f *Fields) ofAlert(a *schema.Alert) {
+	f.Action, f.Policy, f.Message, f.Enforcer = a.Action, a.PolicyName, a.Message, a.Enforcer
 	if n, err := strconv.Atoi(a.Severity); err == nil {
 		f.Severity = n
 	}
@@ -110,28 +110,28 @@ func (f *Fields) ofAlert(a *schema.Alert, escape func(string) string) {
 		tags = strings.Split(a.Tags, ",")
 	}
 	for _, tag := range tags {
-		f.Tags = append(f.Tags, escape(strings.TrimSpace(tag)))
+		f.Tags = append(f.Tags, strings.TrimSpace(tag))
 	}
 }
 
-func (f *Fields) ofRecord(r *schema.Record, escape func(string) string) {
-	f.Type, f.Operation, f.Source = escape(r.Type), escape(r.Operation), escape(r.Source)
-	f.Resource, f.Result = escape(r.Resource), escape(r.Result)
-	f.Process, f.Parent, f.User = escape(r.ProcessName), escape(r.ParentProcessName), escape(r.UserName)
-	f.Cwd, f.TTY, f.UID, f.PID = escape(r.Cwd), escape(r.TTY), int(r.UID), int(r.PID)
-	f.Cluster, f.Host, f.Node = escape(r.ClusterName), escape(r.HostName), escape(r.NodeID)
-	f.Namespace, f.Pod = escape(r.NamespaceName), escape(r.PodName)
+func (f *Fields) ofRecord(r *schema.Record) {
+	f.Type, f.Operation, f.Source = r.Type, r.Operation, r.Source
+	f.Resource, f.Result = r.Resource, r.Result
+	f.Process, f.Parent, f.User = r.ProcessName, r.ParentProcessName, r.UserName
+	f.Cwd, f.TTY, f.UID, f.PID = r.Cwd, r.TTY, int(r.UID), int(r.PID)
+	f.Cluster, f.Host, f.Node = r.ClusterName, r.HostName, r.NodeID
+	f.Namespace, f.Pod = r.NamespaceName, r.PodName
 	if r.Owner != nil {
-		f.Owner = escape(r.Owner.Name)
+		f.Owner = r.Owner.Name
 	}
-	f.Container, f.ContainerID, f.Image = escape(r.ContainerName), escape(r.ContainerID), escape(r.ContainerImage)
+	f.Container, f.ContainerID, f.Image = r.ContainerName, r.ContainerID, r.ContainerImage
 	f.Data, f.Labels = map[string]string{}, map[string]string{}
 	for key, value := range r.EventData {
-		f.Data[escape(key)] = escape(value)
+		f.Data[key] = value
 	}
 	for pair := range strings.SplitSeq(r.Labels, ",") {
 		if key, value, _ := strings.Cut(strings.TrimSpace(pair), "="); key != "" {
-			f.Labels[escape(key)] = escape(value)
+			f.Labels[key] = value
 		}
 	}
 }

@@ -11,8 +11,9 @@ import (
 )
 
 // recheck is how old the knowledge about a file may be: the files are looked at
-// when they are needed, not in between.
-const recheck = time.Second
+// when they are needed, not in between. It is short, so that what a SIGHUP tells of
+// counts at once.
+const recheck = 100 * time.Millisecond
 
 // fromFiles is a value made of files, and made anew when they have changed.
 type fromFiles[T any] struct {

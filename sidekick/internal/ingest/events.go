@@ -36,23 +36,23 @@ type summary struct {
 func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 	key := r.Header.Get("Idempotency-Key")
 	if refused := checkKey(key); refused != nil {
-		h.refuse(w, refused)
+		h.refuse(w, r, refused)
 		return
 	}
 	if refused := h.paced(r, 0); refused != nil {
-		h.refuse(w, refused)
+		h.refuse(w, r, refused)
 		return
 	}
 	room := h.room.hold(w)
 	defer room.release()
 	body, refused := h.body(w, r, room)
 	if refused != nil {
-		h.refuse(w, refused)
+		h.refuse(w, r, refused)
 		return
 	}
 	items, refused := h.items(r, body, room)
 	if refused != nil {
-		h.refuse(w, refused)
+		h.refuse(w, r, refused)
 		return
 	}
 	h.take(w, r, items, key, room)
@@ -90,7 +90,7 @@ func (h *handler) test(w http.ResponseWriter, r *http.Request) {
 		`"time":%q,"output_fields":{"proc.name":"sidekick","user.name":"sidekick"},"tags":["test","example"]}`,
 		time.Now().UTC().Format(time.RFC3339))
 	if refused := h.paced(r, 1); refused != nil {
-		h.refuse(w, refused)
+		h.refuse(w, r, refused)
 		return
 	}
 	h.take(w, r, [][]byte{[]byte(event)}, "", h.room.hold(w))
@@ -119,7 +119,7 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, items [][]byte, k
 	}
 	room.shrink(bodies, 0)
 	room.await(work)
-	h.answer(w, verdicts)
+	h.answer(w, r, verdicts)
 }
 
 // eventID makes the ID by which an event of a batch that is sent again is
@@ -175,16 +175,14 @@ func (h *handler) onlyLogsRefused(events []schema.Packed, at []int, verdicts []v
 
 // answer counts and sends the verdicts: one event gets an empty 200, as with
 // FalcoSidekick, several get a verdict each.
-func (h *handler) answer(w http.ResponseWriter, verdicts []verdict) {
-	s := &summary{Results: verdicts}
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, verdicts []verdict) {
+	s := &summary{Results: verdicts, Rejected: h.tellVerdicts(r, verdicts)}
+	s.Accepted = len(verdicts) - s.Rejected
 	first, later := -1, false
 	for i, v := range verdicts {
 		if v.Status == "accepted" {
-			s.Accepted++
 			continue
 		}
-		s.Rejected++
-		h.metrics.reject(v.reason)
 		later = later || v.later
 		if first < 0 || v.later && !verdicts[first].later {
 			first = i
@@ -219,14 +217,14 @@ func (v verdict) httpStatus() int {
 }
 
 // refuse answers for a request that has no events.
-func (h *handler) refuse(w http.ResponseWriter, r *refusal) {
+func (h *handler) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 	h.metrics.inputs.WithLabelValues("requests", "rejected").Inc()
-	h.metrics.reject(r.reason)
-	h.log.Debug("request refused", "status", r.status, "reason", r.problem.Error)
-	if r.after > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(r.after/time.Second)))
+	h.tell(r, why.reason, why.problem.Error, 1)
+	h.log.Debug("request refused", "status", why.status, "reason", why.problem.Error)
+	if why.after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(why.after/time.Second)))
 	}
-	answer(w, r.status, r.problem)
+	answer(w, why.status, why.problem)
 }
 
 func splitRefusal(err error) *refusal {

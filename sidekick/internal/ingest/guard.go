@@ -32,7 +32,7 @@ func (h *handler) unauthorized(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="sidearmor"`)
 	w.Header().Add("WWW-Authenticate", `Basic realm="sidearmor"`)
 	w.Header().Set("Connection", "close") // or else the body is read, to get past it
-	h.refuse(w, refuse(http.StatusUnauthorized, "unauthorized", "a valid token is required, as Authorization: Bearer TOKEN, or as the password in the address"))
+	h.refuse(w, r, refuse(http.StatusUnauthorized, "unauthorized", "a valid token is required, as Authorization: Bearer TOKEN, or as the password in the address"))
 }
 
 // paced refuses what the source of r sends beyond its limit. With 0 events it only
@@ -62,14 +62,17 @@ type tally struct {
 }
 
 // note counts one more, and gives the number of those to be logged now, else 0.
-func (t *tally) note(now time.Time) int {
+func (t *tally) note(now time.Time) int { return t.add(1, now) }
+
+// add is note for n.
+func (t *tally) add(n int, now time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.count++
+	t.count += n
 	if now.Sub(t.logged) < refusalsEvery {
 		return 0
 	}
-	n := t.count
+	n = t.count
 	t.count, t.logged = 0, now
 	return n
 }

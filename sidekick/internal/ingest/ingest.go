@@ -73,6 +73,7 @@ type handler struct {
 	pace       func(r *http.Request, events int) time.Duration // nil for no limit
 	loud       tally
 	templates  tally // that cannot be evaluated
+	refusals   refusals
 	arrived    func(context.Context)
 	limited    func(limit string)
 	room       *room
@@ -107,8 +108,8 @@ func New(opts Options) *Intake {
 	r.HandleFunc("/healthz", healthz)
 	r.HandleFunc("/readyz", h.readyz)
 	r.Handle("/metrics", h.roomy(promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{Timeout: 10 * time.Second})))
-	r.MethodNotAllowedHandler = http.HandlerFunc(wrongMethod)
-	r.NotFoundHandler = http.HandlerFunc(wrongPath)
+	r.MethodNotAllowedHandler = http.HandlerFunc(h.wrongMethod)
+	r.NotFoundHandler = http.HandlerFunc(h.wrongPath)
 	return &Intake{Handler: h.recovering(r), handler: h}
 }
 

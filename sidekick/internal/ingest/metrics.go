@@ -61,7 +61,7 @@ func newMetrics(reg prometheus.Registerer, fields []string) *metrics {
 	for _, status := range []string{"accepted", "rejected"} {
 		m.inputs.WithLabelValues("requests", status)
 	}
-	for _, reason := range []string{"malformed", "too_large", "unavailable", "encoding", "timeout", "busy", "rate", "unauthorized"} {
+	for _, reason := range reasons() {
 		m.rejected.WithLabelValues(reason)
 	}
 	return m

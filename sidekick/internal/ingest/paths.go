@@ -6,10 +6,10 @@ import (
 )
 
 // Only serves paths of h, and 404 elsewhere.
-func Only(h http.Handler, paths []string) http.Handler {
+func Only(h *Intake, paths []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains(paths, r.URL.Path) {
-			wrongPath(w, r)
+			h.handler.wrongPath(w, r)
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -18,10 +18,10 @@ func Only(h http.Handler, paths []string) http.Handler {
 
 // Without serves h but for paths, as FalcoSidekick moves those that it serves
 // without TLS.
-func Without(h http.Handler, paths []string) http.Handler {
+func Without(h *Intake, paths []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if slices.Contains(paths, r.URL.Path) {
-			wrongPath(w, r)
+			h.handler.wrongPath(w, r)
 			return
 		}
 		h.ServeHTTP(w, r)

@@ -71,12 +71,3 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 	body["status"], body["reasons"] = word, reasons
 	answer(w, status, body)
 }
-
-func wrongMethod(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Allow", http.MethodPost)
-	answer(w, http.StatusMethodNotAllowed, problem{Error: "use POST"})
-}
-
-func wrongPath(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusNotFound, problem{Error: "no such path; events are posted to /"})
-}

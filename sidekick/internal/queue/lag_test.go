@@ -62,7 +62,7 @@ func TestLogsAreRefusedFirst(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir()})
 	s := Store{Queue: q}
 	q.pressure[Alerts].full.Store(true)
-	err := s.Publish(t.Context(), []schema.Event{logEvent("l", 10), alert("a"), logEvent("m", 10)}, false)
+	err := s.Publish(t.Context(), pack(logEvent("l", 10), alert("a"), logEvent("m", 10)), false)
 	refused, ok := errors.AsType[*PublishError](err)
 	if !ok || len(refused.Failed) != 2 || !errors.Is(refused.Failed[0], ErrFull) || !errors.Is(refused.Failed[2], ErrFull) {
 		t.Errorf("got %v", err)
@@ -71,7 +71,7 @@ func TestLogsAreRefusedFirst(t *testing.T) {
 		t.Errorf("%d alerts stored, %d logs refused", n, q.refusedLogs.Load())
 	}
 	q.pressure[Alerts].full.Store(false)
-	if err := s.Publish(t.Context(), []schema.Event{logEvent("l", 10)}, false); err != nil {
+	if err := s.Publish(t.Context(), pack(logEvent("l", 10)), false); err != nil {
 		t.Error(err)
 	}
 }
