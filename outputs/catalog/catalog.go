@@ -8,14 +8,21 @@ import (
 	"github.com/sidearmor/sidearmor/outputs/cloudwatch"
 	"github.com/sidearmor/sidearmor/outputs/discord"
 	"github.com/sidearmor/sidearmor/outputs/elasticsearch"
+	"github.com/sidearmor/sidearmor/outputs/eventbridge"
 	"github.com/sidearmor/sidearmor/outputs/falcosidekick"
+	"github.com/sidearmor/sidearmor/outputs/firehose"
 	"github.com/sidearmor/sidearmor/outputs/kafka"
+	"github.com/sidearmor/sidearmor/outputs/kinesis"
+	"github.com/sidearmor/sidearmor/outputs/lambda"
 	"github.com/sidearmor/sidearmor/outputs/loki"
 	"github.com/sidearmor/sidearmor/outputs/nats"
 	"github.com/sidearmor/sidearmor/outputs/otlp"
 	"github.com/sidearmor/sidearmor/outputs/pagerduty"
 	"github.com/sidearmor/sidearmor/outputs/s3"
+	"github.com/sidearmor/sidearmor/outputs/securityhub"
 	"github.com/sidearmor/sidearmor/outputs/slack"
+	"github.com/sidearmor/sidearmor/outputs/sns"
+	"github.com/sidearmor/sidearmor/outputs/sqs"
 	"github.com/sidearmor/sidearmor/outputs/stdout"
 	"github.com/sidearmor/sidearmor/outputs/syslog"
 	"github.com/sidearmor/sidearmor/outputs/teams"
@@ -37,6 +44,13 @@ func Kinds() []outputs.Kind {
 		kafka.Kind(),
 		nats.Kind(),
 		s3.Kind(),
+		sqs.Kind(),
+		sns.Kind(),
+		kinesis.Kind(),
+		firehose.Kind(),
+		eventbridge.Kind(),
+		lambda.Kind(),
+		securityhub.Kind(),
 		loki.Kind(),
 		elasticsearch.Kind(),
 		otlp.Kind(),
