@@ -15,6 +15,7 @@ import (
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/awsbatch"
 	"github.com/sidearmor/sidearmor/outputs/internal/awsconfig"
+	"github.com/sidearmor/sidearmor/outputs/internal/ocsf"
 	"github.com/sidearmor/sidearmor/schema"
 )
 
@@ -35,6 +36,7 @@ func Kind() outputs.Kind {
 		Logs:    true,
 		Settings: append([]outputs.Setting{
 			{Key: "streamname", Usage: "name of the Firehose stream; turns the output on"},
+			ocsf.Setting(),
 		}, awsconfig.Settings()...),
 		Limits: outputs.Limits{
 			BatchEvents: maxEntries,
@@ -51,7 +53,7 @@ var streamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
 const maxName = 64
 
 type output struct {
-	client *firehose.Client
+	put    awsconfig.Operation[firehose.PutRecordBatchInput, firehose.PutRecordBatchOutput, firehose.Options]
 	stream string
 	api    awsbatch.API
 }
@@ -61,14 +63,18 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if !streamName.MatchString(o.stream) || len(o.stream) > maxName {
 		return nil, fmt.Errorf("%s: %q is not a name of a stream", v.Name("streamname"), o.stream)
 	}
+	encode, err := ocsf.Encoder(v)
+	if err != nil {
+		return nil, err
+	}
 	cfg, err := awsconfig.Load(v)
 	if err != nil {
 		return nil, err
 	}
-	o.client = firehose.NewFromConfig(cfg)
+	o.put = firehose.NewFromConfig(cfg).PutRecordBatch
 	o.api = awsbatch.API{
 		Service: "Firehose", Entries: maxEntries, Bytes: maxBytes, Body: maxRecord, Overhead: 1,
-		Encode: (*schema.Event).Body, Send: o.send,
+		Encode: encode, Send: o.send,
 	}
 	return o, nil
 }
@@ -84,7 +90,7 @@ func (o *output) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch
 	for i, e := range request {
 		in.Records[i].Data = append(e.Body, '\n')
 	}
-	out, err := o.client.PutRecordBatch(ctx, in)
+	out, err := o.put(ctx, in)
 	if err != nil {
 		return nil, err
 	}

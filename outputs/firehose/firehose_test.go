@@ -72,6 +72,23 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestOCSF(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var req request
+		body, _ := io.ReadAll(r.Body)
+		if json.Unmarshal(body, &req) != nil || len(req.Records) != 1 || !bytes.Contains(req.Records[0].Data, []byte(`"class_uid":2004`)) {
+			t.Errorf("%.300s", body)
+		}
+		_, _ = io.WriteString(w, `{"FailedPutCount": 0, "RequestResponses": [{"RecordId": "1"}]}`)
+	}))
+	defer srv.Close()
+	o := outputtest.New(t, firehose.Kind(), settings(t, srv.URL).With(outputtest.Settings{"format": "ocsf"}))
+	if err := o.Deliver(t.Context(), []schema.Event{outputtest.Falco()}); err != nil {
+		t.Error(err)
+	}
+	outputtest.Refused(t, firehose.Kind(), settings(t, srv.URL).With(outputtest.Settings{"format": "OCSF 1.5"}), "AWS_FIREHOSE_FORMAT")
+}
+
 func TestPartial(t *testing.T) {
 	srv := httptest.NewServer(answer("billing"))
 	defer srv.Close()

@@ -23,8 +23,8 @@ const (
 
 // recordOf makes the record of an event. Its time is that of writing, not of the
 // event: brokers delete by it, and may refuse one that lies in the future.
-func recordOf(e *schema.Event) (*kgo.Record, error) {
-	body, err := e.Body()
+func (s *settings) recordOf(e *schema.Event) (*kgo.Record, error) {
+	body, err := s.encode(e)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 // Package webhook delivers events as JSON to any HTTP server: one request for
-// each event, its body the event as KubeArmor or Falco writes it, signed if
-// asked. It does not retry, and does not read what the server answers beyond the
+// each event, its body the event as KubeArmor or Falco writes it or as OCSF has it,
+// signed if asked. It does not retry, and does not read what the server answers beyond the
 // status.
 package webhook
 
@@ -17,6 +17,7 @@ import (
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
+	"github.com/sidearmor/sidearmor/outputs/internal/ocsf"
 	"github.com/sidearmor/sidearmor/outputs/internal/tlsclient"
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/secret"
@@ -44,6 +45,7 @@ func Kind() outputs.Kind {
 			{Key: "method", Default: http.MethodPost, Usage: "POST or PUT"},
 			{Key: "customheaders", Secret: true, Map: true, Usage: "headers to add, name:value,name:value"},
 			{Key: "hmacsecret", Secret: true, Usage: "secret to sign requests with, at least 16 bytes"},
+			ocsf.Setting(),
 		}, tlsclient.Settings()...),
 		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second},
 		New:    newOutput,
@@ -53,6 +55,7 @@ func Kind() outputs.Kind {
 type output struct {
 	client *httppost.Client
 	secret secret.String // zero: requests are not signed
+	encode func(*schema.Event) ([]byte, error)
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
@@ -72,6 +75,10 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if signing != "" && len(signing) < minSecret {
 		return nil, fmt.Errorf("%s: has %d bytes, use at least %d", v.Name("hmacsecret"), len(signing), minSecret)
 	}
+	encode, err := ocsf.Encoder(v)
+	if err != nil {
+		return nil, err
+	}
 	config, err := tlsclient.Config(v)
 	if err != nil {
 		return nil, err
@@ -85,6 +92,7 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 			TLS:     config,
 		}),
 		secret: secret.New(signing),
+		encode: encode,
 	}, nil
 }
 
@@ -94,7 +102,7 @@ func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
 }
 
 func (o *output) post(ctx context.Context, e *schema.Event) error {
-	body, err := e.Body()
+	body, err := o.encode(e)
 	if err != nil {
 		return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode event: %w", err)}
 	}

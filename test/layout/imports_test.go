@@ -78,7 +78,7 @@ var rules = []rule{
 		"an output knows no other output",
 	},
 	{
-		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary outputs/internal/wording outputs/internal/tlsclient outputs/internal/awsconfig outputs/internal/awsbatch",
+		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary outputs/internal/wording outputs/internal/tlsclient outputs/internal/awsconfig outputs/internal/awsbatch outputs/internal/ocsf",
 		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
 		"what several outputs need",
 	},
