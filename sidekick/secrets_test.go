@@ -35,12 +35,20 @@ func confidential(kind, base string, second bool) map[string]string {
 	}
 	host, inside := u.Host, strings.Replace(base, "://", "://user:"+canary+"@", 1)
 	switch kind {
-	case "slack", "teams":
+	case "slack", "teams", "mattermost", "rocketchat", "googlechat":
 		return map[string]string{"webhookurl": base + "/services/" + canary}
 	case "discord":
 		return map[string]string{"webhookurl": base + "/api/webhooks/1/" + canary}
 	case "pagerduty":
 		return map[string]string{"routingkey": canary, "address": base}
+	case "telegram":
+		return map[string]string{"chatid": "-1", "token": canary, "address": base}
+	case "opsgenie":
+		return map[string]string{"apikey": canary, "address": base}
+	case "datadog":
+		return map[string]string{"apikey": canary, "host": base}
+	case "splunk":
+		return map[string]string{"host": inside, "token": canary, "customheaders": "X-Token: " + canary}
 	case "alertmanager":
 		return map[string]string{"hostport": inside, "customheaders": "X-Token: " + canary}
 	case "awscloudwatchlogs":

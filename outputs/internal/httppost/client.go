@@ -43,6 +43,10 @@ type Options struct {
 	// Transient are statuses 4xx by which this service says nothing about the
 	// events: wrong credentials, a wrong path. They are kept until it is right.
 	Transient []int
+	// Class corrects the class of a failure by the beginning of the answer, for
+	// services whose status does not tell a wrong setting from a wrong event. May be
+	// nil.
+	Class func(body []byte, byStatus outputs.Class) outputs.Class
 	// Refusal reads the beginning of a 2xx answer, for services that refuse with
 	// one, and gives what Deliver is to return: nil when it is no refusal. May be
 	// nil.
@@ -180,6 +184,9 @@ func (c *Client) judge(rec *recorder) error {
 	}
 	if slices.Contains(c.options.Transient, rec.status) {
 		class = outputs.Transient
+	}
+	if c.options.Class != nil {
+		class = c.options.Class(rec.body, class)
 	}
 	text := fmt.Sprintf("%s answered %d %s", c.options.Service, rec.status, http.StatusText(rec.status))
 	wait := RetryAfter(rec.header, time.Now())

@@ -27,6 +27,10 @@ func Misconfigured() []int {
 	}
 }
 
+// Outage are those of Misconfigured and 410, by which a service says that a key or an
+// address has been taken back.
+func Outage() []int { return append(Misconfigured(), http.StatusGone) }
+
 // Judge says what a status means: ok for 2xx, else the class of the failure.
 //
 // A redirect is not followed, and counts as Transient: it says that the
