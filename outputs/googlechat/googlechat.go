@@ -3,6 +3,7 @@
 package googlechat
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
@@ -18,9 +19,9 @@ func Kind() outputs.Kind {
 		Enabler: "webhookurl",
 		Logs:    false,
 		Digests: true,
-		Settings: append([]outputs.Setting{
+		Settings: slices.Concat([]outputs.Setting{
 			{Key: "webhookurl", Secret: true, Usage: "address of the space's webhook; turns the output on"},
-		}, tlsclient.Settings()...),
+		}, chat.StyleSettings(), tlsclient.Settings()),
 		// A space takes one message a second
 		// (https://developers.google.com/workspace/chat/limits).
 		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second, Rates: []outputs.Rate{{Messages: 1, Per: time.Second}}},
@@ -39,8 +40,12 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if err != nil {
 		return nil, err
 	}
+	style, err := chat.NewStyle(v, "")
+	if err != nil {
+		return nil, err
+	}
 	return &chat.Output{
-		Client: client, Markup: chat.Backticks("*", escape),
+		Client: client, Style: style, Markup: chat.Backticks("*", escape),
 		Message: func(text string) any { return message{text} },
 	}, nil
 }

@@ -95,6 +95,38 @@ func TestName(t *testing.T) {
 	}
 }
 
+// TestStyle: the settings of FalcoSidekick's chats, and a template's event still stands
+// in code.
+func TestStyle(t *testing.T) {
+	for name, tt := range map[string]struct {
+		more      outputtest.Settings
+		event     schema.Event
+		has, lack string
+	}{
+		"text":          {outputtest.Settings{"outputformat": "text"}, outputtest.BlockedExec(), "a download tool", "Program"},
+		"fields":        {outputtest.Settings{"outputformat": "fields"}, outputtest.BlockedExec(), "Program", "a download tool"},
+		"field":         {outputtest.Settings{"outputformat": "field"}, outputtest.Falco(), "proc.tty", "This is a test"},
+		"text of Falco": {outputtest.Settings{"outputformat": "text"}, outputtest.Falco(), "This is a test", "proc.tty"},
+		"footer":        {outputtest.Settings{"footer": "ask security"}, outputtest.Falco(), "\\nask security", "\\nask security\\n"},
+		"template":      {outputtest.Settings{"messageformat": "rule {{.Rule}} by {{index .OutputFields \"proc.name\"}}"}, outputtest.Falco(), "`rule Test rule by falcosidekick`\\n", "{{"},
+		"hostile":       {outputtest.Settings{"messageformat": "**{{.Output}}**"}, outputtest.HostileFalco(), "`**", "{{raw"},
+		"fails":         {outputtest.Settings{"messageformat": "{{index .Tags 9}}"}, outputtest.Falco(), "`messageformat: template", "`rule"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := string(sent(t, tt.more, func(o outputs.Output) error { return o.Deliver(t.Context(), []schema.Event{tt.event}) }))
+			if !strings.Contains(body, tt.has) || strings.Contains(body, tt.lack) {
+				t.Error(body)
+			}
+		})
+	}
+	for want, more := range map[string]outputtest.Settings{
+		"MATTERMOST_OUTPUTFORMAT":  {"outputformat": "html"},
+		"MATTERMOST_MESSAGEFORMAT": {"messageformat": "{{.Nothing}}"},
+	} {
+		outputtest.Refused(t, mattermost.Kind(), settings(t, "https://example.com").With(more), want)
+	}
+}
+
 func TestRefusedSettings(t *testing.T) {
 	for want, settings := range map[string]outputtest.Settings{
 		"MATTERMOST_WEBHOOKURL": {"webhookurl": outputtest.Canary},

@@ -5,6 +5,7 @@ package rocketchat
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
@@ -20,11 +21,12 @@ func Kind() outputs.Kind {
 		Enabler: "webhookurl",
 		Logs:    false,
 		Digests: true,
-		Settings: append([]outputs.Setting{
+		Settings: slices.Concat([]outputs.Setting{
 			{Key: "webhookurl", Secret: true, Usage: "address of the incoming webhook; turns the output on"},
 			{Key: "username", Usage: "name to show instead of the webhook's own"},
 			{Key: "icon", Usage: "address of a picture to show instead of the webhook's own"},
-		}, tlsclient.Settings()...),
+			{Key: "footer", Usage: "last line of each message"},
+		}, chat.StyleSettings(), tlsclient.Settings()),
 		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second},
 		New:    newOutput,
 	}
@@ -43,9 +45,13 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if err != nil {
 		return nil, err
 	}
+	style, err := chat.NewStyle(v, v.String("footer"))
+	if err != nil {
+		return nil, err
+	}
 	name, icon := v.String("username"), v.String("icon")
 	return &chat.Output{
-		Client: client, Markup: chat.Backticks("*", escape),
+		Client: client, Style: style, Markup: chat.Backticks("*", escape),
 		Message: func(text string) any { return message{text, name, icon} },
 	}, nil
 }

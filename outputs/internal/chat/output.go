@@ -15,20 +15,23 @@ import (
 type Output struct {
 	Client  *httppost.Client
 	Markup  Markup
+	Style   Style
 	Message func(text string) any // what is sent as JSON
 }
 
 // Deliver implements outputs.Output.
 func (o *Output) Deliver(ctx context.Context, batch []schema.Event) error {
 	return httppost.Each(ctx, batch, func(ctx context.Context, e *schema.Event) error {
-		return o.send(ctx, o.Markup.event(e))
+		return o.send(ctx, o.writer().event(e))
 	})
 }
 
 // DeliverDigest implements outputs.Digester.
 func (o *Output) DeliverDigest(ctx context.Context, d *outputs.Digest) error {
-	return o.send(ctx, o.Markup.digest(d))
+	return o.send(ctx, o.writer().digest(d))
 }
+
+func (o *Output) writer() *writer { return &writer{o.Markup, o.Style} }
 
 func (o *Output) send(ctx context.Context, text string) error {
 	var b bytes.Buffer

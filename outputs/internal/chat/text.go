@@ -35,6 +35,12 @@ type Markup struct {
 	Code func(foreign string, limit int) string
 }
 
+// writer is a Markup with a Style.
+type writer struct {
+	Markup
+	style Style
+}
+
 // Backticks is the markup of services that know Markdown's code, and one or two stars
 // for bold. escape gives what stands for a rune in code.
 func Backticks(stars string, escape func(rune) string) Markup {
@@ -55,19 +61,34 @@ func Backticks(stars string, escape func(rune) string) Markup {
 func Same(r rune) string { return string(r) }
 
 // event words one event.
-func (m Markup) event(e *schema.Event) string {
+func (m *writer) event(e *schema.Event) string {
+	var lines []string
+	if words := m.style.worded(e); words != "" {
+		lines = append(lines, m.Code(words, maxWording))
+	}
 	if e.Falco != nil {
-		return strings.Join(m.falco(e.Falco), "\n")
+		return m.join(lines, m.falco(e.Falco))
 	}
 	s := summary.Of(e)
 	head := m.Bold(s.Outcome.Icon()+" "+s.Outcome.String()) + " " + m.Code(s.Headline, maxHeadline)
-	return strings.Join(m.kubearmor(head, &s), "\n")
+	return m.join(lines, m.kubearmor(head, &s))
 }
 
-func (m Markup) kubearmor(head string, s *summary.Summary) []string {
+func (m *writer) join(parts ...[]string) string {
+	lines := slices.Concat(parts...)
+	if m.style.footer != "" {
+		lines = append(lines, clip.Line(m.style.footer, maxHeadline, nil))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (m *writer) kubearmor(head string, s *summary.Summary) []string {
 	lines := []string{head}
-	if s.Message != "" && s.Message != s.Headline {
+	if s.Message != "" && s.Message != s.Headline && m.style.format != formatFields {
 		lines = append(lines, m.Code(s.Message, maxMessage))
+	}
+	if m.style.format == formatText {
+		return append(lines, s.When)
 	}
 	for _, f := range s.Facts {
 		lines = append(lines, m.fact(f, maxValue))
@@ -79,7 +100,7 @@ func (m Markup) kubearmor(head string, s *summary.Summary) []string {
 	return append(lines, strings.Join(append(small, s.When), " · "))
 }
 
-func (m Markup) fact(f summary.Fact, limit int) string {
+func (m *writer) fact(f summary.Fact, limit int) string {
 	line := m.Bold(f.Name+":") + " " + m.Code(f.Value, limit)
 	if f.Detail != "" {
 		line += " " + m.Code(f.Detail, maxDetail)
@@ -88,10 +109,14 @@ func (m Markup) fact(f summary.Fact, limit int) string {
 }
 
 // falco has what FalcoSidekick shows, and numbers among the output fields too.
-func (m Markup) falco(f *schema.FalcoEvent) []string {
-	lines := []string{
-		m.Bold(cmp.Or(f.Priority.String(), "Falco")) + " " + m.Code(cmp.Or(f.Rule, "Falco event"), maxHeadline),
-		m.Code(cmp.Or(f.Output, "-"), maxOutput),
+func (m *writer) falco(f *schema.FalcoEvent) []string {
+	lines := []string{m.Bold(cmp.Or(f.Priority.String(), "Falco")) + " " + m.Code(cmp.Or(f.Rule, "Falco event"), maxHeadline)}
+	if m.style.format != formatFields {
+		lines = append(lines, m.Code(cmp.Or(f.Output, "-"), maxOutput))
+	}
+	when := f.Time.UTC().Format("2006-01-02 15:04:05.000 UTC")
+	if m.style.format == formatText {
+		return append(lines, when)
 	}
 	room, left := maxRoom, 0
 	for _, key := range slices.Sorted(maps.Keys(f.OutputFields)) {
@@ -118,17 +143,17 @@ func (m Markup) falco(f *schema.FalcoEvent) []string {
 			lines = append(lines, m.fact(fact, maxDetail))
 		}
 	}
-	return append(lines, f.Time.UTC().Format("2006-01-02 15:04:05.000 UTC"))
+	return append(lines, when)
 }
 
 // digest words many events as one is worded, with what is said of all of them.
-func (m Markup) digest(d *outputs.Digest) string {
+func (m *writer) digest(d *outputs.Digest) string {
 	if f := d.Examples[0].Falco; f != nil {
 		var lines []string
 		for _, fact := range append(summary.Times(d), summary.Fact{Name: "Resource", Value: cmp.Or(d.Resource, "-")}) {
 			lines = append(lines, m.fact(fact, maxDetail))
 		}
-		return strings.Join(append(lines, m.falco(f)...), "\n")
+		return m.join(lines, m.falco(f))
 	}
 	s := summary.OfDigest(d)
 	head := m.Bold(fmt.Sprintf("%s %s %d times", s.Outcome.Icon(), s.Outcome, d.Count)) + " " + m.Code(s.Headline, maxHeadline)
@@ -136,5 +161,5 @@ func (m Markup) digest(d *outputs.Digest) string {
 	for _, example := range s.Examples {
 		lines = append(lines, m.Code(example, maxExample))
 	}
-	return strings.Join(lines, "\n")
+	return m.join(lines)
 }
