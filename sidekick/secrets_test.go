@@ -41,6 +41,8 @@ func confidential(kind, base string, second bool) map[string]string {
 		return map[string]string{"webhookurl": base + "/api/webhooks/1/" + canary}
 	case "pagerduty":
 		return map[string]string{"routingkey": canary, "address": base}
+	case "fluentforward":
+		return map[string]string{"hostport": host, "sharedkey": canary}
 	case "telegram":
 		return map[string]string{"chatid": "-1", "token": canary, "address": base}
 	case "opsgenie":

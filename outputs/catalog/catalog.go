@@ -12,6 +12,7 @@ import (
 	"github.com/sidearmor/sidearmor/outputs/eventbridge"
 	"github.com/sidearmor/sidearmor/outputs/falcosidekick"
 	"github.com/sidearmor/sidearmor/outputs/firehose"
+	"github.com/sidearmor/sidearmor/outputs/fluent"
 	"github.com/sidearmor/sidearmor/outputs/googlechat"
 	"github.com/sidearmor/sidearmor/outputs/kafka"
 	"github.com/sidearmor/sidearmor/outputs/kinesis"
@@ -67,6 +68,7 @@ func Kinds() []outputs.Kind {
 		elasticsearch.Kind(),
 		splunk.Kind(),
 		datadog.Kind(),
+		fluent.Kind(),
 		otlp.Kind(),
 		stdout.Kind(stdout.Format{Name: "slack", Usage: "the Slack message that would be sent", Render: slack.Preview}),
 	}
