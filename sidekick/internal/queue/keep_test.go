@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-
-	"github.com/sidearmor/sidearmor/schema"
 )
 
 // TestStartAfterOrderlyStop: a stream of which an output has yet to acknowledge the
