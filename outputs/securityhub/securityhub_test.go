@@ -27,7 +27,7 @@ type request struct{ Findings []json.RawMessage }
 // answer takes all findings but those of the ids that fail names.
 func answer(fail map[string]string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		var req struct{ Findings []struct{ Id string } } //nolint:revive // as the service spells it
+		var req struct{ Findings []struct{ Id string } } //nolint:staticcheck // as the service spells it
 		body, _ := io.ReadAll(r.Body)
 		_ = json.Unmarshal(body, &req)
 		failed := []map[string]any{}
@@ -139,7 +139,7 @@ func TestProduct(t *testing.T) {
 		var product string
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			var req struct {
-				Findings []struct{ ProductArn string } //nolint:revive // as the service spells it
+				Findings []struct{ ProductArn string }
 			}
 			body, _ := io.ReadAll(r.Body)
 			_ = json.Unmarshal(body, &req)

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -167,7 +168,7 @@ func (s Store) withoutLogs(ctx context.Context, events []schema.Packed, once boo
 	s.refusedLogs.Add(int64(len(failed)))
 	if len(some) > 0 {
 		err := s.Queue.Publish(ctx, some, once)
-		refused, ok := err.(*PublishError)
+		refused, ok := errors.AsType[*PublishError](err)
 		if err != nil && !ok {
 			return err
 		}
