@@ -43,6 +43,12 @@ func confidential(kind, base string, second bool) map[string]string {
 		return map[string]string{"routingkey": canary, "address": base}
 	case "fluentforward":
 		return map[string]string{"hostport": host, "sharedkey": canary}
+	case "smtp":
+		s := map[string]string{"hostport": host, "from": "a@example.com", "to": "b@example.com", "tls": "false", "user": "user", "password": canary}
+		if second {
+			s["authmechanism"], s["token"] = "oauthbearer", canary
+		}
+		return s
 	case "telegram":
 		return map[string]string{"chatid": "-1", "token": canary, "address": base}
 	case "opsgenie":

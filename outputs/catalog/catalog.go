@@ -27,6 +27,7 @@ import (
 	"github.com/sidearmor/sidearmor/outputs/s3"
 	"github.com/sidearmor/sidearmor/outputs/securityhub"
 	"github.com/sidearmor/sidearmor/outputs/slack"
+	"github.com/sidearmor/sidearmor/outputs/smtp"
 	"github.com/sidearmor/sidearmor/outputs/sns"
 	"github.com/sidearmor/sidearmor/outputs/splunk"
 	"github.com/sidearmor/sidearmor/outputs/sqs"
@@ -47,6 +48,7 @@ func Kinds() []outputs.Kind {
 		rocketchat.Kind(),
 		googlechat.Kind(),
 		telegram.Kind(),
+		smtp.Kind(),
 		pagerduty.Kind(),
 		opsgenie.Kind(),
 		alertmanager.Kind(),

@@ -85,7 +85,7 @@ func (o *output) invoke(ctx context.Context, e *schema.Event) error {
 	}
 	// The payload then holds the function's own error, which may repeat the event.
 	if aws.ToString(out.FunctionError) != "" {
-		return &outputs.Error{Class: outputs.Transient, Err: errors.New("the function that Lambda invoked failed")}
+		return &outputs.Error{Class: outputs.Transient, Err: errors.New("invoke Lambda: the function failed")}
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func TestFunctionFails(t *testing.T) {
 	defer srv.Close()
 	o := outputtest.New(t, lambda.Kind(), settings(t, srv.URL))
 	err := outputtest.Deliver(t.Context(), t, o, []schema.Event{outputtest.BlockedExec()})
-	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Transient || !strings.Contains(err.Error(), "the function that Lambda invoked failed") {
+	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Transient || !strings.Contains(err.Error(), "the function failed") {
 		t.Errorf("%v", err)
 	}
 }

@@ -27,13 +27,17 @@ type request struct{ Findings []json.RawMessage }
 // answer takes all findings but those of the ids that fail names.
 func answer(fail map[string]string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		var req struct{ Findings []struct{ Id string } } //nolint:staticcheck // as the service spells it
+		var req struct {
+			Findings []struct {
+				ID string `json:"Id"`
+			}
+		}
 		body, _ := io.ReadAll(r.Body)
 		_ = json.Unmarshal(body, &req)
 		failed := []map[string]any{}
 		for _, f := range req.Findings {
-			if code := fail[f.Id]; code != "" {
-				failed = append(failed, map[string]any{"Id": f.Id, "ErrorCode": code, "ErrorMessage": "because"})
+			if code := fail[f.ID]; code != "" {
+				failed = append(failed, map[string]any{"Id": f.ID, "ErrorCode": code, "ErrorMessage": "because"})
 			}
 		}
 		w.Header().Set("Content-Type", "application/json")

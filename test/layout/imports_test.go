@@ -76,7 +76,7 @@ var rules = []rule{
 			"outputs/teams outputs/pagerduty outputs/alertmanager outputs/syslog outputs/kafka outputs/nats outputs/s3 " +
 			"outputs/loki outputs/elasticsearch outputs/otlp outputs/sqs outputs/sns outputs/kinesis outputs/firehose " +
 			"outputs/eventbridge outputs/lambda outputs/securityhub outputs/mattermost outputs/rocketchat outputs/googlechat " +
-			"outputs/telegram outputs/opsgenie outputs/splunk outputs/datadog outputs/fluent",
+			"outputs/telegram outputs/opsgenie outputs/splunk outputs/datadog outputs/fluent outputs/smtp",
 		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
 		"an output knows no other output",
 	},

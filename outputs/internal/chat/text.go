@@ -60,6 +60,12 @@ func Backticks(stars string, escape func(rune) string) Markup {
 // Same is the escape of services that need none in code.
 func Same(r rune) string { return string(r) }
 
+// Event words one event, with everything that is known.
+func (m Markup) Event(e *schema.Event) string { return (&writer{Markup: m}).event(e) }
+
+// Digest words many.
+func (m Markup) Digest(d *outputs.Digest) string { return (&writer{Markup: m}).digest(d) }
+
 // event words one event.
 func (m *writer) event(e *schema.Event) string {
 	var lines []string
