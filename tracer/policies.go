@@ -27,7 +27,7 @@ func newHub(ctx context.Context, c config.Config, who *identity.Identity, backgr
 	if watched(c) {
 		live, err = true, watch(ctx, hub, c, background, log)
 	} else {
-		err = load(hub, c)
+		err = load(hub, c, log)
 	}
 	if err != nil {
 		return nil, false, err
@@ -44,7 +44,7 @@ func newHub(ctx context.Context, c config.Config, who *identity.Identity, backgr
 }
 
 // load reads policies that stay as they are.
-func load(hub *policies.Hub, c config.Config) error {
+func load(hub *policies.Hub, c config.Config, log *slog.Logger) error {
 	if c.Policies == "" {
 		return nil
 	}
@@ -53,6 +53,9 @@ func load(hub *policies.Hub, c config.Config) error {
 		return err
 	}
 	hub.Set(c.Policies, docs)
+	if info, err := os.Stat(c.Policies); err == nil && info.IsDir() && c.PoliciesWatch == config.WatchAuto {
+		log.Info("the directory of policies is not watched: it is no volume that is mounted read-only; --policies-watch (TRACER_POLICIES_WATCH) has it otherwise", "policies", c.Policies)
+	}
 	return nil
 }
 

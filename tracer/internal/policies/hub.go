@@ -1,6 +1,8 @@
 // Package policies is the tracer's hub of policies: sources set their documents,
 // the container's identity is told, and out come the rules in force. It also says
-// in the log what became of each policy. It decides about no access.
+// in the log what became of each policy. The sources that need no other program
+// are here too: files, a directory that is watched, a variable. It decides about
+// no access.
 package policies
 
 import (
@@ -21,7 +23,8 @@ type Options struct {
 	Log     *slog.Logger
 }
 
-// Hub makes rules of the documents of all sources. Its methods may be called from
+// Hub makes rules of the documents of all sources, links on the way to what they
+// name followed. Its methods may be called from
 // any goroutine.
 type Hub struct {
 	posture    rules.Posture
