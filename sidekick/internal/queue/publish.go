@@ -96,6 +96,9 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) 
 		}
 	}
 	if len(p.failed) > 0 {
+		p.makeRoomFor()
+	}
+	if len(p.failed) > 0 {
 		p.countRefused()
 		return &PublishError{Failed: p.failed}
 	}
@@ -115,6 +118,7 @@ type publication struct {
 // sender, since a batch that comes again must find out what is stored; the store
 // answers within ackTimeout, or counts as not answering.
 func (p *publication) chunk(from, to int) {
+	p.q.watchDisk()
 	at := make([]int, 0, to-from)
 	for i := from; i < to; i++ {
 		at = append(at, i)

@@ -97,6 +97,8 @@ type Queue struct {
 	refusedAlerts, refusedLogs atomic.Int64 // because of a limit
 
 	diskLow atomic.Bool
+	free    func(dir string) (uint64, error) // bytes
+	space   space
 }
 
 // Open starts the embedded store in opts.Dir, which it creates when it is
@@ -117,6 +119,7 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 		batches:    newBatches(),
 		cluster:    opts.Cluster,
 		maxMessage: MaxMessageBytes,
+		free:       freeOn,
 	}
 	if c := q.cluster; c != nil {
 		q.slots = make(chan struct{}, groupPublishers)
@@ -169,6 +172,7 @@ func (q *Queue) start(ctx context.Context) error {
 	if err := q.recallRemoved(ctx); err != nil {
 		return err
 	}
+	q.warnOfVolume(ctx)
 	q.checkDisk()
 	return nil
 }
