@@ -16,7 +16,8 @@ import (
 // goroutines is an io.Closer too; it is closed after the last Deliver.
 type Output interface {
 	// Deliver hands over a batch, oldest event first, and returns nil only when
-	// the service has taken all of it. It is called by one goroutine at a time,
+	// the service has taken all of it. It is called by one goroutine at a time:
+	// for each further request in flight there is an Output of its own. It
 	// returns soon after ctx ends, and must not change or keep the events. Its
 	// error, if it is an *Error, says whether and when to try again; any other
 	// error counts as transient. No error text may contain a secret.
@@ -38,12 +39,19 @@ type Digester interface {
 }
 
 // Digest is a number of events of the same policy or rule, operation, process, place
-// and outcome.
+// and outcome. Where too many kinds wait, several are Mixed: of the same policy or
+// rule and outcome, or of the same outcome.
 type Digest struct {
-	Count       int            // of the events, at least 2
-	First, Last time.Time      // when they happened, UTC
-	Resource    string         // what they are about: "/etc/shadow" if all are, else what the names have in common, "/etc/*"; "" for nothing
+	Count       int       // of the events, at least 2
+	First, Last time.Time // when they happened, UTC
+	Resource    string    // what they are about: "/etc/shadow" if all are, else what the names have in common, "/etc/*"; "" for nothing
+	Mixed       bool
 	Examples    []schema.Event // 1 to 3 that differ, the first event first
+}
+
+// Batcher is an Output whose limits depend on its settings.
+type Batcher interface {
+	Limits() Limits // instead of those of its kind
 }
 
 // Pacer is an Output whose service says with its answers when it would refuse the
@@ -118,6 +126,7 @@ type Kind struct {
 	Enabler  string // the setting that turns it on by any value but "" and "false", e.g. "webhookurl"
 	Logs     bool   // whether KubeArmor logs are delivered when <BLOCK>_LOGS does not say
 	Digests  bool   // whether its outputs are Digesters
+	Serial   bool   // whether there is never more than one request in flight, since all write to the same place
 	Settings []Setting
 	Limits   Limits
 	New      func(s Values) (Output, error)

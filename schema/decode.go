@@ -3,6 +3,7 @@ package schema
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,6 +20,7 @@ type spelling struct {
 	key    string
 	text   string // the key as it is usually written, in quotes and with a colon
 	number int    // of the field, from 1
+	tells  bool   // the value says what kind of event it is, or is counted
 }
 
 // maxFields is more than the highest number of a field: a set of them is a word.
@@ -27,9 +29,12 @@ const maxFields = 64
 // fields are all fields by both keys. Read only.
 var fields = func() map[string]*spelling {
 	byKey := make(map[string]*spelling)
+	tell := []string{"Type", "Operation", "PolicyName", "Action", "Enforcer"}
 	for i, f := range append(recordFields(), alertFields()...) {
 		for _, key := range []string{f.name, f.camel} {
-			byKey[key] = &spelling{field: f, key: key, text: `"` + key + `":`, number: i + 1}
+			byKey[key] = &spelling{
+				field: f, key: key, text: `"` + key + `":`, number: i + 1, tells: slices.Contains(tell, f.name),
+			}
 		}
 	}
 	return byKey
@@ -105,9 +110,9 @@ func Classify(body []byte) (Kind, error) {
 		switch key {
 		case "Type", "type", "Operation", "operation":
 			kubearmor = true
-			return s.value(&fields[key].field, &a)
+			return s.value(fields[key], &a)
 		case "PolicyName", "policyName", "Action", "action", "Enforcer", "enforcer":
-			return s.value(&fields[key].field, &a)
+			return s.value(fields[key], &a)
 		}
 		falco.note(key)
 		return s.skip()
@@ -229,7 +234,7 @@ func (s *scanner) fields(a *Alert, falco *falcoKeys) (camel bool, err error) {
 		default:
 			before = f.number
 			camel = camel || f.key != f.name
-			err = s.value(&f.field, a)
+			err = s.value(f, a)
 		}
 		if err != nil {
 			return false, err
@@ -312,9 +317,13 @@ func (f field) other(key string) string {
 }
 
 // value reads the value of f into a.
-func (s *scanner) value(f *field, a *Alert) error {
+func (s *scanner) value(f *spelling, a *Alert) error {
 	switch p := f.in(a).(type) {
 	case *string:
+		if s.checking && !f.tells {
+			var v string
+			p = &v
+		}
 		return s.str(p)
 	case *int32:
 		v, err := s.integer(32)

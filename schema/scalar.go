@@ -11,15 +11,15 @@ import (
 
 // str reads a string; null leaves into as it is.
 func (s *scanner) str(into *string) error {
+	if s.peek() == '"' {
+		v, err := s.quoted()
+		*into = v
+		return err
+	}
 	if s.null() {
 		return nil
 	}
-	if s.peek() != '"' {
-		return s.mismatch("a string")
-	}
-	v, err := s.quoted()
-	*into = v
-	return err
+	return s.mismatch("a string")
 }
 
 // quoted reads the string that starts at the current quote.

@@ -19,7 +19,8 @@ type scanner struct {
 	keys    []string // of the objects that are open, to find duplicates
 	limited bool     // sizes are checked; an event from our own store may exceed them
 
-	checking bool                  // maps are read, but not kept
+	checking bool                  // what takes memory of its own is read, but not kept
+	exec     ExecEvent             // is read to, when checking
 	after    *[maxFields]*spelling // by number of a field, which one came after it last; nil with a single event
 
 	// What was read and would not be there again if what was read was written.

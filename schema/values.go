@@ -64,8 +64,11 @@ func (s *scanner) execEvent(into **ExecEvent) error {
 	if s.null() {
 		return nil
 	}
-	e := new(ExecEvent)
-	*into = e
+	e := &s.exec // not kept
+	if !s.checking {
+		e = new(ExecEvent)
+		*into = e
+	}
 	return s.object(func(key string) error {
 		switch key {
 		case "ExecID", "execID":

@@ -31,6 +31,9 @@ func check(in config.Input, events string, stdout, stderr io.Writer) (err error)
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(stderr, "sidekick: warning:", w)
 	}
+	for _, exposed := range cfg.Exposed() {
+		fmt.Fprintln(stderr, "sidekick: warning:", exposed)
+	}
 	if len(cfg.Outputs) == 0 {
 		fmt.Fprintln(stderr, "sidekick: warning: no output is configured")
 	}
@@ -48,7 +51,7 @@ func check(in config.Input, events string, stdout, stderr io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	list, err := ingest.ReadEvents(body, cfg.CustomFields)
+	list, err := ingest.ReadEvents(body, cfg.Enricher)
 	if err != nil {
 		return fmt.Errorf("%s: %w", events, err)
 	}
@@ -83,7 +86,10 @@ func dryRun(w io.Writer, n int, one ingest.Read, configured []config.Output) (cl
 	}
 	e := &one.Event
 	fmt.Fprintf(w, "\nevent %d, %s, %s: %s\n", n, e.Kind, e.Priority(), printable(e.ToFalco().Output))
-	clean = true
+	clean = one.Warning == nil
+	if !clean {
+		fmt.Fprintf(w, "  %v\n", one.Warning)
+	}
 	for _, o := range configured {
 		if !o.Logs && e.Kind == schema.KindLog {
 			fmt.Fprintf(w, "  %s: no, gets no KubeArmor logs\n", o.Name)
@@ -131,7 +137,13 @@ func printable(s string) string {
 
 // target is an output with what it is to get, but for where that comes from.
 func target(o config.Output) dispatch.Target {
-	t := dispatch.Target{Name: o.Name, Output: o.Output, Limits: o.Kind.Limits, MinimumPriority: o.MinimumPriority, DigestWindow: o.DigestWindow}
+	t := dispatch.Target{
+		Name: o.Name, Output: o.Output, More: o.More, MaxAttempts: o.MaxAttempts, Limits: o.Kind.Limits,
+		MinimumPriority: o.MinimumPriority, DigestWindow: o.DigestWindow,
+	}
+	if b, ok := o.Output.(outputs.Batcher); ok {
+		t.Limits = b.Limits()
+	}
 	if o.Filter != nil {
 		t.Filter = o.Filter
 	}
@@ -142,9 +154,11 @@ func target(o config.Output) dispatch.Target {
 func closeOutputs(configured []config.Output) error {
 	var errs []error
 	for _, o := range configured {
-		if c, ok := o.Output.(io.Closer); ok {
-			if err := c.Close(); err != nil {
-				errs = append(errs, fmt.Errorf("close output %s: %w", o.Name, err))
+		for _, each := range append([]outputs.Output{o.Output}, o.More...) {
+			if c, ok := each.(io.Closer); ok {
+				if err := c.Close(); err != nil {
+					errs = append(errs, fmt.Errorf("close output %s: %w", o.Name, err))
+				}
 			}
 		}
 	}

@@ -87,7 +87,7 @@ func (f *front) open(ctx context.Context, n config.Listen, h *ingest.Intake) err
 		}
 		if n.TLS == nil {
 			f.add("address", l, h)
-		} else if err := f.openTLS(ctx, n.TLS, l, h); err != nil {
+		} else if err := f.openTLS(ctx, n.Address, n.TLS, l, h); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func (f *front) open(ctx context.Context, n config.Listen, h *ingest.Intake) err
 }
 
 // openTLS has l speak TLS, and opens the port without it if paths are moved there.
-func (f *front) openTLS(ctx context.Context, n *config.TLS, l net.Listener, h *ingest.Intake) error {
+func (f *front) openTLS(ctx context.Context, address string, n *config.TLS, l net.Listener, h *ingest.Intake) error {
 	var main http.Handler = h
 	if len(n.PlainPaths) > 0 {
 		main = ingest.Without(h, n.PlainPaths)
@@ -121,7 +121,7 @@ func (f *front) openTLS(ctx context.Context, n *config.TLS, l net.Listener, h *i
 	if len(n.PlainPaths) == 0 {
 		return nil
 	}
-	plain, err := f.tcp(ctx, n.PlainAddress, n.PlainPort)
+	plain, err := f.tcp(ctx, address, n.PlainPort)
 	if err != nil {
 		return fmt.Errorf("listen on LISTENADDRESS and TLSSERVER_NOTLSPORT: %w", err)
 	}
@@ -149,20 +149,6 @@ func (f *front) addresses() (attributes []any) {
 		attributes = append(attributes, d.name, d.listener.Addr().String())
 	}
 	return attributes
-}
-
-// explain says who is served, where that is not what was asked for.
-func (f *front) explain(n config.Listen) {
-	const why = "anybody could post: only this machine or task is served; set AUTH_TOKEN, or TLSSERVER_DEPLOY and TLSSERVER_MUTUALTLS, to serve others"
-	switch {
-	case n.Asked != "":
-		f.log.Warn(why, "listenaddress", n.Asked, "served", n.Address)
-	case n.Default:
-		f.log.Info("LISTENADDRESS is not set, only this machine or task is served")
-	}
-	if t := n.TLS; t != nil && len(t.PlainPaths) > 0 && t.PlainAsked != "" && n.Asked == "" {
-		f.log.Warn("TLSSERVER_NOTLSPATHS has a path to post to and "+why, "listenaddress", t.PlainAsked, "served", t.PlainAddress)
-	}
 }
 
 // serve takes requests until ctx ends and finishes those under way, for at most as

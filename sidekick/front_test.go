@@ -176,7 +176,7 @@ func TestMutualTLS(t *testing.T) {
 	if status := run(t.Context(), []string{"healthcheck"}, append(env, "LISTENPORT="+port), &out, &out); status != 0 {
 		t.Errorf("healthcheck: %s", &out)
 	}
-	if strings.Contains(s.log.String(), "anybody could post") {
+	if strings.Contains(s.log.String(), "LISTEN_INSECURE") {
 		t.Errorf("log:\n%s", s.log)
 	}
 }
@@ -223,21 +223,56 @@ func TestListenSocket(t *testing.T) {
 	}
 }
 
-func TestServesOthersOnlyWhenItKnowsWho(t *testing.T) {
-	cert, key, _ := selfSigned(t, t.TempDir())
+// Who is served, and where it is said: in the log, by check and by /readyz.
+func TestServesWhomItIsAskedTo(t *testing.T) {
+	const open = "LISTEN_INSECURE is set: anybody who can connect to "
 	for _, c := range []struct {
 		env           []string
 		address, said string
 	}{
 		{nil, "127.0.0.1:", "LISTENADDRESS is not set, only this machine"},
-		{[]string{"LISTENADDRESS=0.0.0.0"}, "127.0.0.1:", "anybody could post: only this machine"},
-		{[]string{"LISTENADDRESS=0.0.0.0", "TLSSERVER_DEPLOY=1", "TLSSERVER_CERTFILE=" + cert, "TLSSERVER_KEYFILE=" + key}, "127.0.0.1:", "anybody could post"},
-		{[]string{"LISTENADDRESS=0.0.0.0", "AUTH_TOKEN=x"}, "0.0.0.0:", ""},
+		{[]string{"LISTENADDRESS=0.0.0.0", "AUTH_TOKEN=x"}, "[::]:", ""},
+		{[]string{"LISTEN_INSECURE=true"}, "[::]:", open},
+		{[]string{"LISTEN_INSECURE=true", "LISTENADDRESS=0.0.0.0"}, "[::]:", open},
 	} {
-		s := inside(t, environment(t.TempDir(), c.env...))
-		if !strings.HasPrefix(s.url, "http://"+c.address) && !strings.HasPrefix(s.url, "http://[::]:") || !strings.Contains(s.log.String(), c.said) {
+		env := environment(t.TempDir(), c.env...)
+		s := inside(t, env)
+		address := strings.Replace(strings.TrimPrefix(s.url, "http://"), "0.0.0.0:", "[::]:", 1)
+		if !strings.HasPrefix(address, c.address) || !strings.Contains(s.log.String(), c.said) {
 			t.Errorf("%v: %s\n%s", c.env, s.url, s.log)
 		}
+		_, port, _ := net.SplitHostPort(address)
+		local := client("tcp", "127.0.0.1:"+port, nil, false)
+		_, ready := ask(t, local, http.MethodGet, "http://localhost/readyz", "")
+		var out, said strings.Builder
+		if status := run(t.Context(), []string{"check"}, env, &out, &said); status != 0 {
+			t.Errorf("%v: check: %s", c.env, &said)
+		}
+		if want := c.said == open; strings.Contains(ready, open) != want || strings.Contains(said.String(), open) != want {
+			t.Errorf("%v: /readyz %s, check %s", c.env, ready, &said)
+		}
 		s.stop()
+	}
+	for _, command := range []string{"serve", "check"} {
+		var out, said strings.Builder
+		env := environment(t.TempDir(), "LISTENADDRESS=0.0.0.0")
+		if status := run(t.Context(), []string{command}, env, &out, &said); status != 1 || !strings.Contains(said.String(), "LISTENADDRESS: at 0.0.0.0 anybody could post") {
+			t.Errorf("%s: exit status %d, %s", command, status, &said)
+		}
+	}
+}
+
+// Falco's http_output sends no headers: the token stands in its address.
+func TestTokenInTheAddress(t *testing.T) {
+	s := inside(t, environment(t.TempDir(), "AUTH_TOKEN=CANARY"))
+	host := strings.TrimPrefix(s.url, "http://")
+	for user, want := range map[string]int{"falco:CANARY": 200, "CANARY": 200, "falco:no": 401, "falco": 401} {
+		if got, text := ask(t, http.DefaultClient, http.MethodPost, "http://"+user+"@"+host+"/", ""); got != want {
+			t.Errorf("%s: %d %s", user, got, text)
+		}
+	}
+	s.stop()
+	if strings.Contains(s.log.String(), "CANARY") {
+		t.Errorf("the token is shown:\n%s", s.log)
 	}
 }

@@ -38,7 +38,7 @@ func paced(b *testing.B, url string, interval time.Duration) (all []time.Duratio
 	for range connections {
 		wg.Go(func() {
 			for at := range due {
-				if err := send(b, transport, url, sample); err != nil {
+				if err := send(b, transport, url, sample, ""); err != nil {
 					b.Error(err)
 				}
 				took <- time.Since(at)

@@ -118,7 +118,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), q.Collector())
 	dispatcher := dispatch.New(dispatch.Options{
 		Targets: targets, DeadLetters: q, Metrics: metrics, Log: log,
-		MaxAge: cfg.Queue.MaxAge, StopTimeout: cfg.ShutdownTimeout, Stopping: ctx,
+		MaxAge: cfg.Queue.MaxAge, Held: cfg.Queue.MaxBytes, StopTimeout: cfg.ShutdownTimeout, Stopping: ctx,
 	})
 
 	authorized, err := authorization(cfg.Listen.Tokens, log)
@@ -133,9 +133,9 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	limited := limited(metrics)
 	connections := access.NewConnections(cfg.Limits.Connections, func() { limited("connections") })
 	intake := ingest.New(ingest.Options{
-		Store: feeds.store(q), CustomFields: cfg.CustomFields, Authorized: authorized, Metrics: metrics, Log: log,
-		Outputs: func() any { return dispatcher.Status() },
-		Pace:    pace(cfg.Limits), Arrived: access.Arrived, Limited: limited,
+		Store: feeds.store(queue.Store{Queue: q}), Enricher: cfg.Enricher, Labels: cfg.MetricFields, Authorized: authorized, Metrics: metrics, Log: log,
+		Outputs: func() any { return dispatcher.Status() }, Warnings: cfg.Exposed(),
+		Pace: pace(cfg.Limits), Arrived: access.Arrived, Limited: limited,
 	})
 	feeds.pullFrom(cfg.KubeArmor, intake, metrics)
 	front, err := openFront(ctx, cfg.Listen, intake, connections, log)
@@ -152,7 +152,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	defer stopQueue()
 	stopDispatch := start(life, dispatcher.Run)
 	defer stopDispatch()
-	defer feeds.run(ctx, cfg.GRPC)()
+	defer feeds.run(ctx)()
 	announce(log, cfg, front, dir)
 	return front.serve(ctx, min(requestsTimeout, cfg.ShutdownTimeout/5))
 }
@@ -176,7 +176,12 @@ func announce(log *slog.Logger, cfg config.Config, f *front, dir string) {
 	if len(names) == 0 {
 		log.Warn("no output is configured, events are only stored")
 	}
-	f.explain(cfg.Listen)
+	for _, exposed := range cfg.Exposed() {
+		log.Warn("anybody who can connect is served", "reason", exposed)
+	}
+	if cfg.Listen.Default {
+		log.Info("LISTENADDRESS is not set, only this machine or task is served")
+	}
 	queue := slog.String("queue_dir", dir)
 	if c := cfg.Queue.Cluster; c != nil {
 		queue = slog.String("queue_cluster", strings.Join(c.Servers, ","))

@@ -449,7 +449,7 @@ func TestCommands(t *testing.T) {
 		want   string
 	}{
 		{"healthcheck", []string{"LISTENPORT=" + port}, 0, ""},
-		{"healthcheck", []string{"LISTENPORT=" + port, "LISTENADDRESS=0.0.0.0"}, 0, ""},
+		{"healthcheck", []string{"LISTENPORT=" + port, "LISTENADDRESS=0.0.0.0", "LISTEN_INSECURE=true"}, 0, ""},
 		{"healthcheck", []string{"LISTENPORT=1"}, 1, "check health"},
 		{"healthcheck", []string{"LISTENPORT=x"}, 1, "LISTENPORT"},
 		{"version", nil, 0, version},

@@ -77,13 +77,13 @@ func (t *telemetry) close() {
 
 // run carries events: it takes none after ctx ends, and shows them until stop,
 // which finishes what is under way.
-func (t *telemetry) run(ctx context.Context, g config.GRPC) (stop func()) {
+func (t *telemetry) run(ctx context.Context) (stop func()) {
 	stopPuller, stopServer := func() {}, func() {}
 	if t.puller != nil {
 		stopPuller = start(ctx, t.puller.Run)
 	}
 	if t.server != nil {
-		stopServer = t.serve(context.WithoutCancel(ctx), g)
+		stopServer = t.serve(context.WithoutCancel(ctx))
 	}
 	return func() {
 		stopPuller()
@@ -91,11 +91,7 @@ func (t *telemetry) run(ctx context.Context, g config.GRPC) (stop func()) {
 	}
 }
 
-func (t *telemetry) serve(ctx context.Context, g config.GRPC) (stop func()) {
-	if g.Asked != "" {
-		t.log.Warn("anybody could read events: only this machine or task is served; set AUTH_TOKEN, or TLSSERVER_DEPLOY and TLSSERVER_MUTUALTLS, to serve others",
-			"grpc_listen", g.Asked, "served", t.listener.Addr().String())
-	}
+func (t *telemetry) serve(ctx context.Context) (stop func()) {
 	t.log.Info("listening for gRPC", "grpc_address", t.listener.Addr().String())
 	wait := start(ctx, func(context.Context) {
 		if err := t.server.Serve(t.listener); err != nil {

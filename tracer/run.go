@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/config"
 	"github.com/sidearmor/sidearmor/tracer/internal/emit"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine/notify"
@@ -23,7 +22,6 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/identity"
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
-	"github.com/sidearmor/sidearmor/tracer/internal/policies"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/supervise"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
@@ -42,6 +40,11 @@ const (
 
 // run is the program.
 func run(args, environ []string, stdout, stderr io.Writer) int {
+	// All that falls to this process as a parent falls to its first thread: what is
+	// started and waited for is so on one thread. (The Go runtime begins main on that
+	// thread. If it has given it away by now, only more is woken than need be.)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	c, err := config.Parse(args, environ)
 	if err != nil {
 		return fail(stderr, exitUsage, err)
@@ -56,6 +59,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		if path, err = install(c.Dir); err == nil {
 			_, err = fmt.Fprintln(stderr, "installed", path)
 		}
+	case config.Check:
+		err = check(c, stdout)
 	case config.Run:
 		return runWorkload(c, environ, stderr)
 	}
@@ -72,10 +77,6 @@ func fail(stderr io.Writer, code int, err error) int {
 
 // runWorkload runs the workload to its end and returns its exit status.
 func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
-	// All that falls to this process as a parent falls to its first thread: what is
-	// started and waited for is so on one thread. (The runtime begins with that
-	// thread, unless it has given it away in the meantime: then more is woken.)
-	runtime.LockOSThread()
 	if c.Engine == config.EnginePtrace {
 		return fail(stderr, exitFailed, errors.New("--engine=ptrace: this version holds calls by seccomp user notification only"))
 	}
@@ -106,7 +107,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	defer cancel()
 
 	who := identity.Discover(identity.Options{Environ: append(c.Identity, environ...), Logger: log})
-	hub, err := newHub(ctx, c, who, &background, log)
+	hub, live, err := newHub(ctx, c, who, &background, log)
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}
@@ -125,7 +126,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	if c.Opens == config.OpensLetRun {
 		log.Warn("files that a rule could deny are opened by the workload itself (--opens=let-run): a thread that changes the path after the check gets past file rules")
 	}
-	held := hold(hub, c)
+	held := hold(hub, c, live)
 	w := &workload{log: log, receivers: receivers(held)}
 	if w.supervisor, w.processes, err = newSupervisor(supervise.Options{
 		Rules: hub.Rules, Origin: who.Origin, Emit: emitter.Emit, Visible: c.Visible(), Now: time.Now, Log: log,
@@ -188,33 +189,6 @@ func newLogger(c config.Log, stderr io.Writer) (*slog.Logger, func(), error) {
 	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.Level})), closeOut, nil
 }
 
-// newHub loads the policies, and waits until it is known which of them are for
-// this container.
-func newHub(ctx context.Context, c config.Config, who *identity.Identity, background *sync.WaitGroup, log *slog.Logger) (*policies.Hub, error) {
-	hub, err := policies.New(policies.Options{Posture: c.Posture, Target: who.Target(), Log: log})
-	if err != nil {
-		return nil, err
-	}
-	if c.Policies != "" {
-		docs, err := policies.Load(c.Policies)
-		if err != nil {
-			return nil, err
-		}
-		hub.Set(c.Policies, docs)
-	}
-	background.Go(func() { who.Run(ctx, hub.SetTarget) })
-	return hub, hub.Await(ctx, c.PolicyTimeout, c.OnMissingPolicy == config.MissingRun)
-}
-
-// follows says whether working directories must be followed: where files are opened
-// in the place of processes that the tracer may not look into, which without
-// CAP_SYS_PTRACE is so once they have changed their user.
-func follows(rule rules.Operation) bool { return rule&rules.File != 0 && mayLoseSight() }
-
-// mayLoseSight says whether a process of the workload can change its user, after
-// which the tracer may not look into it.
-func mayLoseSight() bool { return !launch.Can(unix.CAP_SYS_PTRACE) && launch.Can(unix.CAP_SETUID) }
-
 // receivers is how many threads wait for held calls. Where chdir is held, which
 // natively never fails with EINTR, a call is received at once.
 func receivers(o filter.Options) int {
@@ -224,21 +198,12 @@ func receivers(o filter.Options) int {
 	return 1
 }
 
-// hold says what the kernel's filter holds.
-func hold(hub *policies.Hub, c config.Config) filter.Options {
-	rule := hub.Hold(0, c.Hold, false) // what rules may be about
-	return filter.Options{
-		Hold: hub.Hold(c.Visible(), c.Hold, false), FollowCwd: follows(rule), Starts: mayLoseSight(),
-		Sockets: rule&rules.Network != 0,
-	}
-}
-
 func newSupervisor(o supervise.Options, followCwd bool) (*supervise.Supervisor, *process.Table, error) {
 	// Files that are made in the workload's place get the workload's mask. (It
 	// starts with the one that the tracer was started with.)
 	unix.Umask(0)
 	var err error
-	if o.Processes, err = process.NewTable(process.Options{FollowCwd: followCwd}); err != nil {
+	if o.Processes, err = process.NewTable(process.Options{FollowCwd: followCwd, FollowIDs: true}); err != nil {
 		return nil, nil, err
 	}
 	if o.Paths, err = paths.New(); err != nil {

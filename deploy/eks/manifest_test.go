@@ -169,7 +169,7 @@ func TestPolicies(t *testing.T) {
 		t.Fatal("no policies")
 	}
 	for name, body := range m.policies.Data {
-		documents, err := policy.Parse(name, strings.NewReader(body))
+		documents, err := policy.ParseStrict(name, strings.NewReader(body))
 		if err != nil {
 			t.Error(err)
 		}

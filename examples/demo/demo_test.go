@@ -240,7 +240,9 @@ func TestDemoSendsForReal(t *testing.T) {
 
 // What Slack refuses must not look like a success.
 func TestDemoSaysWhatWasRefused(t *testing.T) {
-	slack := httptest.NewServer(http.NotFoundHandler())
+	slack := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "invalid_blocks", http.StatusBadRequest)
+	}))
 	defer slack.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -39,7 +39,7 @@ func Kind() outputs.Kind {
 			{Key: "dropeventthresholds", Default: "10000:critical, 1000:critical, 100:critical, 10:warning, 1:warning", Usage: "least priority by number of events that Falco dropped, number:priority,…"},
 			{Key: "customheaders", Secret: true, Map: true, Usage: "headers to add, name:value,name:value"},
 		}, tlsclient.Settings()...),
-		Limits: outputs.Limits{BatchEvents: 1, Timeout: timeout},
+		Limits: outputs.Limits{BatchEvents: 64, BatchBytes: 1 << 20, BatchDelay: 100 * time.Millisecond, Timeout: timeout},
 		New:    newOutput,
 	}
 }
@@ -93,13 +93,19 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	return o, nil
 }
 
-// Deliver implements outputs.Output.
+// Deliver implements outputs.Output. Alertmanager refuses a request for one alert in
+// it, and takes the others twice without harm.
 func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
-	return httppost.Each(ctx, batch, o.post)
+	return httppost.Halve(ctx, batch, o.post)
 }
 
-func (o *output) post(ctx context.Context, e *schema.Event) error {
-	body, err := json.Marshal([]alert{o.alert(e, time.Now())})
+func (o *output) post(ctx context.Context, batch []schema.Event) error {
+	now := time.Now()
+	alerts := make([]alert, 0, len(batch))
+	for i := range batch {
+		alerts = append(alerts, o.alert(&batch[i], now))
+	}
+	body, err := json.Marshal(alerts)
 	if err != nil {
 		return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode alert: %w", err)}
 	}

@@ -45,7 +45,6 @@ func TestConformance(t *testing.T) {
 			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 			_, _ = io.WriteString(w, "{}")
 		},
-		Classes: map[int]outputs.Class{401: outputs.Transient, 403: outputs.Transient}, // credentials
 		Check: func(t testing.TB, r *http.Request, body []byte) {
 			if got := r.Header.Get("X-Amz-Target"); got != "Logs_20140328.PutLogEvents" {
 				t.Errorf("operation %q", got)

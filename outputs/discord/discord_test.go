@@ -177,7 +177,7 @@ func TestRateLimit(t *testing.T) {
 	defer srv.Close()
 	for path, want := range map[string]outputs.Error{
 		"/body": {Class: outputs.RateLimited, RetryAfter: 1337 * time.Millisecond},
-		"/gone": {Class: outputs.Permanent},
+		"/gone": {Class: outputs.Transient},
 	} {
 		o := outputtest.New(t, discord.Kind(), outputtest.Settings{"webhookurl": srv.URL + path})
 		err := o.Deliver(t.Context(), []schema.Event{outputtest.BlockedExec()})

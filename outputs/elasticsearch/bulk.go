@@ -113,14 +113,10 @@ func read(body []byte, n int) error {
 }
 
 // judge says what the status of a document means. 409 is an event that is there
-// already. What is missing or forbidden, or blocked for a full disk, is no
-// property of the document.
+// already.
 func (it *item) judge() (class outputs.Class, ok bool) {
-	switch it.Status {
-	case http.StatusConflict:
+	if it.Status == http.StatusConflict {
 		return 0, true
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
-		return outputs.Transient, false
 	}
 	return httppost.Judge(it.Status)
 }

@@ -96,11 +96,10 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 		return nil, err
 	}
 	o.client = httppost.New(httppost.Options{
-		Service:   "Elasticsearch",
-		URL:       secret.New(base + "/_bulk?" + query(v.String("pipeline"))),
-		Header:    headers,
-		TLS:       config,
-		Transient: httppost.Misconfigured(),
+		Service: "Elasticsearch",
+		URL:     secret.New(base + "/_bulk?" + query(v.String("pipeline"))),
+		Header:  headers,
+		TLS:     config,
 	})
 	return o, nil
 }

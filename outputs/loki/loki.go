@@ -77,12 +77,11 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 		return nil, err
 	}
 	client := httppost.New(httppost.Options{
-		Service:   "Loki",
-		URL:       secret.New(base + "/" + strings.TrimLeft(v.String("endpoint"), "/")),
-		Header:    headers,
-		TLS:       config,
-		Explain:   explain,
-		Transient: httppost.Misconfigured(),
+		Service: "Loki",
+		URL:     secret.New(base + "/" + strings.TrimLeft(v.String("endpoint"), "/")),
+		Header:  headers,
+		TLS:     config,
+		Explain: explain,
 	})
 	return &output{client: client, text: format == "text", labels: labels}, nil
 }

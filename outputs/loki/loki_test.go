@@ -62,10 +62,6 @@ func invalid(body []byte) (push, string) {
 }
 
 func TestConformance(t *testing.T) {
-	kept := map[int]outputs.Class{}
-	for _, code := range []int{401, 403, 404, 405, 407} {
-		kept[code] = outputs.Transient
-	}
 	outputtest.Run(t, outputtest.Spec{
 		Kind: loki.Kind(),
 		Settings: func(_ testing.TB, base string) outputtest.Settings {
@@ -74,8 +70,7 @@ func TestConformance(t *testing.T) {
 				"customheaders": "X-Token:" + outputtest.Canary,
 			}
 		},
-		Answer:  func(w http.ResponseWriter, _ *http.Request) {},
-		Classes: kept,
+		Answer: func(w http.ResponseWriter, _ *http.Request) {},
 		Check: func(t testing.TB, r *http.Request, body []byte) {
 			user, key, _ := r.BasicAuth()
 			if user != "1234" || key != outputtest.Canary || r.Header.Get("X-Scope-OrgID") != "team-a" ||

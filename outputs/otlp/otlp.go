@@ -72,11 +72,10 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 		return nil, err
 	}
 	return &output{client: httppost.New(httppost.Options{
-		Service:   "OTLP receiver",
-		URL:       secret.New(endpoint),
-		Header:    append(headers, httppost.Header{Name: "Content-Type", Value: secret.New("application/x-protobuf")}),
-		TLS:       config,
-		Transient: httppost.Misconfigured(),
+		Service: "OTLP receiver",
+		URL:     secret.New(endpoint),
+		Header:  append(headers, httppost.Header{Name: "Content-Type", Value: secret.New("application/x-protobuf")}),
+		TLS:     config,
 	})}, nil
 }
 

@@ -20,17 +20,12 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	classes := map[int]outputs.Class{}
-	for _, code := range []int{401, 403, 404, 405, 407} {
-		classes[code] = outputs.Transient
-	}
 	outputtest.Run(t, outputtest.Spec{
 		Kind:         otlp.Kind(),
 		AnswerCounts: true,
 		Settings: func(_ testing.TB, base string) outputtest.Settings {
 			return outputtest.Settings{"endpoint": base, "headers": "Authorization=Basic%20" + outputtest.Canary + ", X-Token=" + outputtest.Canary}
 		},
-		Classes: classes,
 		Check: func(t testing.TB, r *http.Request, body []byte) {
 			if r.URL.Path != "/v1/logs" || r.Header.Get("Content-Type") != "application/x-protobuf" ||
 				r.Header.Get("Authorization") != "Basic "+outputtest.Canary || r.Header.Get("X-Token") != outputtest.Canary {

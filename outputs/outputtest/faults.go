@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,6 +60,8 @@ func (s Spec) class(code int) (outputs.Class, bool) {
 	case code == 429:
 		return outputs.RateLimited, true
 	case code == 408, code == 425, code < 400, code >= 500:
+		return outputs.Transient, true
+	case slices.Contains([]int{401, 402, 403, 404, 405, 407, 410}, code): // the address, not the events
 		return outputs.Transient, true
 	}
 	return outputs.Permanent, true

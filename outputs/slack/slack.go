@@ -183,6 +183,9 @@ func refusal(body []byte) error {
 	switch why {
 	case "internal_error", "fatal_error", "rollup_error", "service_unavailable", "request_timeout":
 		class = outputs.Transient
+	case "no_service", "no_service_id", "no_active_hooks", "no_team", "team_disabled", "invalid_token", "token_revoked",
+		"action_prohibited", "posting_to_general_channel_denied", "channel_not_found", "channel_is_archived", "user_not_found":
+		class = outputs.Transient // the webhook is revoked, or its channel gone: the message is not at fault
 	case "rate_limited":
 		class = outputs.RateLimited
 	}

@@ -199,8 +199,8 @@ func TestRefusalInSuccess(t *testing.T) {
 		{"<html>signed in</html>", false, 0},
 		{"invalid_blocks", true, outputs.Permanent},
 		{"invalid_payload", true, outputs.Permanent},
-		{"no_service\n", true, outputs.Permanent},
-		{"channel_is_archived", true, outputs.Permanent},
+		{"no_service\n", true, outputs.Transient},
+		{"channel_is_archived", true, outputs.Transient},
 		{"internal_error", true, outputs.Transient},
 		{"rate_limited", true, outputs.RateLimited},
 	} {

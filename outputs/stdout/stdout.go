@@ -46,6 +46,7 @@ func kind(w io.Writer, more []Format) outputs.Kind {
 		Block:   "stdout",
 		Enabler: "enabled",
 		Logs:    true,
+		Serial:  true,
 		Settings: []outputs.Setting{
 			{Key: "enabled", Usage: "true writes events to the standard output"},
 			{Key: "format", Default: "text", Usage: "one or more of " + strings.Join(usage, ", ") + ", separated by commas"},

@@ -1,10 +1,11 @@
 // Package webhook delivers events as JSON to any HTTP server: one request for
-// each event, its body the event as KubeArmor or Falco writes it, signed if
-// asked. It does not retry, and does not read what the server answers beyond the
-// status.
+// each event, its body the event as KubeArmor or Falco writes it, or an array or
+// lines of them, signed if asked. It does not retry, and does not read what the
+// server answers beyond the status.
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -42,17 +43,35 @@ func Kind() outputs.Kind {
 		Settings: append([]outputs.Setting{
 			{Key: "address", Secret: true, Usage: "address to send events to; turns the output on"},
 			{Key: "method", Default: http.MethodPost, Usage: "POST or PUT"},
+			{Key: "batch", Usage: "array or ndjson: many events in one request; one event in each when empty"},
 			{Key: "customheaders", Secret: true, Map: true, Usage: "headers to add, name:value,name:value"},
 			{Key: "hmacsecret", Secret: true, Usage: "secret to sign requests with, at least 16 bytes"},
 		}, tlsclient.Settings()...),
-		Limits: outputs.Limits{BatchEvents: 1, Timeout: 10 * time.Second},
+		Limits: outputs.Limits{BatchEvents: 1, Timeout: timeout},
 		New:    newOutput,
 	}
 }
 
+const timeout = 10 * time.Second
+
+// Values of batch.
+const (
+	batchArray = "array"
+	batchLines = "ndjson"
+)
+
 type output struct {
 	client *httppost.Client
 	secret secret.String // zero: requests are not signed
+	batch  string        // "" for one event in each request
+}
+
+// Limits implements outputs.Batcher.
+func (o *output) Limits() outputs.Limits {
+	if o.batch == "" {
+		return outputs.Limits{BatchEvents: 1, Timeout: timeout}
+	}
+	return outputs.Limits{BatchEvents: 100, BatchBytes: 1 << 20, BatchDelay: 200 * time.Millisecond, Timeout: timeout}
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
@@ -72,6 +91,10 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if signing != "" && len(signing) < minSecret {
 		return nil, fmt.Errorf("%s: has %d bytes, use at least %d", v.Name("hmacsecret"), len(signing), minSecret)
 	}
+	batch := strings.ToLower(v.String("batch"))
+	if batch != "" && batch != batchArray && batch != batchLines {
+		return nil, fmt.Errorf("%s: %q is neither array nor ndjson", v.Name("batch"), batch)
+	}
 	config, err := tlsclient.Config(v)
 	if err != nil {
 		return nil, err
@@ -85,12 +108,34 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 			TLS:     config,
 		}),
 		secret: secret.New(signing),
+		batch:  batch,
 	}, nil
 }
 
-// Deliver implements outputs.Output.
+// Deliver implements outputs.Output. A batch that is refused as a whole is sent
+// again in halves.
 func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
-	return httppost.Each(ctx, batch, o.post)
+	if o.batch == "" {
+		return httppost.Each(ctx, batch, o.post)
+	}
+	return httppost.Halve(ctx, batch, o.postAll)
+}
+
+func (o *output) postAll(ctx context.Context, batch []schema.Event) error {
+	bodies := make([][]byte, 0, len(batch))
+	for i := range batch {
+		one, err := batch[i].Body()
+		if err != nil {
+			return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode event: %w", err)}
+		}
+		bodies = append(bodies, one)
+	}
+	if o.batch == batchLines {
+		body := append(bytes.Join(bodies, []byte("\n")), '\n')
+		return o.client.Send(ctx, body, append(o.sign(body), httppost.Header{Name: "Content-Type", Value: secret.New("application/x-ndjson")})...)
+	}
+	body := append(append([]byte("["), bytes.Join(bodies, []byte(","))...), ']')
+	return o.client.Send(ctx, body, o.sign(body)...)
 }
 
 func (o *output) post(ctx context.Context, e *schema.Event) error {

@@ -10,11 +10,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/outputtest"
 	"github.com/sidearmor/sidearmor/outputs/webhook"
 	"github.com/sidearmor/sidearmor/schema"
@@ -152,6 +154,60 @@ func TestRefusedSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			outputtest.Refused(t, webhook.Kind(), tt.settings, tt.want)
+		})
+	}
+}
+
+// User and password in the address are sent, and stay out of what is said of a failure.
+func TestCredentialsInTheAddress(t *testing.T) {
+	var user, password string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ = r.BasicAuth()
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	defer srv.Close()
+	address := strings.Replace(srv.URL, "http://", "http://user:"+outputtest.Canary+"@", 1)
+	o := outputtest.New(t, webhook.Kind(), outputtest.Settings{"address": address})
+	err := o.Deliver(t.Context(), []schema.Event{outputtest.BlockedExec()})
+	if err == nil || strings.Contains(err.Error(), outputtest.Canary) || user != "user" || password != outputtest.Canary {
+		t.Errorf("%s:%s, %v", user, password, err)
+	}
+}
+
+// TestBatch: an array or lines hold every event, and what is refused is found.
+func TestBatch(t *testing.T) {
+	for _, form := range []string{"array", "ndjson"} {
+		t.Run(form, func(t *testing.T) {
+			var taken int
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				events, lines := []map[string]any{}, "application/x-ndjson" == r.Header.Get("Content-Type")
+				if lines {
+					body = []byte("[" + strings.ReplaceAll(strings.TrimSuffix(string(body), "\n"), "\n", ",") + "]")
+				}
+				if err := json.Unmarshal(body, &events); err != nil || lines != (form == "ndjson") {
+					t.Errorf("%v: %.300s", err, body)
+				}
+				for _, e := range events {
+					if e["PodName"] == "bad" {
+						w.WriteHeader(http.StatusBadRequest)
+						return
+					}
+				}
+				taken += len(events)
+			}))
+			defer srv.Close()
+			o := outputtest.New(t, webhook.Kind(), outputtest.Settings{"address": srv.URL, "batch": form})
+			if n := o.(outputs.Batcher).Limits().BatchEvents; n < 2 {
+				t.Errorf("batches of %d", n)
+			}
+			batch := []schema.Event{outputtest.BlockedExec(), outputtest.Log(), outputtest.BlockedExec(), outputtest.AuditedConnect()}
+			batch[2].Alert.PodName = "bad"
+			err := outputtest.Deliver(t.Context(), t, o, batch)
+			e, ok := errors.AsType[*outputs.Error](err)
+			if !ok || e.Class != outputs.Permanent || !slices.Equal(e.Failed, []int{2}) || taken != 3 {
+				t.Errorf("%d taken, error %v", taken, err)
+			}
 		})
 	}
 }

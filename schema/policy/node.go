@@ -32,6 +32,7 @@ func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %s", e.File, e.Line,
 // that one look at the errors is enough to mend a file.
 type reader struct {
 	file     string
+	strict   bool
 	errs     []error
 	visits   int
 	warnings []string // of the current document
@@ -51,6 +52,16 @@ func (r *reader) warnf(n *yaml.Node, format string, args ...any) {
 	if len(r.warnings) < maxErrors {
 		r.warnings = append(r.warnings, fmt.Sprintf("%s:%d: %s", r.file, n.Line, fmt.Sprintf(format, args...)))
 	}
+}
+
+// doubtf tells of what KubeArmor takes although it means less than is written: a
+// warning, and an error where that is wanted.
+func (r *reader) doubtf(n *yaml.Node, format string, args ...any) {
+	if r.strict {
+		r.errorf(n, format, args...)
+		return
+	}
+	r.warnf(n, format, args...)
 }
 
 func (r *reader) err() error {
@@ -86,7 +97,8 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag(
 type fields map[string]func(n *yaml.Node)
 
 // mapping walks the mapping n, called what in errors. A key that f does not have
-// is an error, and so is a key given twice; a null value counts as not given.
+// is passed over, and of a key given twice the last counts, as where Kubernetes
+// takes the policy; both are doubtful. A null value counts as not given.
 func (r *reader) mapping(n *yaml.Node, what string, f fields) {
 	if n = r.node(n); n == nil {
 		return
@@ -95,7 +107,10 @@ func (r *reader) mapping(n *yaml.Node, what string, f fields) {
 		r.errorf(n, "%s must be a mapping, not %s", what, kindName(n))
 		return
 	}
-	seen := make(map[string]bool, len(n.Content)/2)
+	last := make(map[string]int, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		last[keyText(n.Content[i])] = i
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := r.node(n.Content[i]), r.node(n.Content[i+1])
 		if key == nil || value == nil {
@@ -105,20 +120,27 @@ func (r *reader) mapping(n *yaml.Node, what string, f fields) {
 			r.errorf(key, "%s has a key that is %s: keys are plain words", what, kindName(key))
 			continue
 		}
-		if seen[key.Value] {
-			r.errorf(key, "%s gives %s twice", what, quote(key.Value))
+		if other := last[keyText(n.Content[i])]; other != i {
+			r.doubtf(key, "%s gives %s twice: what stands in line %d counts", what, quote(key.Value), n.Content[other].Line)
 			continue
 		}
-		seen[key.Value] = true
 		use, ok := f[key.Value]
 		if !ok {
-			r.errorf(key, "%s", unknownKey(key.Value, what, f))
+			r.doubtf(key, "%s", unknownKey(key.Value, what, f))
 			continue
 		}
 		if !isNull(value) {
 			use(value)
 		}
 	}
+}
+
+// keyText is the text of a key, behind an alias too.
+func keyText(n *yaml.Node) string {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias.Value
+	}
+	return n.Value
 }
 
 // list walks the sequence n.

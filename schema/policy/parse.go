@@ -29,15 +29,23 @@ var otherKinds = map[string]string{
 // taken whole or not at all: the error joins an *Error for everything that is
 // wrong, at most 20.
 //
-// Parse is stricter than KubeArmor, which ignores what it does not know: unknown
-// keys, kinds and values are errors. Where files that KubeArmor accepts are
-// commonly untidy it puts them right and says so in Document.Warnings.
+// What the validation of KubeArmor's CRD accepts is taken, and what it passes over,
+// such as keys that it does not know, is passed over. Document.Warnings tells of it,
+// and of what was put right.
 func Parse(name string, in io.Reader) ([]Document, error) {
+	return parse(&reader{file: name}, in)
+}
+
+// ParseStrict is Parse where all that would be passed over is an error.
+func ParseStrict(name string, in io.Reader) ([]Document, error) {
+	return parse(&reader{file: name, strict: true}, in)
+}
+
+func parse(r *reader, in io.Reader) ([]Document, error) {
 	data, err := io.ReadAll(io.LimitReader(in, maxFileBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading policy file %s: %w", name, err)
+		return nil, fmt.Errorf("reading policy file %s: %w", r.file, err)
 	}
-	r := &reader{file: name}
 	switch {
 	case len(data) > maxFileBytes:
 		r.errorAt(1, "the file is larger than %d bytes", maxFileBytes)

@@ -1,5 +1,5 @@
 // Package policy holds KubeArmorPolicy and KubeArmorClusterPolicy documents:
-// strict parsing, normalising, inheritance and selection. It decides nothing
+// parsing, normalising, inheritance and selection. It decides nothing
 // about an access: that is the tracer's.
 package policy
 

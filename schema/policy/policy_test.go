@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +18,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestParseGood(t *testing.T) {
 	for _, file := range fixtures(t, "good") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			docs, err := parseFile(t, file)
+			docs, err := parseFile(t, file, ParseStrict)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -33,7 +34,7 @@ func TestParseGood(t *testing.T) {
 func TestParseBad(t *testing.T) {
 	for _, file := range fixtures(t, "bad") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			docs, err := parseFile(t, file)
+			docs, err := parseFile(t, file, ParseStrict)
 			if err == nil {
 				t.Fatalf("accepted as %+v", docs)
 			}
@@ -41,6 +42,16 @@ func TestParseBad(t *testing.T) {
 				t.Errorf("documents beside the error: %+v", docs)
 			}
 			golden(t, strings.TrimSuffix(file, ".yaml")+".err", []byte(err.Error()+"\n"))
+
+			// What KubeArmor's CRD takes is taken, with warnings: there is a file that
+			// says how.
+			docs, err = parseFile(t, file, Parse)
+			taken := strings.TrimSuffix(file, ".yaml") + ".taken.json"
+			if _, notTaken := os.Stat(taken); err != nil && notTaken != nil {
+				return
+			}
+			got, _ := json.MarshalIndent(docs, "", "  ")
+			golden(t, taken, append(got, '\n'))
 		})
 	}
 }
@@ -63,13 +74,13 @@ func fixtures(t *testing.T, dir string) []string {
 
 // parseFile gives Parse the bare name of the file, so that golden errors are the
 // same wherever the test runs.
-func parseFile(t *testing.T, file string) ([]Document, error) {
+func parseFile(t *testing.T, file string, parse func(string, io.Reader) ([]Document, error)) ([]Document, error) {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Parse(filepath.Base(file), bytes.NewReader(data))
+	return parse(filepath.Base(file), bytes.NewReader(data))
 }
 
 func golden(t *testing.T, file string, got []byte) {
@@ -102,6 +113,9 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		docs, err := Parse("fuzz.yaml", bytes.NewReader(data))
+		if strict, strictErr := ParseStrict("fuzz.yaml", bytes.NewReader(data)); strictErr == nil && len(strict) != len(docs) {
+			t.Errorf("strictly there are %d documents, else %d, %v", len(strict), len(docs), err)
+		}
 		if err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
 				if !strings.HasPrefix(line, "fuzz.yaml:") {

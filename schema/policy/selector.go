@@ -142,6 +142,14 @@ func (t *Target) from(fact Facts) string {
 	return ""
 }
 
+// String is the value of the label, as policies write it.
+func (c ContainerNames) String() string {
+	if c.Pattern != nil {
+		return strings.TrimSuffix(strings.TrimPrefix(c.Pattern.String(), wholeBegin), wholeEnd)
+	}
+	return "[" + strings.Join(c.Names, ", ") + "]"
+}
+
 func (c ContainerNames) any() bool { return c.Pattern == nil && len(c.Names) == 0 }
 
 func (c ContainerNames) match(name string) bool {
@@ -155,11 +163,7 @@ func (c ContainerNames) misses(t *Target) string {
 	if c.match(t.Container) {
 		return ""
 	}
-	want := "[" + strings.Join(c.Names, ", ") + "]"
-	if c.Pattern != nil {
-		want = strings.TrimSuffix(strings.TrimPrefix(c.Pattern.String(), wholeBegin), wholeEnd)
-	}
-	return fmt.Sprintf("it selects the container name %s, this container's is %q%s", want, t.Container, t.from(FactContainer))
+	return fmt.Sprintf("it selects the container name %s, this container's is %q%s", c, t.Container, t.from(FactContainer))
 }
 
 func (e Expression) misses(t *Target) string {

@@ -126,16 +126,16 @@ func (r *reader) pattern(n *yaml.Node) string {
 		return ""
 	}
 	if !strings.ContainsRune("/*?[{", rune(p[0])) {
-		r.errorf(n, "pattern %s matches no absolute path: it must start with / or *", quote(p))
-		return ""
+		r.doubtf(n, "pattern %s matches nothing: it must start with / or **", quote(p))
+		return p
 	}
 	if _, err := path.Match(p, ""); err != nil {
-		r.errorf(n, "pattern %s has a bracket that is not closed or a \\ at its end", quote(p))
-		return ""
+		r.doubtf(n, "pattern %s matches nothing: a bracket is not closed, or a \\ is at its end", quote(p))
+		return p
 	}
 	if !bracesMatch(p) {
-		r.errorf(n, "pattern %s has a { or } without its partner", quote(p))
-		return ""
+		r.doubtf(n, "pattern %s matches nothing: a { or } is without its partner", quote(p))
+		return p
 	}
 	r.warnOfPattern(n, p)
 	return p

@@ -30,6 +30,16 @@ func Needs(docs []spolicy.Document, posture Posture) (Operation, error) {
 	return r.Wants() | Process, nil
 }
 
+// Unsupported lists what of the documents is valid and not evaluated, whichever of
+// them select the container.
+func Unsupported(docs []spolicy.Document) []Note {
+	r, err := compileDocuments(docs, Posture{}, func(*spolicy.Document) bool { return true })
+	if err != nil {
+		return nil // never: the zero posture exists
+	}
+	return r.Notes()
+}
+
 func compileDocuments(docs []spolicy.Document, posture Posture, selected func(*spolicy.Document) bool) (*Rules, error) {
 	for _, p := range []*string{&posture.File, &posture.Network, &posture.Capabilities} {
 		*p = cmp.Or(*p, PostureAudit)

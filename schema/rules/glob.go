@@ -15,6 +15,7 @@ import (
 // least: /a/**/b is not /a/b. What a pattern takes to match is linear in the
 // length of the path.
 type glob struct {
+	text           string
 	prefix, suffix string // plain text that the path must begin and end with
 	below          bool   // it is prefix and then **, such as /usr/lib/**: the most usual one
 	re             *regexp.Regexp
@@ -37,7 +38,7 @@ func compileGlob(pattern string) (*glob, error) {
 		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
 	}
 	below := strings.HasSuffix(t.prefix, "/") && pattern == t.prefix+"**"
-	return &glob{prefix: t.prefix, suffix: t.suffix.String(), below: below, re: re}, nil
+	return &glob{text: pattern, prefix: t.prefix, suffix: t.suffix.String(), below: below, re: re}, nil
 }
 
 func (g *glob) match(path string) bool {

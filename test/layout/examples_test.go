@@ -19,7 +19,7 @@ func TestExamplePolicies(t *testing.T) {
 		if !bytes.Contains(body, []byte("kind: KubeArmor")) {
 			return
 		}
-		documents, err := policy.Parse(name, bytes.NewReader(body))
+		documents, err := policy.ParseStrict(name, bytes.NewReader(body))
 		if err != nil {
 			t.Error(err)
 		}

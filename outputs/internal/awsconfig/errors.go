@@ -38,10 +38,6 @@ func classify(err error) (outputs.Class, time.Duration) {
 	if ae, ok := errors.AsType[smithy.APIError](err); ok {
 		class = classOf(ae.ErrorCode(), class)
 	}
-	// Credentials that are refused today are put right without a restart.
-	if (status == http.StatusUnauthorized || status == http.StatusForbidden) && class == outputs.Permanent {
-		class = outputs.Transient
-	}
 	if class == outputs.Permanent {
 		wait = 0
 	}

@@ -40,9 +40,6 @@ type Options struct {
 	Method  string        // POST when empty
 	Header  []Header
 	TLS     *tls.Config // nil for Go's own
-	// Transient are statuses 4xx by which this service says nothing about the
-	// events: wrong credentials, a wrong path. They are kept until it is right.
-	Transient []int
 	// Refusal reads the beginning of a 2xx answer, for services that refuse with
 	// one, and gives what Deliver is to return: nil when it is no refusal. May be
 	// nil.
@@ -177,9 +174,6 @@ func (c *Client) judge(rec *recorder) error {
 	}
 	if ok {
 		return nil
-	}
-	if slices.Contains(c.options.Transient, rec.status) {
-		class = outputs.Transient
 	}
 	text := fmt.Sprintf("%s answered %d %s", c.options.Service, rec.status, http.StatusText(rec.status))
 	wait := RetryAfter(rec.header, time.Now())

@@ -18,32 +18,33 @@ import (
 // silence an output for a day.
 const maxWait = time.Hour
 
-// Misconfigured are the statuses 4xx by which a service that stores events complains
-// of credentials or an address: waiting for whoever puts it right loses nothing.
-func Misconfigured() []int {
-	return []int{
-		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
-		http.StatusProxyAuthRequired,
-	}
-}
-
 // Judge says what a status means: ok for 2xx, else the class of the failure.
 //
-// A redirect is not followed, and counts as Transient: it says that the
-// address is wrong or that something stands in between, not that the events
-// are, so they are kept until it has been put right.
+// Only what is wrong with the events themselves is Permanent. An address that was
+// revoked or rotated, credentials that ended, a method or payment that is missing,
+// and a redirect, which is not followed, are what somebody has to put right: they
+// are Transient, so that the events wait until then.
 func Judge(status int) (class outputs.Class, ok bool) {
 	switch {
 	case status >= 200 && status <= 299:
 		return outputs.Transient, true
 	case status == http.StatusTooManyRequests:
 		return outputs.RateLimited, false
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
-		return outputs.Transient, false
-	case status >= 400 && status <= 499:
+	case status >= 400 && status <= 499 && !mayPass(status):
 		return outputs.Permanent, false
 	}
 	return outputs.Transient, false
+}
+
+// mayPass says of a status 4xx that it is about the address, or about the moment.
+func mayPass(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound,
+		http.StatusMethodNotAllowed, http.StatusProxyAuthRequired, http.StatusGone,
+		http.StatusRequestTimeout, http.StatusTooEarly:
+		return true
+	}
+	return false
 }
 
 // RetryAfter reads the Retry-After header: seconds, whole or not (Discord), or

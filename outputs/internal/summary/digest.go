@@ -21,7 +21,7 @@ type Digest struct {
 
 // OfDigest summarises a digest of alerts or logs. Falco events bring their own words.
 func OfDigest(d *outputs.Digest) Digest {
-	shared := generalised(&d.Examples[0], d.Resource)
+	shared := generalised(d)
 	s := Of(&shared)
 	r := Record(&shared)
 	facts := append(Times(d), Fact{Name: "Program", Value: r.ProcessName, Code: true})
@@ -52,23 +52,36 @@ func OfDigest(d *outputs.Digest) Digest {
 
 // Times are how many events there are, and when the first and the last were.
 func Times(d *outputs.Digest) []Fact {
+	events := strconv.Itoa(d.Count)
+	if d.Mixed {
+		events += ", of several programs or places"
+	}
 	return []Fact{
-		{Name: "Events", Value: strconv.Itoa(d.Count)},
+		{Name: "Events", Value: events},
 		{Name: "First", Value: clock(d.First)},
 		{Name: "Last", Value: clock(d.Last)},
 	}
 }
 
-// generalised is a copy of e about what the pattern matches.
-func generalised(e *schema.Event, pattern string) schema.Event {
-	c := *e
+// generalised is a copy of the first event about what the pattern matches. What
+// differs between several kinds is not named.
+func generalised(d *outputs.Digest) schema.Event {
+	c := d.Examples[0]
+	var record *schema.Record
 	switch {
-	case e.Alert != nil:
-		a := *e.Alert
-		a.Resource, c.Alert = pattern, &a
-	case e.Log != nil:
-		l := *e.Log
-		l.Resource, c.Log = pattern, &l
+	case c.Alert != nil:
+		a := *c.Alert
+		c.Alert, record = &a, &a.Record
+	case c.Log != nil:
+		l := *c.Log
+		c.Log, record = &l, &l.Record
+	default:
+		return c
+	}
+	record.Resource = d.Resource
+	if d.Mixed {
+		record.ProcessName, record.Source, record.ParentProcessName = "*", "", ""
+		record.PodName, record.ContainerName, record.ContainerID = "*", "*", ""
 	}
 	return c
 }

@@ -8,7 +8,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/sidearmor/sidearmor/schema"
@@ -83,7 +85,7 @@ func Of(e *schema.Event) Summary {
 	case e.Log != nil:
 		s := Summary{Outcome: Seen, Headline: headline(&e.Log.Record, false), When: when(e)}
 		s.Facts = facts(&e.Log.Record)
-		s.More = more(&e.Log.Record)
+		s.More = slices.Concat(extra(&e.Log.Record), more(&e.Log.Record))
 		return s
 	case e.Falco != nil:
 		return Summary{Outcome: System, Headline: e.Falco.Output, When: when(e)}
@@ -115,7 +117,7 @@ func ofAlert(e *schema.Event) Summary {
 	if s.Outcome == System {
 		s.Headline = notice(a)
 		s.Facts = nonEmpty(where(&a.Record))
-		s.More = more(&a.Record)
+		s.More = slices.Concat(extra(&a.Record), more(&a.Record))
 		return s
 	}
 	s.Headline = headline(&a.Record, s.Outcome == Blocked)
@@ -123,7 +125,7 @@ func ofAlert(e *schema.Event) Summary {
 		{Name: "Policy", Value: a.PolicyName, Code: true},
 		{Name: "Severity", Value: severity(a.Severity)},
 	})...)
-	s.More = append(nonEmpty([]Fact{{Name: "Tags", Value: tags(a), Code: true}}), more(&a.Record)...)
+	s.More = slices.Concat(extra(&a.Record), nonEmpty([]Fact{{Name: "Tags", Value: tags(a), Code: true}}), more(&a.Record))
 	s.More = append(s.More, nonEmpty([]Fact{{Name: "Enforcer", Value: a.Enforcer, Code: true}})...)
 	return s
 }
@@ -179,6 +181,22 @@ func more(r *schema.Record) []Fact {
 		{Name: "Terminal", Value: r.TTY, Code: true},
 		{Name: "Call", Value: r.Data, Code: true},
 	})
+}
+
+// extra is what somebody added to the event: the custom fields of the sidekick, which
+// are all of EventData that Data and Resource do not hold already.
+func extra(r *schema.Record) []Fact {
+	if len(r.EventData) == 0 {
+		return nil
+	}
+	known := schema.EventData(r.Operation, r.Resource, r.Data)
+	var list []string
+	for _, key := range slices.Sorted(maps.Keys(r.EventData)) {
+		if value := r.EventData[key]; known[key] != value {
+			list = append(list, key+"="+value)
+		}
+	}
+	return nonEmpty([]Fact{{Name: "Fields", Value: strings.Join(list, ", "), Code: true}})
 }
 
 // program is who did it. KubeArmor gives a Process event the new binary as its

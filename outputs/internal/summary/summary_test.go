@@ -107,3 +107,21 @@ func TestThrottle(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// Custom fields are shown; what Data and Resource say already is not.
+func TestCustomFieldsAreShown(t *testing.T) {
+	e := schema.Event{Kind: schema.KindAlert, Alert: &schema.Alert{Record: schema.Record{
+		Operation: schema.OperationFile, Data: "syscall=SYS_OPENAT fd=3",
+		EventData: map[string]string{"Syscall": "SYS_OPENAT", "Fd": "4", "environment": "prod", "arn": "arn:x"},
+	}}}
+	want := summary.Fact{Name: "Fields", Value: "Fd=4, arn=arn:x, environment=prod", Code: true}
+	if s := summary.Of(&e); len(s.More) == 0 || s.More[0] != want {
+		t.Errorf("%+v", s.More)
+	}
+	e.Alert.EventData = map[string]string{"Syscall": "SYS_OPENAT"}
+	for _, f := range summary.Of(&e).More {
+		if f.Name == "Fields" {
+			t.Errorf("%+v", f)
+		}
+	}
+}

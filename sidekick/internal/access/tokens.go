@@ -1,8 +1,10 @@
 package access
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -39,20 +41,43 @@ func NewTokens(file string, load func() ([]secret.String, error), log *slog.Logg
 	return &Tokens{digests: digests}, nil
 }
 
-// Valid says whether r shows a token: "Authorization: Bearer TOKEN", once. How
-// long it takes tells nothing about the tokens but their number.
+// Valid says whether r shows a token, in one Authorization header. How long it takes
+// tells nothing about the tokens but their number.
 func (t *Tokens) Valid(r *http.Request) bool {
 	shown := r.Header["Authorization"]
 	if len(shown) != 1 {
 		return false
 	}
-	scheme, token, ok := strings.Cut(shown[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
+	token, ok := tokenIn(shown[0])
+	if !ok {
 		return false
 	}
-	sum, match := sha256.Sum256([]byte(strings.TrimSpace(token))), 0
+	sum, match := sha256.Sum256([]byte(token)), 0
 	for _, known := range t.digests.get() {
 		match |= subtle.ConstantTimeCompare(sum[:], known[:])
 	}
 	return match == 1
+}
+
+// tokenIn takes the token out of "Bearer TOKEN", or out of "Basic …", which is what
+// becomes of a user and a password in an address: Falco's http_output has nothing
+// else to say who it is. The token is the password, whatever the user is called, or
+// the user where there is no password.
+func tokenIn(header string) (token string, ok bool) {
+	scheme, rest, ok := strings.Cut(header, " ")
+	rest = strings.TrimSpace(rest)
+	switch {
+	case !ok:
+		return "", false
+	case strings.EqualFold(scheme, "Bearer"):
+		return rest, true
+	case !strings.EqualFold(scheme, "Basic"):
+		return "", false
+	}
+	plain, err := base64.StdEncoding.DecodeString(rest)
+	if err != nil {
+		return "", false
+	}
+	user, password, ok := strings.Cut(string(plain), ":")
+	return cmp.Or(password, user), ok
 }

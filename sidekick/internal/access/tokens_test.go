@@ -1,6 +1,7 @@
 package access
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,8 @@ import (
 func request(authorization ...string) *http.Request {
 	return &http.Request{Header: http.Header{"Authorization": authorization}}
 }
+
+func basic(userinfo string) string { return base64.StdEncoding.EncodeToString([]byte(userinfo)) }
 
 func TestTokens(t *testing.T) {
 	tokens, err := NewTokens("", func() ([]secret.String, error) {
@@ -41,6 +44,14 @@ func TestTokens(t *testing.T) {
 		{[]string{"Bearer firs"}, false},
 		{[]string{"Bearer first,second"}, false},
 		{[]string{"Basic first"}, false},
+		{[]string{"Basic " + basic("falco:first")}, true},
+		{[]string{"basic " + basic(":second")}, true},
+		{[]string{"Basic " + basic("first:")}, true},
+		{[]string{"Basic " + basic("first:third")}, false},
+		{[]string{"Basic " + basic("falco:firs")}, false},
+		{[]string{"Basic " + basic("first")}, false},
+		{[]string{"Basic " + basic(":")}, false},
+		{[]string{"Bearer " + basic("falco:first")}, false},
 		{[]string{"first"}, false},
 		{[]string{"Bearer first", "Bearer first"}, false},
 	} {

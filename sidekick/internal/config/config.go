@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/enrich"
 	"github.com/sidearmor/sidearmor/sidekick/internal/filter"
 )
 
@@ -24,7 +24,8 @@ type Config struct {
 	Listen       Listen
 	Limits       Limits
 	Debug        bool
-	CustomFields map[string]string // go into every event
+	Enricher     *enrich.Enricher // what every event gets
+	MetricFields []string         // output fields that are labels of the metric of Falco events
 	Queue        Queue
 	GRPC         GRPC
 	KubeArmor    KubeArmor
@@ -42,6 +43,8 @@ type Output struct {
 	Name            string // metric label, log name and position in the queue: slack, slack-oncall
 	Kind            outputs.Kind
 	Output          outputs.Output
+	More            []outputs.Output // the same, for each further request in flight
+	MaxAttempts     int              // for what fails while others get through
 	MinimumPriority schema.Priority
 	Filter          *filter.Filter // nil when there is none
 	Logs            bool           // whether it gets KubeArmor logs
@@ -68,9 +71,10 @@ func Load(in Input) (Config, error) {
 	c.Listen = l.listen()
 	c.Limits = l.limits()
 	c.GRPC = l.grpc(c.Listen)
+	l.insecureInVain(c)
 	c.KubeArmor = l.kubeArmor(c.GRPC)
 	c.Debug = l.boolean("debug", false)
-	c.CustomFields = l.customFields()
+	l.enrichment(&c)
 	l.get(setting{path: clientFilesPath}) // to be shown
 	for _, k := range in.Kinds {
 		for _, instance := range l.instancesOf(k) {
@@ -80,7 +84,7 @@ func Load(in Input) (Config, error) {
 		}
 	}
 	l.uniqueNames(c.Outputs)
-	l.unknownVariables()
+	l.unknownVariables(len(c.Outputs))
 	c.Warnings, c.Settings, c.instances = l.warnings(), l.effective, l.instances
 	if len(l.problems) > 0 {
 		return Config{}, errors.Join(l.problems...)
@@ -98,39 +102,6 @@ func (l *loader) boolean(path string, byDefault bool) bool {
 		l.problem("%s: %q is neither true nor false", v.name, v.text)
 	}
 	return b
-}
-
-// customFields reads "k:v,k2:v2", or in YAML a mapping. Only the first colon
-// separates, so that a value may be a URL or an ARN. A value of the form %NAME is
-// that of the variable NAME.
-func (l *loader) customFields() map[string]string {
-	v := l.get(setting{path: "customfields", isMap: true})
-	separator := ","
-	if v.isMap {
-		separator = "\n"
-	}
-	fields := map[string]string{}
-	for i, pair := range strings.Split(v.text, separator) {
-		if strings.TrimSpace(pair) == "" {
-			continue
-		}
-		key, value, ok := strings.Cut(pair, ":")
-		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-		if !ok || key == "" {
-			l.problem("%s: field %d is not name:value", v.name, i+1)
-			continue
-		}
-		if variable, ok := strings.CutPrefix(value, "%"); ok {
-			if value = l.env[variable]; value == "" {
-				l.problem("%s: field %s asks for variable %s, which is not set", v.name, key, variable)
-			}
-		}
-		if _, twice := fields[key]; twice {
-			l.problem("%s: field %s is given twice", v.name, key)
-		}
-		fields[key] = value
-	}
-	return fields
 }
 
 func (l *loader) problem(format string, args ...any) {

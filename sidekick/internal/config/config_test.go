@@ -80,7 +80,7 @@ func TestDefaults(t *testing.T) {
 
 func TestEnvironmentWinsOverFile(t *testing.T) {
 	c, err := load(t, `
-listenaddress: 10.0.0.1
+listenaddress: 127.0.0.2
 ListenPort: 2900
 debug: true
 slack:
@@ -161,8 +161,8 @@ func TestCustomFields(t *testing.T) {
 		"text":     {"customfields: 'env:prod,arn:arn:aws:ecs:eu:1:task/x,url:https://x/?a=b,host:%NODE'", []string{"NODE=h1"}},
 	} {
 		c, err := load(t, in.text, in.env...)
-		if err != nil || !maps.Equal(c.CustomFields, want) {
-			t.Errorf("%s: %v, %v", name, c.CustomFields, err)
+		if err != nil || !maps.Equal(c.Enricher.CustomFields(), want) {
+			t.Errorf("%s: %v, %v", name, c.Enricher.CustomFields(), err)
 		}
 	}
 }
@@ -185,9 +185,13 @@ func TestRefused(t *testing.T) {
 		{"by the output", "", []string{hook, "SLACK_USERNAME=refuse"}, []string{`SLACK_USERNAME: refused`}},
 		{"misspelt", "", []string{"SLACK_WEBHOKURL=x"}, []string{"SLACK_WEBHOKURL: unknown variable, did you mean SLACK_WEBHOOKURL?"}},
 		{"misspelt file", "", []string{"SLACK_WEBHOOKURL_FLE=x"}, []string{"did you mean SLACK_WEBHOOKURL_FILE?"}},
-		{"file of what is no secret", "", []string{"SLACK_USERNAME_FILE=x"}, []string{"SLACK_USERNAME_FILE: unknown variable"}},
-		{"queue", "", []string{"QUEUE_DIRECTORY=x"}, []string{"QUEUE_DIRECTORY: unknown variable"}},
-		{"nothing near", "", []string{"STDOUT_XYZZY=x"}, []string{"STDOUT_XYZZY: unknown variable"}},
+		{"file of what is no secret", "", []string{hook, "SLACK_USERNAME_FILE=x"}, []string{"SLACK_USERNAME_FILE: unknown variable"}},
+		{"queue", "", []string{"QUEUE_DRI=x"}, []string{"QUEUE_DRI: unknown variable, did you mean QUEUE_DIR?"}},
+		{"misspelt beside another output", "", []string{"STDOUT_ENABLED=true", "SLACK_WEBHOKURL=x", "SLACK_USERNAME=x"}, []string{"did you mean SLACK_WEBHOOKURL?"}},
+		{"misspelt for an output that is on", "", []string{hook, "SLACK_USRENAME=x"}, []string{"did you mean SLACK_USERNAME?"}},
+		{"misspelt for one of several", "", []string{"SLACK_ONCALL_WEBHOOKURL=x", "SLACK_ONCALL_FILTR=x"}, []string{"did you mean SLACK_ONCALL_FILTER?"}},
+		{"quotes", "", []string{`SLACK_WEBHOOKURL="https://CANARY"`}, []string{"SLACK_WEBHOOKURL: the value is in quotation marks"}},
+		{"quotes in the file", `webhook: {address: "'http://CANARY'"}`, nil, []string{"webhook.address ("}},
 		{"both", "", []string{hook, "SLACK_WEBHOOKURL_FILE=/x"}, []string{"SLACK_WEBHOOKURL and SLACK_WEBHOOKURL_FILE are both set"}},
 		{"no such secret", "", []string{"SLACK_WEBHOOKURL_FILE=/nowhere"}, []string{"SLACK_WEBHOOKURL_FILE: open /nowhere: no such file"}},
 		{"empty secret", "", []string{"SLACK_WEBHOOKURL_FILE=" + empty}, []string{"SLACK_WEBHOOKURL_FILE: " + empty + " is empty"}},
@@ -204,8 +208,8 @@ func TestRefused(t *testing.T) {
 		{"not a mapping", "- a", nil, []string{"conf.yaml:1: the file must be a mapping"}},
 		{"no YAML", "a: b: c", nil, []string{"conf.yaml: yaml:"}},
 		{"two documents", "debug: true\n---\ndebug: true", nil, []string{"more than one document"}},
-		{"all at once", "listenport: x\nslack: {usernam: x}", []string{"DEBUG=x", hook, "SLACK_MINIMUMPRIORITY=warn", "STDOUT_X=1"}, []string{
-			"unknown key slack.usernam", `"x" is not a port`, "DEBUG", "SLACK_MINIMUMPRIORITY", "STDOUT_X",
+		{"all at once", "listenport: x\nslack: {usernam: x}", []string{"DEBUG=x", hook, "SLACK_MINIMUMPRIORITY=warn", "SLACK_LOG=1"}, []string{
+			"unknown key slack.usernam", `"x" is not a port`, "DEBUG", "SLACK_MINIMUMPRIORITY", "SLACK_LOG",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -236,7 +240,7 @@ func TestWarnings(t *testing.T) {
 		env  []string
 		want string // "" for no warning
 	}{
-		{"other outputs", "", []string{"GOTIFY_HOSTPORT=x", "MATTERMOST_WEBHOOKURL=x", "OTLP_TRACES_ENDPOINT=x", "AWS_SQS_URL=x", "CUSTOMTAGS=x"}, "AWS_SQS_URL, CUSTOMTAGS, GOTIFY_HOSTPORT, MATTERMOST_WEBHOOKURL, OTLP_TRACES_ENDPOINT"},
+		{"other outputs", "", []string{"GOTIFY_HOSTPORT=x", "MATTERMOST_WEBHOOKURL=x", "OTLP_TRACES_ENDPOINT=x", "AWS_SQS_URL=x"}, "AWS_SQS_URL, GOTIFY_HOSTPORT, MATTERMOST_WEBHOOKURL, OTLP_TRACES_ENDPOINT"},
 		{"common to all", "", []string{"SLACK_CHECKCERT=false"}, "SLACK_CHECKCERT"},
 		{"the SDK's", "", []string{"AWS_PROFILE=x", "AWS_S3_USE_ARN_REGION=true", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/x"}, ""},
 		{"service links", "", []string{"SLACK_SERVICE_HOST=10.0.0.1", "SLACK_PORT=tcp://10.0.0.1:80", "SLACK_PORT_80_TCP_ADDR=10.0.0.1", "QUEUE_SERVICE_PORT_HTTP=80"}, ""},
@@ -310,4 +314,79 @@ func FuzzYAML(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		_, _ = load(t, text)
 	})
+}
+
+// An environment is shared: what belongs to other programs turns nothing on and stops
+// nothing.
+func TestVariablesOfOtherPrograms(t *testing.T) {
+	others := []string{
+		"SLACK_BOT_TOKEN=xoxb-1", "SLACK_SIGNING_SECRET=s", "WEBHOOK_SECRET=s", "QUEUE_CONNECTION=redis", "RATE_LIMIT_WINDOW=1m",
+		"SLACK_WEBHOOK_URL=https://hooks.slack.com/x", "AWS_PROFILE=p", "SLACK_SERVICE_HOST=10.0.0.1", "SLACK_PORT=tcp://10.0.0.1:80",
+		"WEBHOOK_A_PORT=udp://10.0.0.1:80", "WEBHOOK_PORT_80_UDP_ADDR=10.0.0.1", "STDOUT_SERVICE_PORT=80",
+	}
+	c, err := load(t, "", append(others, "STDOUT_ENABLED=true")...)
+	if err != nil || len(c.Outputs) != 1 || c.Outputs[0].Name != "stdout" {
+		t.Errorf("%+v, %v", c.Outputs, err)
+	}
+	want := "variables that begin like settings and are none have no effect: QUEUE_CONNECTION, RATE_LIMIT_WINDOW, SLACK_WEBHOOK_URL"
+	if len(c.Warnings) != 1 || c.Warnings[0] != want {
+		t.Errorf("warnings %q", c.Warnings)
+	}
+	if c, err = load(t, "", append(others[:3], "SLACK_WEBHOOKURL=x")...); err != nil || !strings.Contains(strings.Join(c.Warnings, ""), "SLACK_BOT_TOKEN, SLACK_SIGNING_SECRET") {
+		t.Errorf("%q, %v", c.Warnings, err)
+	}
+}
+
+// What has the form of an output's setting, but cannot be one, is told of.
+func TestNamesOfNoOutput(t *testing.T) {
+	for _, name := range []string{"SLACK_100_WEBHOOKURL", "SLACK_ON_CALL_2_WEBHOOKURL", "SLACK_ONCALL_USERNAME", "AWS_CLOUDWATCHLOGS_GROUP"} {
+		c, err := load(t, "", name+"=x", "STDOUT_ENABLED=true")
+		if err != nil || len(c.Outputs) != 1 || !strings.Contains(strings.Join(c.Warnings, ""), "are none have no effect: "+name) {
+			t.Errorf("%s: %q, %v", name, c.Warnings, err)
+		}
+	}
+}
+
+// What Kubernetes says of a service is no setting, though it is named like one.
+func TestServiceLinksAreNoSettings(t *testing.T) {
+	syslog := kind("syslog", "syslog", "host", outputs.Setting{Key: "host"}, outputs.Setting{Key: "port", Default: "514"})
+	links := []string{"SYSLOG_SERVICE_HOST=10.0.0.1", "SYSLOG_SERVICE_PORT=514", "SYSLOG_PORT=udp://10.0.0.1:514", "SYSLOG_PORT_514_UDP=udp://10.0.0.1:514"}
+	for _, env := range [][]string{links, append(links, "SYSLOG_HOST=log.example")} {
+		c, err := Load(Input{Environ: env, Kinds: []outputs.Kind{syslog}})
+		if err != nil || len(c.Warnings) > 0 || len(c.Outputs) != len(env)-len(links) {
+			t.Fatalf("%v: %+v, %v, %v", env, c.Outputs, c.Warnings, err)
+		}
+		for _, o := range c.Outputs {
+			if s := o.Output.(made).settings; s["host"] != "log.example" || s["port"] != "514" {
+				t.Errorf("%v", s)
+			}
+		}
+	}
+}
+
+// Blanks and line ends around a value come from echo and from env files.
+func TestBlanksAroundValues(t *testing.T) {
+	const want = "https://hooks.slack.com/x"
+	path := write(t, "url", "  "+want+" \r\n\n")
+	for _, in := range []struct{ text, env string }{
+		{"", "SLACK_WEBHOOKURL= " + want + "\t\n"},
+		{"", "SLACK_WEBHOOKURL_FILE= " + path + " "},
+		{"slack: {webhookurl: '  " + want + " '}", ""},
+	} {
+		c, err := load(t, in.text, in.env, "LISTENPORT= 2900 ", "SLACK_USERNAME=  ")
+		if err != nil {
+			t.Errorf("%v: %v", in, err)
+			continue
+		}
+		if s := c.Outputs[0].Output.(made).settings; s["webhookurl"] != want || s["username"] != "SideArmor" || c.Listen.Port != 2900 {
+			t.Errorf("%v: %q", in, s)
+		}
+	}
+}
+
+func TestLowerCaseNames(t *testing.T) {
+	c, err := load(t, "", "slack_webhookurl=x", "Slack_Username=y", "http_proxy=z")
+	if want := "slack_webhookurl has no effect: names of variables are in capitals, SLACK_WEBHOOKURL"; err != nil || len(c.Outputs) != 0 || len(c.Warnings) != 2 || c.Warnings[1] != want {
+		t.Errorf("%q, %v", c.Warnings, err)
+	}
 }

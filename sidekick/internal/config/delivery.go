@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
@@ -19,6 +20,12 @@ const (
 	minDigestWindow     = time.Second
 	maxDigestWindow     = 24 * time.Hour
 
+	digestWindow       = "DIGEST_WINDOW" // at the end of a variable
+	defaultMaxAttempts = 10
+	maxMaxAttempts     = 1000
+
+	maxConcurrency = 64
+
 	forever = 100 * 365 * 24 * time.Hour
 )
 
@@ -30,12 +37,50 @@ func deliverySettings() []setting {
 	}
 }
 
-// digestSettings are those of a kind that can digest.
-func digestSettings(k outputs.Kind) []setting {
-	if !k.Digests {
-		return nil
+// deliverySettingsOf are those of one output.
+func deliverySettingsOf(k outputs.Kind) []setting {
+	all := []setting{{path: k.Block + ".max_attempts", byDefault: strconv.Itoa(defaultMaxAttempts)}}
+	if !k.Serial {
+		all = append(all, setting{path: k.Block + ".concurrency", byDefault: "1"}, setting{path: k.Block + ".maxconcurrentrequests"})
 	}
-	return []setting{{path: k.Block + ".digest_window"}}
+	if k.Digests {
+		all = append(all, setting{path: k.Block + ".digest_window"})
+	}
+	return all
+}
+
+// maxAttempts is how often an output tries what fails while others get through.
+func (l *loader) maxAttempts(k outputs.Kind) int {
+	v := l.get(setting{path: k.Block + ".max_attempts"})
+	if v.text == "" {
+		return defaultMaxAttempts
+	}
+	n, err := strconv.Atoi(v.text)
+	if err != nil || n < 1 || n > maxMaxAttempts {
+		l.problem("%s: %q is not a number from 1 to %d", v.name, v.text, maxMaxAttempts)
+	}
+	return n
+}
+
+// concurrency is how many requests an output may have in flight. FalcoSidekick's
+// name for it counts where ours is not given; it takes any number.
+func (l *loader) concurrency(k outputs.Kind) int {
+	if k.Serial {
+		return 1
+	}
+	v, theirs := l.get(setting{path: k.Block + ".concurrency"}), l.get(setting{path: k.Block + ".maxconcurrentrequests"})
+	own := v.text != ""
+	if !own {
+		v = theirs
+	}
+	if v.text == "" {
+		return 1
+	}
+	n, err := strconv.Atoi(v.text)
+	if err != nil || own && (n < 1 || n > maxConcurrency) {
+		l.problem("%s: %q is not a number from 1 to %d", v.name, v.text, maxConcurrency)
+	}
+	return min(max(n, 1), maxConcurrency)
 }
 
 // delivery reads what concerns all outputs.

@@ -54,3 +54,35 @@ func TestDelivery(t *testing.T) {
 		}
 	}
 }
+
+func TestConcurrency(t *testing.T) {
+	kinds := []outputs.Kind{kind("webhook", "webhook", "address", outputs.Setting{Key: "address", Secret: true})}
+	for _, c := range []struct {
+		name    string
+		env     []string
+		more    int
+		problem string
+	}{
+		{"default", nil, 0, ""},
+		{"ours", []string{"WEBHOOK_CONCURRENCY=8"}, 7, ""},
+		{"FalcoSidekick's", []string{"WEBHOOK_MAXCONCURRENTREQUESTS=4"}, 3, ""},
+		{"both", []string{"WEBHOOK_MAXCONCURRENTREQUESTS=4", "WEBHOOK_CONCURRENCY=2"}, 1, ""},
+		{"FalcoSidekick's, any number", []string{"WEBHOOK_MAXCONCURRENTREQUESTS=1000"}, maxConcurrency - 1, ""},
+		{"none", []string{"WEBHOOK_CONCURRENCY=0"}, 0, "WEBHOOK_CONCURRENCY: \"0\" is not a number from 1 to 64"},
+		{"no number", []string{"WEBHOOK_MAXCONCURRENTREQUESTS=many"}, 0, "WEBHOOK_MAXCONCURRENTREQUESTS: \"many\" is not a number"},
+		{"attempts", []string{"WEBHOOK_MAX_ATTEMPTS=0"}, 0, "WEBHOOK_MAX_ATTEMPTS: \"0\" is not a number from 1 to 1000"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Load(Input{Environ: append([]string{"WEBHOOK_ADDRESS=https://a"}, c.env...), Kinds: kinds})
+			if c.problem != "" {
+				if err == nil || !strings.Contains(err.Error(), c.problem) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil || len(got.Outputs[0].More) != c.more || got.Outputs[0].MaxAttempts != defaultMaxAttempts {
+				t.Errorf("%+v, error %v", got.Outputs, err)
+			}
+		})
+	}
+}

@@ -18,7 +18,7 @@ const maxPeers = 16
 // GRPC says where events are shown to readers of KubeArmor's.
 type GRPC struct {
 	Address string // IP address, or none for all, and port; "" for nowhere
-	Asked   string // what was given; Address is a loopback one instead, since anybody could read
+	Open    bool   // whoever can connect may read, as LISTEN_INSECURE asks for
 }
 
 // KubeArmor says where events are taken from.
@@ -66,14 +66,11 @@ func (l *loader) grpc(n Listen) GRPC {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		l.problem("%s: %q is not a port, use 0 (any free one) to 65535", v.name, port)
 	}
-	trusted := n.Tokens.Required() || n.TLS != nil && n.TLS.CAFile != ""
-	narrowed, asked := narrow(host, trusted)
-	if host == "" && !trusted {
-		narrowed, asked = defaultAddress, v.text
-	}
-	g := GRPC{Address: net.JoinHostPort(narrowed, port)}
-	if asked != "" {
-		g.Asked = v.text
+	g := GRPC{Address: net.JoinHostPort(host, port)}
+	known := n.Tokens.Required() || n.TLS != nil && n.TLS.CAFile != ""
+	g.Open = !known && (host == "" || !isLoopback(host))
+	if g.Open && !n.insecure {
+		l.problem("%s: at %s anybody who can connect could read events: %s", v.name, g.Address, howToTrust)
 	}
 	return g
 }

@@ -8,30 +8,27 @@ import (
 
 func TestGRPC(t *testing.T) {
 	const certified = " TLSSERVER_DEPLOY=true TLSSERVER_MUTUALTLS=true"
-	for _, c := range []struct{ env, address, asked string }{
-		{"", "", ""},
-		{"GRPC_LISTEN=127.0.0.1:32767", "127.0.0.1:32767", ""},
-		{"GRPC_LISTEN=localhost:0", "127.0.0.1:0", ""},
-		{"GRPC_LISTEN=:32767", "127.0.0.1:32767", ":32767"},
-		{"GRPC_LISTEN=0.0.0.0:32767", "127.0.0.1:32767", "0.0.0.0:32767"},
-		{"GRPC_LISTEN=[::]:1", "[::1]:1", "[::]:1"},
-		{"GRPC_LISTEN=:32767 TLSSERVER_DEPLOY=true", "127.0.0.1:32767", ":32767"},
-		{"GRPC_LISTEN=:32767 AUTH_TOKEN=t", ":32767", ""},
-		{"GRPC_LISTEN=10.1.2.3:32767" + certified, "10.1.2.3:32767", ""},
+	for _, c := range []struct{ env, address string }{
+		{"", ""},
+		{"GRPC_LISTEN=127.0.0.1:32767", "127.0.0.1:32767"},
+		{"GRPC_LISTEN=localhost:0", "127.0.0.1:0"},
+		{"GRPC_LISTEN=:32767 LISTEN_INSECURE=true", ":32767"},
+		{"GRPC_LISTEN=:32767 AUTH_TOKEN=t", ":32767"},
+		{"GRPC_LISTEN=10.1.2.3:32767" + certified, "10.1.2.3:32767"},
 	} {
 		loaded, err := load(t, "", strings.Fields(c.env)...)
 		if err != nil {
 			t.Errorf("%s: %v", c.env, err)
 			continue
 		}
-		if g := loaded.GRPC; g.Address != c.address || g.Asked != c.asked {
+		if g := loaded.GRPC; g.Address != c.address || g.Open != strings.Contains(c.env, "INSECURE") {
 			t.Errorf("%s: %+v", c.env, g)
 		}
 	}
 }
 
 func TestKubeArmor(t *testing.T) {
-	c, err := load(t, "kubearmor:\n  grpc:\n    - relay.kubearmor:32767\n    - 10.0.0.1:1\n  grpc_logs: true\n", "KUBEARMOR_GRPC_TLS=true", "GRPC_LISTEN=:32767")
+	c, err := load(t, "kubearmor:\n  grpc:\n    - relay.kubearmor:32767\n    - 10.0.0.1:1\n  grpc_logs: true\n", "KUBEARMOR_GRPC_TLS=true", "GRPC_LISTEN=127.0.0.1:32767")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +71,7 @@ func TestGRPCRefused(t *testing.T) {
 		"KUBEARMOR_GRPC=a:1 KUBEARMOR_GRPC_TLS=1 KUBEARMOR_GRPC_CACERTFILE=/nowhere":                              "KUBEARMOR_GRPC_CACERTFILE: open /nowhere",
 		"KUBEARMOR_GRPC=a:1 KUBEARMOR_GRPC_TLS=1 KUBEARMOR_GRPC_CACERTFILE=" + no:                                 "holds no PEM certificate",
 		"KUBEARMOR_GRPC=a:1 KUBEARMOR_GRPC_TLS=1 KUBEARMOR_GRPC_CERTFILE=" + no + " KUBEARMOR_GRPC_KEYFILE=" + no: "KUBEARMOR_GRPC_CERTFILE and",
-		"KUBEARMOR_GRPC=localhost:1 GRPC_LISTEN=:1":                                                               "is this sidekick itself",
+		"KUBEARMOR_GRPC=localhost:1 GRPC_LISTEN=:1 AUTH_TOKEN=t":                                                  "is this sidekick itself",
 		"KUBEARMOR_GRPC=127.0.0.1:1 GRPC_LISTEN=127.0.0.1:1":                                                      "is this sidekick itself",
 		"KUBEARMOR_GRPC=10.0.0.1:1 GRPC_LISTEN=10.0.0.1:1 AUTH_TOKEN=t":                                           "is this sidekick itself",
 	} {

@@ -24,22 +24,21 @@ const maxSocketPath = 80
 
 // Listen says where the sidekick is reached, and how.
 type Listen struct {
-	Address string // IP address; "" for no TCP
-	Port    int    // 0 for any free one
-	Default bool   // nobody gave an address, so it is the loopback one
-	Asked   string // the address that was given; Address is a loopback one instead, since anybody could post
-	Socket  string // path of a Unix socket; "" for none
-	Tokens  Tokens // who may post
-	TLS     *TLS   // of Address; nil for none
+	Address  string // IP address; "" for no TCP
+	Port     int    // 0 for any free one
+	Default  bool   // nobody gave an address, so it is the loopback one
+	Open     bool   // whoever can connect may post, as LISTEN_INSECURE asks for
+	insecure bool   // LISTEN_INSECURE is set
+	Socket   string // path of a Unix socket; "" for none
+	Tokens   Tokens // who may post
+	TLS      *TLS   // of Address; nil for none
 }
 
 // TLS is how the sidekick shows who it is, and asks who others are.
 type TLS struct {
 	CertFile, KeyFile string
 	CAFile            string   // of those whose clients are let in; "" to let all in
-	PlainPaths        []string // served without TLS instead, at PlainAddress
-	PlainAddress      string   // IP address
-	PlainAsked        string   // as Listen.Asked
+	PlainPaths        []string // served without TLS instead, at PlainPort of the same address
 	PlainPort         int
 }
 
@@ -56,6 +55,7 @@ func listenSettings() []setting {
 		{path: "listenaddress"},
 		{path: "listenport"},
 		{path: "listensocket"},
+		{path: insecurePath},
 		{path: "auth.token", secret: true},
 		{path: "tlsserver.deploy"},
 		{path: "tlsserver.certfile"},
@@ -65,37 +65,6 @@ func listenSettings() []setting {
 		{path: "tlsserver.notlsport"},
 		{path: "tlsserver.notlspaths", isList: true},
 	}
-}
-
-func (l *loader) listen() Listen {
-	n := Listen{Socket: l.socket(), Tokens: l.tokens(), TLS: l.tls()}
-	n.Address, n.Default = l.address()
-	port := l.get(setting{path: "listenport"})
-	n.Port = l.port(port, defaultPort)
-	if n.Socket != "" && n.Default && port.text == "" && n.TLS == nil {
-		n.Address, n.Default = "", false
-	}
-	known := n.Tokens.Required()
-	certified := n.TLS != nil && n.TLS.CAFile != ""
-	if n.TLS != nil {
-		posts := slices.Contains(n.TLS.PlainPaths, "/") || slices.Contains(n.TLS.PlainPaths, "/test")
-		n.TLS.PlainAddress, n.TLS.PlainAsked = narrow(n.Address, known || certified && !posts)
-	}
-	n.Address, n.Asked = narrow(n.Address, known || certified)
-	return n
-}
-
-// narrow gives a loopback address, and what was asked for, where anybody could
-// post at the address that was asked for.
-func narrow(address string, trusted bool) (narrowed, asked string) {
-	ip, err := netip.ParseAddr(address)
-	switch {
-	case err != nil || trusted || ip.Unmap().IsLoopback():
-		return address, ""
-	case ip.Is6():
-		return "::1", address
-	}
-	return defaultAddress, address
 }
 
 func (l *loader) socket() string {
@@ -147,18 +116,6 @@ func (l *loader) tls() *TLS {
 	return t
 }
 
-func (l *loader) address() (address string, byDefault bool) {
-	v := l.get(setting{path: "listenaddress"})
-	if v.text == "" {
-		return defaultAddress, true
-	}
-	if _, err := netip.ParseAddr(v.text); err != nil {
-		l.problem("%s: %q is not an IP address", v.name, v.text)
-		return defaultAddress, false
-	}
-	return v.text, false
-}
-
 func (l *loader) port(v value, byDefault int) int {
 	if v.text == "" {
 		return byDefault
@@ -185,7 +142,7 @@ func Probe(in Input) (Endpoint, error) {
 	case n.Address == "":
 		return Endpoint{Network: "unix", Address: n.Socket}, nil
 	case t != nil && slices.Contains(t.PlainPaths, "/healthz"):
-		return Endpoint{Network: "tcp", Address: nearby(t.PlainAddress, t.PlainPort)}, nil
+		return Endpoint{Network: "tcp", Address: nearby(n.Address, t.PlainPort)}, nil
 	case t != nil:
 		return Endpoint{Network: "tcp", Address: nearby(n.Address, n.Port), CertFile: t.CertFile, Mutual: t.CAFile != ""}, nil
 	}

@@ -9,39 +9,72 @@ import (
 func TestListen(t *testing.T) {
 	const certified = "TLSSERVER_DEPLOY=true TLSSERVER_MUTUALTLS=true "
 	for _, c := range []struct {
-		env                    string // separated by spaces
-		address, asked, socket string
-		plain                  string // address of the port without TLS
+		env     string // separated by spaces
+		address string
+		socket  string
+		open    bool
+		warned  string
 	}{
 		{env: "", address: "127.0.0.1"},
 		{env: "LISTENADDRESS=127.0.0.2", address: "127.0.0.2"},
-		{env: "LISTENADDRESS=0.0.0.0", address: "127.0.0.1", asked: "0.0.0.0"},
-		{env: "LISTENADDRESS=10.1.2.3", address: "127.0.0.1", asked: "10.1.2.3"},
-		{env: "LISTENADDRESS=::", address: "::1", asked: "::"},
 		{env: "LISTENADDRESS=::ffff:127.0.0.1", address: "::ffff:127.0.0.1"},
 		{env: "LISTENADDRESS=0.0.0.0 AUTH_TOKEN=t", address: "0.0.0.0"},
-		{env: "LISTENADDRESS=0.0.0.0 TLSSERVER_DEPLOY=true", address: "127.0.0.1", asked: "0.0.0.0", plain: "127.0.0.1"},
-		{env: "LISTENADDRESS=0.0.0.0 " + certified, address: "0.0.0.0", plain: "0.0.0.0"},
-		{env: "LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/ping,/healthz " + certified, address: "0.0.0.0", plain: "0.0.0.0"},
-		{env: "LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/test " + certified, address: "0.0.0.0", plain: "127.0.0.1"},
-		{env: "LISTENADDRESS=0.0.0.0 AUTH_TOKEN=t TLSSERVER_NOTLSPATHS=/ " + certified, address: "0.0.0.0", plain: "0.0.0.0"},
-		{env: "TLSSERVER_MUTUALTLS=true LISTENADDRESS=0.0.0.0", address: "127.0.0.1", asked: "0.0.0.0"},
+		{env: "LISTENADDRESS=0.0.0.0 " + certified, address: "0.0.0.0"},
+		{env: "LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/ping,/healthz " + certified, address: "0.0.0.0"},
+		{env: "LISTENADDRESS=0.0.0.0 AUTH_TOKEN=t TLSSERVER_NOTLSPATHS=/ " + certified, address: "0.0.0.0"},
 		{env: "LISTENSOCKET=/run/s", socket: "/run/s"},
 		{env: "LISTENSOCKET=unix:///run/s LISTENPORT=1", address: "127.0.0.1", socket: "/run/s"},
-		{env: "LISTENSOCKET=/run/s LISTENADDRESS=0.0.0.0", address: "127.0.0.1", asked: "0.0.0.0", socket: "/run/s"},
-		{env: "LISTENSOCKET=/run/s " + certified, address: "127.0.0.1", socket: "/run/s", plain: "127.0.0.1"},
+		{env: "LISTENSOCKET=/run/s " + certified, address: "127.0.0.1", socket: "/run/s"},
+		{env: "LISTEN_INSECURE=true", address: "0.0.0.0", open: true},
+		{env: "LISTEN_INSECURE=true LISTENSOCKET=/run/s", address: "0.0.0.0", socket: "/run/s", open: true},
+		{env: "LISTEN_INSECURE=true LISTENADDRESS=::", address: "::", open: true},
+		{env: "LISTEN_INSECURE=true TLSSERVER_DEPLOY=true", address: "0.0.0.0", open: true},
+		{env: "LISTEN_INSECURE=true TLSSERVER_NOTLSPATHS=/test " + certified, address: "0.0.0.0", open: true},
+		{env: "LISTEN_INSECURE=true LISTENADDRESS=127.0.0.1", address: "127.0.0.1", warned: "LISTEN_INSECURE has no effect: only this machine"},
+		{env: "LISTEN_INSECURE=true AUTH_TOKEN=t", address: "127.0.0.1", warned: "LISTEN_INSECURE has no effect: a token"},
+		{env: "LISTEN_INSECURE=true " + certified, address: "127.0.0.1", warned: "LISTEN_INSECURE has no effect: a token"},
+		{env: "LISTEN_INSECURE=true LISTENADDRESS=127.0.0.1 GRPC_LISTEN=:1", address: "127.0.0.1"},
 	} {
 		loaded, err := load(t, "", strings.Fields(c.env)...)
 		if err != nil {
 			t.Errorf("%s: %v", c.env, err)
 			continue
 		}
-		n, plain := loaded.Listen, ""
-		if n.TLS != nil {
-			plain = n.TLS.PlainAddress
+		if n := loaded.Listen; n.Address != c.address || n.Socket != c.socket || n.Open != c.open {
+			t.Errorf("%s: %+v", c.env, n)
 		}
-		if n.Address != c.address || n.Asked != c.asked || n.Socket != c.socket || plain != c.plain {
-			t.Errorf("%s: %+v, plain %q", c.env, n, plain)
+		if got := strings.Join(loaded.Warnings, "; "); (got == "") != (c.warned == "") || !strings.Contains(got, c.warned) {
+			t.Errorf("%s: warnings %q", c.env, got)
+		}
+		if got := len(loaded.Exposed()) > 0; got != (c.open || strings.Contains(c.env, "GRPC")) {
+			t.Errorf("%s: exposed: %v", c.env, loaded.Exposed())
+		}
+	}
+}
+
+// What is asked for is served or refused, never narrowed without a word.
+func TestServedToAnybody(t *testing.T) {
+	const certified = "TLSSERVER_DEPLOY=true TLSSERVER_MUTUALTLS=true "
+	for env, want := range map[string]string{
+		"LISTENADDRESS=0.0.0.0":                                           "LISTENADDRESS: at 0.0.0.0 anybody could post who can connect: set AUTH_TOKEN",
+		"LISTENADDRESS=10.1.2.3":                                          "LISTENADDRESS: at 10.1.2.3 anybody",
+		"LISTENADDRESS=::":                                                "LISTENADDRESS: at :: anybody",
+		"LISTENADDRESS=0.0.0.0 LISTENSOCKET=/run/s":                       "LISTENADDRESS: at 0.0.0.0 anybody",
+		"LISTENADDRESS=0.0.0.0 TLSSERVER_DEPLOY=true":                     "since TLS alone does not tell who it is",
+		"LISTENADDRESS=0.0.0.0 TLSSERVER_MUTUALTLS=true":                  "anybody could post who can connect",
+		"LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/test " + certified:   "since TLSSERVER_NOTLSPATHS has a path to post to",
+		"LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/,/ping " + certified: "since TLSSERVER_NOTLSPATHS has a path to post to",
+		"GRPC_LISTEN=:32767":                                              "GRPC_LISTEN: at :32767 anybody who can connect could read events: set AUTH_TOKEN",
+		"GRPC_LISTEN=[::]:1":                                              "GRPC_LISTEN: at [::]:1 anybody",
+		"GRPC_LISTEN=:32767 TLSSERVER_DEPLOY=true":                        "GRPC_LISTEN: at :32767 anybody",
+		"LISTENADDRESS=0.0.0.0 LISTEN_INSECURE=perhaps":                   `LISTEN_INSECURE: "perhaps" is neither true nor false`,
+	} {
+		_, err := load(t, "", strings.Fields(env)...)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", env, err, want)
+		}
+		if _, probe := Probe(Input{Environ: strings.Fields(env)}); probe == nil && !strings.HasPrefix(env, "GRPC") {
+			t.Errorf("%s: the probe knows where", env)
 		}
 	}
 }
@@ -89,12 +122,12 @@ func long() string { return strings.Repeat("x", 200) }
 func TestProbe(t *testing.T) {
 	const token = "AUTH_TOKEN=t "
 	for env, want := range map[string]Endpoint{
-		"":                                   {Network: "tcp", Address: "127.0.0.1:2801"},
-		"LISTENADDRESS=0.0.0.0 LISTENPORT=1": {Network: "tcp", Address: "127.0.0.1:1"},
-		token + "LISTENADDRESS=0.0.0.0":      {Network: "tcp", Address: "127.0.0.1:2801"},
-		token + "LISTENADDRESS=::":           {Network: "tcp", Address: "[::1]:2801"},
-		token + "LISTENADDRESS=10.1.2.3 SLACK_NONSENSE=1":     {Network: "tcp", Address: "10.1.2.3:2801"},
-		"LISTENADDRESS=10.1.2.3":                              {Network: "tcp", Address: "127.0.0.1:2801"},
+		"":                                  {Network: "tcp", Address: "127.0.0.1:2801"},
+		"LISTEN_INSECURE=true LISTENPORT=1": {Network: "tcp", Address: "127.0.0.1:1"},
+		token + "LISTENADDRESS=0.0.0.0":     {Network: "tcp", Address: "127.0.0.1:2801"},
+		token + "LISTENADDRESS=::":          {Network: "tcp", Address: "[::1]:2801"},
+		token + "LISTENADDRESS=10.1.2.3 SLACK_NONSENSE=1": {Network: "tcp", Address: "10.1.2.3:2801"},
+		"LISTENADDRESS=10.1.2.3 LISTEN_INSECURE=true":     {Network: "tcp", Address: "10.1.2.3:2801"},
 		"LISTENSOCKET=/s":                                     {Network: "unix", Address: "/s"},
 		"LISTENSOCKET=/s LISTENPORT=1":                        {Network: "tcp", Address: "127.0.0.1:1"},
 		"TLSSERVER_DEPLOY=true TLSSERVER_CERTFILE=/c":         {Network: "tcp", Address: "127.0.0.1:2801", CertFile: "/c"},

@@ -35,7 +35,8 @@ type value struct {
 
 // loader collects what is given and what is wrong with it.
 type loader struct {
-	env   map[string]string // without empty values
+	env   map[string]string // what may be settings: without empty values, and blanks around them
+	all   map[string]string // the whole environment as it is
 	file  string
 	yaml  map[string]value // by path
 	kinds []outputs.Kind
@@ -52,17 +53,18 @@ type loader struct {
 }
 
 func newLoader(in Input) (*loader, error) {
-	l := &loader{env: map[string]string{}, file: in.File, kinds: in.Kinds, known: map[string]setting{}, instances: map[string][]string{}}
+	l := &loader{env: map[string]string{}, all: map[string]string{}, file: in.File, kinds: in.Kinds, known: map[string]setting{}, instances: map[string][]string{}}
 	for _, entry := range in.Environ {
-		if name, text, _ := strings.Cut(entry, "="); text != "" {
+		name, text, _ := strings.Cut(entry, "=")
+		l.all[name] = text
+	}
+	for name, text := range l.all {
+		if text = trimmed(name, text); text != "" && !isServiceLink(name, text) {
 			l.env[name] = text
-		} else {
-			delete(l.env, name)
 		}
 	}
-	for _, s := range slices.Concat(listenSettings(), limitSettings(), queueSettings(), clusterSettings(), deliverySettings(), grpcSettings(), []setting{
+	for _, s := range slices.Concat(listenSettings(), limitSettings(), queueSettings(), clusterSettings(), deliverySettings(), grpcSettings(), enrichSettings(), []setting{
 		{path: "debug"},
-		{path: "customfields", isMap: true},
 		{path: clientFilesPath},
 	}) {
 		l.known[s.path] = s
@@ -92,16 +94,37 @@ func commonSettings(k outputs.Kind) []setting {
 		{path: k.Block + ".minimumpriority"},
 		{path: k.Block + ".filter"},
 		{path: k.Block + ".logs", byDefault: strconv.FormatBool(k.Logs)},
-	}, digestSettings(k)...)
+	}, deliverySettingsOf(k)...)
 }
 
 func variable(path string) string {
 	return strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
 
+// trimmed takes off what comes with a secret that was made with echo, or with an env
+// file. A replacement for brackets may be a blank.
+func trimmed(name, text string) string {
+	if strings.EqualFold(name, bracketReplacerPath) {
+		return text
+	}
+	return strings.TrimSpace(text)
+}
+
+// unquoted refuses quotation marks around an address or a secret: an env file does not
+// take them off, and nothing would be reached with them.
+func (l *loader) unquoted(s setting, v value) value {
+	first, last := v.text[:min(1, len(v.text))], v.text[max(0, len(v.text)-1):]
+	quoted := len(v.text) > 1 && first == last && strings.Contains(`"'`, first)
+	if quoted && (s.secret || l.known[s.path].secret || strings.Contains(v.text, "://")) {
+		l.problem("%s: the value is in quotation marks, which are taken as a part of it: remove them", v.name)
+		return value{name: v.name}
+	}
+	return v
+}
+
 // get looks a setting up. What is wrong with it is noted.
 func (l *loader) get(s setting) value {
-	v := l.lookup(s)
+	v := l.unquoted(s, l.lookup(s))
 	l.note(s, v)
 	return v
 }
@@ -158,8 +181,8 @@ func (l *loader) secretFile(name, path string) string {
 	return text
 }
 
-// readSecret reads a secret as systems mount it: with a line end that is not part
-// of it.
+// readSecret reads a secret as systems mount it: with a line end, or blanks, that are
+// not part of it.
 func readSecret(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -175,7 +198,7 @@ func readSecret(path string) (string, error) {
 			break
 		}
 	}
-	text := strings.TrimRight(string(buf[:n]), "\r\n")
+	text := strings.TrimSpace(string(buf[:n]))
 	switch {
 	case n == len(buf):
 		return "", fmt.Errorf("%s has more than %d bytes", path, maxSecretBytes)

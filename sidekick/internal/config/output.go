@@ -43,15 +43,20 @@ func (l *loader) output(k outputs.Kind) *Output {
 		}
 		o.Filter = f
 	}
+	o.MaxAttempts = l.maxAttempts(k)
+	flights := l.concurrency(k)
 	if len(l.problems) > before {
 		return nil
 	}
-	made, err := k.New(values)
-	if err != nil {
-		l.problems = append(l.problems, err)
-		return nil
+	for range flights {
+		made, err := k.New(values)
+		if err != nil {
+			l.problems = append(l.problems, err)
+			return nil
+		}
+		o.More = append(o.More, made)
 	}
-	o.Output = made
+	o.Output, o.More = o.More[0], o.More[1:]
 	return o
 }
 

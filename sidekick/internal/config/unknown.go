@@ -1,53 +1,144 @@
 package config
 
 import (
+	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
+
+	"github.com/sidearmor/sidearmor/outputs"
 )
 
-// unknownVariables refuses variables that look like ours and are none: a
-// misspelt one would silently do nothing.
-func (l *loader) unknownVariables() {
-	names := make([]string, 0, len(l.env))
-	for name := range l.env {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+// unknownVariables looks at variables that are no settings. An environment is shared
+// with other programs, whose variables may begin like ours: only one that is nearly a
+// setting which would count is refused, since a misspelt one would silently do nothing.
+func (l *loader) unknownVariables(outputsOn int) {
 	known := l.variables()
-	for _, name := range names {
+	var strangers []string
+	for _, name := range slices.Sorted(maps.Keys(l.env)) {
+		upper := strings.ToUpper(name)
+		_, isKnown := known[name]
+		_, isLower := known[upper]
 		switch {
-		case slices.Contains(known, name), isServiceLink(name, l.env[name]):
+		case isKnown:
+		case isLower && l.env[upper] == "":
+			l.off = append(l.off, fmt.Sprintf("%s has no effect: names of variables are in capitals, %s", name, upper))
 		case isUpstreamVariable(name):
 			l.foreign = append(l.foreign, name)
-		case l.isOurs(name):
-			l.problem("%s: unknown variable%s", name, suggest(name, known))
+		case slices.Contains(sdkVariables(), name):
+		default:
+			if l.stranger(name, known, outputsOn) {
+				strangers = append(strangers, name)
+			}
 		}
+	}
+	if len(strangers) > 0 {
+		l.off = append(l.off, "variables that begin like settings and are none have no effect: "+strings.Join(strangers, ", "))
 	}
 }
 
-// isOurs says whether a variable has a prefix that belongs to a kind of output, to
-// the queue or to listening. AWS_ alone does not: those are the SDK's.
-func (l *loader) isOurs(name string) bool {
-	if slices.Contains(sdkVariables(), name) {
-		return false
+// stranger refuses a misspelt variable, and says whether one that it does not refuse
+// is worth a word.
+func (l *loader) stranger(name string, known map[string]string, outputsOn int) (tell bool) {
+	if isGlobal(name) {
+		return !l.misspelt(name, nearest(name, "", known))
 	}
 	for _, k := range l.kinds {
-		if strings.HasPrefix(name, variable(k.Block)+"_") {
-			return true
+		for _, at := range l.instancesOf(k) {
+			prefix := variable(at.Block) + "_"
+			if !strings.HasPrefix(name, prefix) {
+				continue
+			}
+			enabler := at.Block + "." + k.Enabler
+			on := l.peek(l.known[enabler]) != ""
+			guess := nearest(name, prefix, known)
+			// What would turn an output on is missed where nothing else is on, or where
+			// there are other settings for that output.
+			meant := known[guess] == enabler && (outputsOn == 0 || l.isTold(at))
+			if (on || meant) && l.misspelt(name, guess) {
+				return false
+			}
+			if on && strings.TrimPrefix(name, prefix) == digestWindow {
+				l.problem("%s: unknown variable, %s has no digests", name, k.Name)
+				return false
+			}
+			tell = tell || on || guess != "" || resembles(at, strings.TrimPrefix(name, prefix))
 		}
 	}
+	return tell
+}
+
+// resembles says whether a word is made of a kind's setting: GROUP of LOGGROUP, or
+// THREE_WORDS_BEFORE_WEBHOOKURL, which is no name of an output.
+func resembles(k outputs.Kind, word string) bool {
+	if strings.Contains(variable(k.Enabler), word) {
+		return true
+	}
+	return slices.ContainsFunc(k.Settings, func(s outputs.Setting) bool {
+		return strings.HasSuffix(word, "_"+variable(s.Key))
+	})
+}
+
+// misspelt refuses name if it is near to a setting.
+func (l *loader) misspelt(name, guess string) bool {
+	if guess != "" {
+		l.problem("%s: unknown variable, did you mean %s?", name, guess)
+	}
+	return guess != ""
+}
+
+// isTold says whether there are settings for an output.
+func (l *loader) isTold(k outputs.Kind) bool {
+	return slices.ContainsFunc(l.settingsOf(k), func(s setting) bool { return l.peek(s) != "" })
+}
+
+// isGlobal says whether a variable begins like a setting that is not an output's.
+func isGlobal(name string) bool {
 	for _, prefix := range []string{
-		"QUEUE_", "DIGEST_WINDOW", "SHUTDOWN_TIMEOUT", "AUTH_TOKEN", "TLSSERVER_", "LISTENS", "RATE_LIMIT", "MAX_CONNECTION",
-		"MUTUALTLSCLIENT_", "TLSCLIENT_", "GRPC_LISTEN", "KUBEARMOR_GRPC",
+		"QUEUE_", "DIGEST_WINDOW", "SHUTDOWN_TIMEOUT", "AUTH_TOKEN", "TLSSERVER_", "LISTEN", "RATE_LIMIT", "MAX_CONNECTION",
+		"MUTUALTLSCLIENT_", "TLSCLIENT_", "GRPC_LISTEN", "KUBEARMOR_GRPC", "CUSTOM", "TEMPLATEDFIELD", "BRACKETREPLACE", "OUTPUTFIELDFORMAT",
+		"PROMETHEUS_EXTRA",
 	} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
 	return false
+}
+
+// nearest gives the setting with that prefix that name is a slip of the pen from, or "".
+func nearest(name, prefix string, known map[string]string) string {
+	if base, ok := strings.CutSuffix(name, "_FILE"); ok && known[base] != "" {
+		return base // no secret, so it is not read from a file
+	}
+	best, least := "", slip(strings.TrimPrefix(name, prefix))+1
+	for _, candidate := range slices.Sorted(maps.Keys(known)) {
+		if !strings.HasPrefix(candidate, prefix) {
+			continue
+		}
+		d := levenshtein.ComputeDistance(name, candidate)
+		if d == 2 && sortedLetters(name) == sortedLetters(candidate) {
+			d = 1 // two letters that changed places
+		}
+		if d < least {
+			best, least = candidate, d
+		}
+	}
+	return best
+}
+
+// slip is how many letters may be wrong in a word.
+func slip(word string) int {
+	return min(1+len(word)/5, 3)
+}
+
+func sortedLetters(s string) string {
+	letters := []byte(s)
+	slices.Sort(letters)
+	return string(letters)
 }
 
 // sdkVariables are those of AWS' SDKs that begin like an output's.
@@ -58,15 +149,15 @@ func sdkVariables() []string {
 	}
 }
 
-func (l *loader) variables() []string {
-	var names []string
+// variables gives all that are settings, with the path of each.
+func (l *loader) variables() map[string]string {
+	names := make(map[string]string, 2*len(l.known))
 	for path, s := range l.known {
-		names = append(names, variable(path))
+		names[variable(path)] = path
 		if s.secret {
-			names = append(names, variable(path)+"_FILE")
+			names[variable(path)+"_FILE"] = path
 		}
 	}
-	slices.Sort(names)
 	return names
 }
 

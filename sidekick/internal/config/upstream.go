@@ -12,7 +12,7 @@ func upstreamBlocks() []string {
 		"azure", "cliq", "cloudevents", "datadog", "datadoglogs", "dogstatsd", "dynatrace",
 		"fission", "gcp", "googlechat", "gotify", "grafana", "grafanaoncall", "influxdb",
 		"kafkarest", "kubeless", "logstash", "mattermost", "mqtt", "n8n", "nodered",
-		"openfaas", "openobserve", "opsgenie", "otlp.metrics", "otlp.traces", "policyreport", "prometheus", "quickwit", "rabbitmq",
+		"openfaas", "openobserve", "opsgenie", "otlp.metrics", "otlp.traces", "policyreport", "quickwit", "rabbitmq",
 		"redis", "rocketchat", "smtp", "splunk", "spyderbat", "stan", "statsd", "sumologic", "talon",
 		"tekton", "telegram", "timescaledb", "wavefront", "webex", "webui", "yandex",
 		"zincsearch", "zoho",
@@ -23,9 +23,9 @@ func upstreamBlocks() []string {
 // AWS_ only these: the SDK has variables of its own with that prefix.
 func upstreamKeys() []string {
 	return []string{
-		"bracketreplacer", "customtags", "outputfieldformat", "templatedfields",
 		"elasticsearch.batching", "elasticsearch.createindextemplate", "elasticsearch.flattenfields",
 		"elasticsearch.numberofreplicas", "elasticsearch.numberofshards", "elasticsearch.type",
+		"otlp.logs.duration", "otlp.logs.extraenvvars", "otlp.logs.synced", "otlp.logs.timeout", "otlp.logs.tls",
 		"kafka.async", "kafka.balancer", "nats.clientid", "nats.clusterid",
 		"aws.checkidentity", "aws.kinesis.minimumpriority", "aws.kinesis.streamname", "aws.lambda.functionname",
 		"aws.lambda.minimumpriority",

@@ -97,7 +97,7 @@ func (l *loader) scalar(s setting, key, content *yaml.Node) {
 	switch {
 	case isNull(content):
 	case content.Kind == yaml.ScalarNode:
-		v.text = content.Value
+		v.text = trimmed(s.path, content.Value)
 	case s.isMap && content.Kind == yaml.MappingNode:
 		v.isMap = true
 		v.text = l.lines(s.path, content)

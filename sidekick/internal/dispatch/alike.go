@@ -36,6 +36,28 @@ func likenessOf(e *schema.Event) likeness {
 	return l
 }
 
+// roughly is of policy or rule and outcome, or of the outcome alone: what is merged
+// where too many kinds wait.
+func roughly(e *schema.Event, policy bool) likeness {
+	h := sha256.New()
+	text(h, "several", string(e.Kind))
+	switch {
+	case e.Alert != nil:
+		text(h, e.Alert.Action)
+		if policy {
+			text(h, e.Alert.PolicyName, e.Alert.Severity)
+		}
+	case e.Falco != nil:
+		text(h, e.Falco.Priority.String())
+		if policy {
+			text(h, e.Falco.Rule)
+		}
+	}
+	var l likeness
+	h.Sum(l[:0])
+	return l
+}
+
 // text adds texts so that ("ab", "c") is not ("a", "bc").
 func text(h hash.Hash, all ...string) {
 	for _, s := range all {

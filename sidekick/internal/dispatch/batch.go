@@ -54,13 +54,40 @@ type batch struct {
 	read    int // bytes, with those of what was skipped
 }
 
+// tries is what became of earlier attempts to deliver something.
+type tries struct {
+	attempts int
+	first    time.Time // failure
+	last     time.Time
+	reason   string // of the last failure
+}
+
+// failed counts an attempt; it says whether the reason is another one than before.
+func (t *tries) failed(now time.Time, err error) (another bool) {
+	another = t.attempts > 0 && t.reason != err.Error()
+	if t.attempts == 0 {
+		t.first = now
+	}
+	t.attempts++
+	t.last = now
+	t.reason = err.Error()
+	return another
+}
+
 // parcel is what is delivered, retried and acknowledged as one.
 type parcel struct {
 	items   []item   // to be delivered as they are,
 	tally   *tally   // or counted in one message
 	kind    *kind    // whose tally it is
 	skipped []uint64 // only to be acknowledged
-	expired bool     // not to be delivered: too old
+	dead    string   // why it is not to be delivered any more: a reason of dead letters
+	behind  uint64   // with deadLag: what is up to here goes
+
+	tries tries     // of items; those of a tally are its own
+	probe bool      // sent ahead of what failed, to see whether others get through
+	aside bool      // failed while others got through
+	since time.Time // when it was set aside
+	due   time.Time // no attempt before, if it is aside
 }
 
 func (p *parcel) count() int {
@@ -70,19 +97,62 @@ func (p *parcel) count() int {
 	return len(p.items)
 }
 
-// holder keeps what one stream has for an output until it can be delivered. At any
-// time at most one parcel of it is out.
+func (p *parcel) bytes() (n int) {
+	for i := range p.items {
+		n += p.items[i].size
+	}
+	if p.tally != nil {
+		n += p.tally.bytes()
+	}
+	return n
+}
+
+// last is the last sequence of it.
+func (p *parcel) last() (seq uint64) {
+	if p.tally != nil {
+		for _, a := range p.tally.seqs {
+			seq = max(seq, a.to)
+		}
+	}
+	for i := range p.items {
+		seq = max(seq, p.items[i].seq)
+	}
+	return seq
+}
+
+// history is where the attempts are counted.
+func (p *parcel) history() *tries {
+	if p.tally != nil {
+		return &p.tally.tries
+	}
+	return &p.tries
+}
+
+// alone says whether a failure can be the fault of one message only.
+func (p *parcel) alone() bool { return p.tally != nil || len(p.items) == 1 }
+
+// holder keeps what one stream has for an output until it can be delivered.
 type holder interface {
 	// add takes a batch in; only while ready.
 	add(b *batch)
 	ready() bool
+	// look says whether more is wanted than what comes next, to have something to
+	// try when that fails.
+	look(ahead bool)
 	// absorb works on what was taken in, one event at a time, so that a message can
 	// go out before the next joins it. It is false when there is nothing to do.
 	absorb(now time.Time) bool
-	// chore gives a parcel that needs no receiver: too old, or only skipped events.
-	chore(now time.Time) *parcel
-	// take gives what is to be delivered now, nil for nothing.
-	take(now time.Time) *parcel
+	// chore gives a parcel that needs no receiver: too old, up to the sequence
+	// behind, or only skipped events.
+	chore(now time.Time, behind uint64) *parcel
+	// take gives what is to be delivered now, nil for nothing. Of a batch it gives no
+	// more than size events, if that is not 0.
+	take(now time.Time, size int) *parcel
+	// probe gives one message that is so many behind the first; nil if there is none
+	// behind it.
+	probe(now time.Time, distance int) *parcel
+	// suspects gives up the parcels that have failed since.
+	suspects(since time.Time) []*parcel
 	// done and back take leave of a parcel: nothing is left of it, or some is.
 	done(p *parcel, now time.Time)
 	back(p *parcel, now time.Time)
@@ -93,72 +163,3 @@ type holder interface {
 	// flush makes everything due.
 	flush()
 }
-
-// plain holds one batch at a time, which is delivered as it is.
-type plain struct {
-	held *parcel
-	out  bool
-}
-
-func (s *plain) add(b *batch) { s.held = &parcel{items: b.items, skipped: b.skipped} }
-
-func (s *plain) ready() bool { return s.held == nil && !s.out }
-
-func (s *plain) absorb(time.Time) bool { return false }
-
-func (s *plain) chore(now time.Time) *parcel {
-	if s.held == nil {
-		return nil
-	}
-	fresh, old := s.held.items[:0:0], s.held.items[:0:0]
-	for _, it := range s.held.items {
-		if isPast(it.expires, now) {
-			old = append(old, it)
-		} else {
-			fresh = append(fresh, it)
-		}
-	}
-	switch {
-	case len(fresh) == 0:
-		s.held.expired = true
-		return s.take(now)
-	case len(old) == 0:
-		return nil
-	}
-	s.held.items, s.out = fresh, true
-	return &parcel{items: old, expired: true}
-}
-
-func (s *plain) take(time.Time) *parcel {
-	p := s.held
-	if p != nil {
-		s.held, s.out = nil, true
-	}
-	return p
-}
-
-func (s *plain) done(*parcel, time.Time) { s.out = false }
-
-func (s *plain) back(p *parcel, _ time.Time) {
-	s.out = false
-	p.expired = false
-	if s.held != nil {
-		p.items = append(p.items, s.held.items...)
-		p.skipped = append(p.skipped, s.held.skipped...)
-	}
-	s.held = p
-}
-
-func (s *plain) due(time.Time) (time.Time, bool) { return time.Time{}, s.held != nil }
-
-func (s *plain) wake() time.Time {
-	var first time.Time
-	if s.held != nil {
-		for i := range s.held.items {
-			first = earlier(first, s.held.items[i].expires)
-		}
-	}
-	return first
-}
-
-func (s *plain) flush() {}

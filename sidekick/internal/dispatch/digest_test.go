@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema"
 )
@@ -198,7 +200,7 @@ func TestDigestBounds(t *testing.T) {
 
 func TestPileIsBounded(t *testing.T) {
 	now := time.Now()
-	p := newPile(time.Minute)
+	p := newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}))
 	var seq uint64
 	fill := func(kinds, n, size int) {
 		for i := range n {
@@ -208,16 +210,16 @@ func TestPileIsBounded(t *testing.T) {
 			p.absorb(now)
 		}
 	}
-	fill(2*maxKinds, 2*maxKinds, 1)
-	if len(p.kinds) != maxKinds || len(p.rest) != 1 {
+	fill(2*maxKinds, 2*maxKinds, 1) // beyond some they are merged by policy, and then by action
+	if len(p.kinds) != 2*maxWaiting+1 || len(p.rest) != 0 {
 		t.Errorf("%d kinds", len(p.kinds))
 	}
-	p = newPile(time.Minute)
+	p = newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}))
 	fill(10, 30, maxExampleBytes/4)
 	if p.bytes > maxExampleBytes*5/4 {
 		t.Errorf("%d bytes of examples", p.bytes)
 	}
-	p = newPile(time.Minute)
+	p = newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}))
 	fill(1, maxSpans+10, 1)
 	if p.spans != maxSpans {
 		t.Errorf("%d spans", p.spans)

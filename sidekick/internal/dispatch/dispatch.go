@@ -29,15 +29,31 @@ type Reader interface {
 	Pending(ctx context.Context) (int, error)
 }
 
+// Lagging is a Reader that has the oldest events of an output that does not keep up
+// leave its backlog.
+type Lagging interface {
+	// Behind gives the sequence up to which events are not to be delivered any more,
+	// and what is closed when there is another one.
+	Behind() (upTo uint64, changed <-chan struct{})
+}
+
 // DeadLetters keeps events that an output did not take.
 type DeadLetters interface {
 	DeadLetter(ctx context.Context, output, reason string, at time.Time, event schema.Event) error
+	// Spare is DeadLetter as long as no other one has to give way for it.
+	Spare(ctx context.Context, output, reason string, at time.Time, event schema.Event) (kept bool, err error)
 }
+
+// DefaultMaxAttempts is how often something is tried that fails while others get
+// through.
+const DefaultMaxAttempts = 10
 
 // Target is one configured output with what it is to get.
 type Target struct {
 	Name            string // metric label and log name
 	Output          outputs.Output
+	More            []outputs.Output // the same once more, for each further request in flight; order is not kept then
+	MaxAttempts     int              // for what fails while others get through; 0 is DefaultMaxAttempts
 	Limits          outputs.Limits
 	DigestWindow    time.Duration   // alike events within it become one message, if the output can that; 0 for never
 	MinimumPriority schema.Priority // events below it are passed over
@@ -55,6 +71,9 @@ type Options struct {
 	// MaxAge is how old an event may become before it goes to the dead letters; 0
 	// for no limit.
 	MaxAge time.Duration
+	// Held is how many bytes of events are stored at most; 0 for many. Few can be read
+	// at any pace without taking much memory.
+	Held int64
 	// StopTimeout is how long deliveries may go on after the stop.
 	StopTimeout time.Duration
 	// Stopping is when the stop timeout begins, if that is before Run's context
@@ -104,6 +123,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 			metrics: d.metrics.of(t.Name),
 			log:     d.opts.Log.With("output", t.Name),
 			maxAge:  d.opts.MaxAge,
+			paced:   d.opts.Held == 0 || d.opts.Held > maxUnpaced,
 			board:   d.board,
 			pace:    pacers[i],
 		}

@@ -25,21 +25,21 @@ type drain struct {
 
 // drained says whether nothing can be done before the deadline.
 func (w *worker) drained(ctx context.Context) bool {
-	if w.busy != nil {
+	if len(w.flights) > 0 {
 		return false
 	}
 	now := time.Now()
-	for _, l := range []*lane{&w.alerts, &w.logs} {
-		if l.reader == nil || l.resume.After(w.drain.deadline) || w.pace.next(now).After(w.drain.deadline) {
+	for _, l := range w.lanes() {
+		if l.reader == nil || later(l.resume, l.pause).After(w.drain.deadline) || w.pace.next(now).After(w.drain.deadline) {
 			continue
 		}
-		if _, some := l.holder.due(now); some || !l.holder.ready() {
+		if at, some := l.ready(now); some && !at.After(w.drain.deadline) || !l.holder.ready() {
 			return false
 		}
 		if now.Sub(w.drain.active) > drainQuiet {
 			continue
 		}
-		if left(ctx, l.reader) != 0 {
+		if n := left(ctx, l.reader); n < 0 || n > l.aside.count() {
 			return false
 		}
 	}
@@ -58,20 +58,6 @@ func left(ctx context.Context, r Reader) int {
 		return -1
 	}
 	return n
-}
-
-// abandon gives the job under way a moment to end. One that does not is left
-// behind: the process is about to end, and its events come again.
-func (w *worker) abandon() {
-	if w.busy == nil {
-		return
-	}
-	select {
-	case r := <-w.results:
-		w.finished(r)
-	case <-time.After(grace):
-		w.log.Error("delivery does not end, it is left behind")
-	}
 }
 
 // farewell says what is left.

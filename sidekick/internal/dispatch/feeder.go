@@ -24,6 +24,8 @@ const (
 	// digestPace is how many bytes a second are read to be digested, of each stream,
 	// beyond the first digestBurst. The store keeps what was read as it came in
 	// memory for ten seconds, but not what is read later.
+	// All of a stream that holds no more than maxUnpaced may be there.
+	maxUnpaced  = 32 << 20
 	digestPace  = 4 << 20
 	digestBurst = 1 << 20
 )
@@ -56,8 +58,20 @@ func (f *feeder) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		f.rest(ctx, b.read)
+		if !f.behind(b) {
+			f.rest(ctx, b.read)
+		}
 	}
+}
+
+// behind says whether a batch is only to be given up.
+func (f *feeder) behind(b *batch) bool {
+	r, ok := f.reader.(Lagging)
+	if !ok || len(b.items) == 0 {
+		return false
+	}
+	upTo, _ := r.Behind()
+	return b.items[0].seq <= upTo
 }
 
 // rest waits for as long as reading so many bytes should have taken, unless the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
@@ -32,20 +31,31 @@ const (
 	deadRefused = "refused"
 	deadExpired = "expired"
 	deadPanic   = "panic"
+	// deadAttempts: it failed too often, while others got through.
+	deadAttempts = "attempts"
+	// deadLag: the output has left so much undelivered that the queue was full.
+	deadLag = "lag"
 )
 
 // job does what there is to do about one parcel, in a goroutine of its own.
 type job struct {
+	lane    *lane
+	output  outputs.Output // nil for what needs no receiver
 	target  *Target
 	reader  Reader
 	dead    DeadLetters
 	metrics *outputMetrics
 	log     *slog.Logger
+	board   *board
 	maxAge  time.Duration
 
 	parcel *parcel // what is left to be done, once the job has ended
-	chore  bool    // it needs no receiver
-	called bool    // the output was
+	bytes  int     // of it, at the beginning
+	last   uint64  // its last sequence, at the beginning
+	start  time.Time
+	cancel context.CancelFunc
+	called bool // the output was
+	some   bool // events were taken
 	// refusal is why the service refused events for good, pause what it asked for.
 	refusal error
 	pause   time.Duration
@@ -56,17 +66,14 @@ type job struct {
 func (j *job) run(ctx context.Context) error {
 	p := j.parcel
 	if len(p.skipped) > 0 {
-		skipped := p.skipped
+		j.ack(ctx, slices.Values(p.skipped))
 		p.skipped = nil
-		defer j.ack(ctx, slices.Values(skipped))
 	}
 	switch {
 	case p.count() == 0:
-		j.chore = true
 		return nil
-	case p.expired:
-		j.chore = true
-		return j.expire(ctx)
+	case p.dead != "":
+		return j.dispose(ctx)
 	}
 	return j.deliver(ctx)
 }
@@ -82,7 +89,7 @@ func (j *job) deliver(ctx context.Context) error {
 	start := time.Now()
 	err := j.call(ctx)
 	j.metrics.duration.Observe(time.Since(start).Seconds())
-	if pacer, ok := j.target.Output.(outputs.Pacer); ok {
+	if pacer, ok := j.output.(outputs.Pacer); ok {
 		j.pause = pacer.Pause()
 	}
 	if err == nil {
@@ -155,6 +162,7 @@ func (j *job) took(ctx context.Context, items []item) {
 	if len(items) == 0 {
 		return
 	}
+	j.some = true
 	j.metrics.ok.Add(float64(len(items)))
 	seqs := make([]uint64, 0, len(items))
 	for i := range items {
@@ -214,87 +222,6 @@ func chunks(seqs func(yield func(uint64) bool), size int) func(yield func([]uint
 	}
 }
 
-// expire brings what is too old to the dead letters.
-func (j *job) expire(ctx context.Context) error {
-	now := time.Now()
-	j.log.Warn("events are too old to be delivered and go to the dead letters", "max_age", j.maxAge.String(), "first", j.parcel.firstID())
-	return j.bury(ctx, deadExpired, "expired", func(it *item) bool { return isPast(it.expires, now) })
-}
-
-// bury puts events into the dead letters, from the first to the first that is not
-// meant. What is left stays in the parcel, after an error too: nothing that was
-// accepted is dropped unseen.
-func (j *job) bury(ctx context.Context, reason, text string, meant func(*item) bool) error {
-	var done []uint64
-	defer func() { j.ack(ctx, slices.Values(done)) }()
-	for j.parcel.count() > 0 {
-		it, err := j.first(ctx)
-		gone := errors.Is(err, fs.ErrNotExist)
-		switch {
-		case gone:
-			j.log.Error("event was dropped: the queue does not have it any more", "error", err)
-		case err != nil:
-			return &failure{class: outputs.Transient, err: err}
-		case !meant(it):
-			return j.keepFirst(it)
-		default:
-			if err := j.dead.DeadLetter(ctx, j.target.Name, text, time.Now(), it.event); err != nil {
-				return &failure{class: outputs.Transient, err: err}
-			}
-			j.metrics.dead.WithLabelValues(j.target.Name, reason).Inc()
-		}
-		done = append(done, j.dropFirst())
-		if len(done) == ackAtOnce {
-			j.ack(ctx, slices.Values(done))
-			done = done[:0]
-		}
-	}
-	j.parcel.tally = nil
-	return nil
-}
-
-// first gives the first event of the parcel, from the queue if need be.
-func (j *job) first(ctx context.Context) (*item, error) {
-	p := j.parcel
-	if p.tally == nil {
-		return &p.items[0], nil
-	}
-	seq := p.tally.seqs[0].from
-	if i := slices.IndexFunc(p.tally.examples, func(it item) bool { return it.seq == seq }); i >= 0 {
-		return &p.tally.examples[i], nil
-	}
-	e, size, err := j.reader.Event(ctx, seq)
-	if err != nil {
-		return nil, err
-	}
-	return &item{event: e, size: size, seq: seq, expires: expiry(&e, time.Now(), j.maxAge)}, nil
-}
-
-func (j *job) dropFirst() (seq uint64) {
-	if t := j.parcel.tally; t != nil {
-		seq = t.seqs[0].from
-		t.dropFirst()
-		return seq
-	}
-	seq = j.parcel.items[0].seq
-	j.parcel.items = j.parcel.items[1:]
-	return seq
-}
-
-// errKept says that the rest of a parcel is not too old.
-var errKept = errors.New("the rest is not too old")
-
-// keepFirst has a tally begin with the first event that is left of it.
-func (j *job) keepFirst(it *item) error {
-	if t := j.parcel.tally; t != nil {
-		t.first, t.expires = it.event.Time(), it.expires
-		if len(t.examples) == 0 {
-			t.examples = []item{*it}
-		}
-	}
-	return errKept
-}
-
 // call is one Deliver. An output that panics over an event would do so again, so
 // that counts as refused for good.
 func (j *job) call(ctx context.Context) (err error) {
@@ -317,7 +244,7 @@ func (j *job) call(ctx context.Context) (err error) {
 	}()
 	t := j.parcel.tally
 	if t != nil && t.count > 1 {
-		return j.target.Output.(outputs.Digester).DeliverDigest(ctx, t.digest())
+		return j.output.(outputs.Digester).DeliverDigest(ctx, t.digest())
 	}
 	items := j.parcel.items
 	if t != nil {
@@ -327,7 +254,7 @@ func (j *job) call(ctx context.Context) (err error) {
 	for i := range items {
 		events = append(events, items[i].event)
 	}
-	return j.target.Output.Deliver(ctx, events)
+	return j.output.Deliver(ctx, events)
 }
 
 type panicError struct{ what string }

@@ -13,15 +13,18 @@ type metrics struct {
 	digests   *prometheus.CounterVec
 	digested  *prometheus.CounterVec
 	failing   *prometheus.GaugeVec
+	aside     *prometheus.GaugeVec
+	lost      *prometheus.CounterVec
+	merged    *prometheus.CounterVec
 }
 
 // outputMetrics are those of one output.
 type outputMetrics struct {
-	ok, failed, retries, filtered, undecided, digests, digested prometheus.Counter
+	ok, failed, retries, filtered, undecided, digests, digested, merged prometheus.Counter
 
-	dead              *prometheus.CounterVec // by destination and reason
+	died, lost        func(reason string) // count one event
 	duration, latency prometheus.Observer
-	failing           prometheus.Gauge
+	failing, aside    prometheus.Gauge
 }
 
 // newMetrics registers the metrics and makes those of every target, so that a
@@ -41,6 +44,11 @@ func newMetrics(reg prometheus.Registerer, targets []Target) *metrics {
 		undecided: counter("sidearmor_filter_errors_total", "Events that an output's filter could not decide on, which are delivered.", "destination"),
 		digests:   counter("sidearmor_digests_total", "Messages delivered that count several alike events.", "destination"),
 		digested:  counter("sidearmor_digested_events_total", "Events counted in such messages.", "destination"),
+		lost:      counter("sidearmor_lost_events_total", "Events that left the backlog of an output and for which the dead letters had no room.", "destination", "reason"),
+		merged:    counter("sidearmor_digest_merged_events_total", "Events counted in a digest of several kinds, because too many kinds waited.", "destination"),
+		aside: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sidearmor_output_set_aside_events", Help: "Events that fail while the output takes others, and are tried apart from them.",
+		}, []string{"destination"}),
 		failing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sidearmor_output_failing", Help: "Whether an output's last delivery failed and is to be tried again.",
 		}, []string{"destination"}),
@@ -55,7 +63,7 @@ func newMetrics(reg prometheus.Registerer, targets []Target) *metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"destination"}),
 	}
-	reg.MustRegister(m.duration, m.latency, m.failing)
+	reg.MustRegister(m.duration, m.latency, m.failing, m.aside)
 	for _, t := range targets {
 		m.of(t.Name)
 	}
@@ -63,14 +71,18 @@ func newMetrics(reg prometheus.Registerer, targets []Target) *metrics {
 }
 
 func (m *metrics) of(name string) *outputMetrics {
-	for _, reason := range []string{deadRefused, deadExpired, deadPanic} {
+	for _, reason := range []string{deadRefused, deadExpired, deadPanic, deadAttempts, deadLag} {
 		m.dead.WithLabelValues(name, reason)
 	}
+	m.lost.WithLabelValues(name, deadLag)
 	return &outputMetrics{
 		ok:        m.outputs.WithLabelValues(name, "ok"),
 		failed:    m.outputs.WithLabelValues(name, "error"),
 		retries:   m.retries.WithLabelValues(name),
-		dead:      m.dead,
+		died:      func(reason string) { m.dead.WithLabelValues(name, reason).Inc() },
+		lost:      func(reason string) { m.lost.WithLabelValues(name, reason).Inc() },
+		merged:    m.merged.WithLabelValues(name),
+		aside:     m.aside.WithLabelValues(name),
 		digests:   m.digests.WithLabelValues(name),
 		digested:  m.digested.WithLabelValues(name),
 		latency:   m.latency.WithLabelValues(name),

@@ -1,10 +1,19 @@
 package dispatch
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Bounds of what a pile keeps in memory. What does not fit waits in the queue.
 const (
-	maxKinds        = 1000
+	maxKinds = 1000
+	// The workload chooses programs and places, and a service takes a message a
+	// second: where so many messages wait, further kinds are merged by policy and
+	// action, and where twice as many do, by action alone.
+	maxWaiting      = 50
 	maxSpans        = 1 << 17 // 2 MiB
 	maxExampleBytes = 4 << 20
 )
@@ -36,13 +45,16 @@ type pile struct {
 	windows []ending // in order
 	rest    []item   // taken in, not yet on the pile
 	skipped []uint64
+	merged  prometheus.Counter // events told with those of other kinds
+	behind  uint64             // what is up to here is not here any more
 	spans   int
 	bytes   int
 	expires time.Time // no tally is too old before
+	given   bool      // a tally may have been given up
 }
 
-func newPile(window time.Duration) *pile {
-	return &pile{window: window, kinds: map[likeness]*kind{}}
+func newPile(window time.Duration, merged prometheus.Counter) *pile {
+	return &pile{window: window, kinds: map[likeness]*kind{}, merged: merged}
 }
 
 func (p *pile) add(b *batch) {
@@ -51,6 +63,8 @@ func (p *pile) add(b *batch) {
 }
 
 func (p *pile) ready() bool { return len(p.rest) == 0 }
+
+func (p *pile) look(bool) {} // it takes in what it can in any case
 
 func (p *pile) absorb(now time.Time) bool {
 	p.sweep(now)
@@ -65,8 +79,7 @@ func (p *pile) absorb(now time.Time) bool {
 
 // put takes one event in, unless there is no room for it.
 func (p *pile) put(it item) bool {
-	like := likenessOf(&it.event)
-	k := p.kinds[like]
+	k, like, mixed := p.kindOf(&it)
 	isNew := k == nil || k.tally == nil
 	if p.spans >= maxSpans || isNew && p.bytes >= maxExampleBytes || k == nil && !p.roomForKind() {
 		p.hurry()
@@ -77,8 +90,12 @@ func (p *pile) put(it item) bool {
 		p.kinds[like] = k
 		p.enqueue(k)
 	}
+	if mixed {
+		p.merged.Inc()
+	}
 	if isNew {
 		k.tally = newTally(it)
+		k.tally.mixed = mixed
 		p.bytes += it.size
 		p.spans++
 		p.expires = earlier(p.expires, it.expires)
@@ -89,6 +106,17 @@ func (p *pile) put(it item) bool {
 	p.bytes += bytes
 	p.spans += spans
 	return true
+}
+
+// kindOf gives the kind of an event, nil for a new one, and whether that is one of
+// several merged.
+func (p *pile) kindOf(it *item) (k *kind, like likeness, mixed bool) {
+	like = likenessOf(&it.event)
+	if k = p.kinds[like]; k != nil || len(p.queue) < maxWaiting {
+		return k, like, false
+	}
+	like = roughly(&it.event, len(p.queue) < 2*maxWaiting)
+	return p.kinds[like], like, true
 }
 
 func (p *pile) enqueue(k *kind) {
@@ -150,21 +178,26 @@ func (p *pile) settle(k *kind, now time.Time) {
 	}
 }
 
-func (p *pile) take(now time.Time) *parcel {
+func (p *pile) take(now time.Time, _ int) *parcel {
 	p.sweep(now)
 	for len(p.queue) > 0 {
 		k := p.queue[0]
 		p.queue = p.queue[1:]
-		k.queued = false
 		if k.tally == nil {
+			k.queued = false
 			continue // too old meanwhile
 		}
-		out := p.takeOut(k)
-		k.ends = now.Add(p.window)
-		p.windows = append(p.windows, ending{k, k.ends})
-		return out
+		return p.send(k, now)
 	}
 	return nil
+}
+
+// send takes the message of a kind out, which opens its window.
+func (p *pile) send(k *kind, now time.Time) *parcel {
+	k.queued = false
+	k.ends = now.Add(p.window)
+	p.windows = append(p.windows, ending{k, k.ends})
+	return p.takeOut(k)
 }
 
 func (p *pile) takeOut(k *kind) *parcel {
@@ -173,31 +206,32 @@ func (p *pile) takeOut(k *kind) *parcel {
 	return out
 }
 
-func (p *pile) chore(now time.Time) *parcel {
-	if len(p.rest) == 0 && len(p.skipped) > 0 {
-		out := &parcel{skipped: p.skipped, expired: true}
-		p.skipped = nil
-		return out
-	}
-	if !isPast(p.expires, now) {
+func (p *pile) probe(now time.Time, distance int) *parcel {
+	p.sweep(now)
+	p.queue = slices.DeleteFunc(p.queue, func(k *kind) bool {
+		k.queued = k.tally != nil
+		return !k.queued
+	})
+	if len(p.queue) < 2 {
 		return nil
 	}
-	var old *kind
-	p.expires = time.Time{}
-	for _, k := range p.kinds {
-		if k.tally == nil {
-			continue
+	i := min(distance, len(p.queue)-1)
+	k := p.queue[i]
+	p.queue = slices.Delete(p.queue, i, i+1)
+	return p.send(k, now)
+}
+
+func (p *pile) suspects(since time.Time) (out []*parcel) {
+	var left []*kind
+	for _, k := range p.queue {
+		if k.tally != nil && k.tally.tries.attempts > 0 && !k.tally.tries.last.Before(since) {
+			k.queued = false
+			out = append(out, p.takeOut(k))
+		} else {
+			left = append(left, k)
 		}
-		if old == nil && isPast(k.tally.expires, now) {
-			old = k
-		}
-		p.expires = earlier(p.expires, k.tally.expires)
 	}
-	if old == nil {
-		return nil
-	}
-	out := p.takeOut(old)
-	out.expired = true
+	p.queue = left
 	return out
 }
 
@@ -220,55 +254,18 @@ func (p *pile) back(out *parcel, now time.Time) {
 		out.tally.merge(k.tally)
 	}
 	k.tally = out.tally
+	p.given = p.given || k.tally.given
 	p.expires = earlier(p.expires, k.tally.expires)
 	switch {
-	case out.expired:
+	case out.dead != "":
 		p.settle(k, now)
 	case !k.queued:
 		k.queued = true
-		p.queue = append([]*kind{k}, p.queue...)
+		at := 0
+		if out.probe {
+			at = min(1, len(p.queue)) // what it was sent ahead of is still the first
+		}
+		p.queue = slices.Insert(p.queue, at, k)
 	}
 	p.recount()
-}
-
-// recount finds out what the pile weighs after a parcel, which may have changed.
-func (p *pile) recount() {
-	p.spans, p.bytes = 0, 0
-	for _, k := range p.kinds {
-		if k.tally != nil {
-			p.spans += len(k.tally.seqs)
-			p.bytes += k.tally.bytes()
-		}
-	}
-}
-
-func (p *pile) due(now time.Time) (time.Time, bool) {
-	p.sweep(now)
-	if len(p.queue) > 0 {
-		return time.Time{}, true
-	}
-	for _, w := range p.windows {
-		if w.at.Equal(w.kind.ends) && w.kind.tally != nil {
-			return w.at, true
-		}
-	}
-	return time.Time{}, false
-}
-
-func (p *pile) wake() time.Time {
-	first := p.expires
-	if len(p.windows) > 0 {
-		first = earlier(first, p.windows[0].at)
-	}
-	return first
-}
-
-func (p *pile) flush() {
-	p.window = 0
-	for i, w := range p.windows {
-		if w.at.Equal(w.kind.ends) {
-			w.kind.ends = time.Unix(0, 0)
-		}
-		p.windows[i] = ending{w.kind, w.kind.ends}
-	}
 }

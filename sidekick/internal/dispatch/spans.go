@@ -30,6 +30,24 @@ func (s spans) all() iter.Seq[uint64] {
 	}
 }
 
+// without gives what is left when one is taken out.
+func (s spans) without(seq uint64) spans {
+	left := make(spans, 0, len(s)+1)
+	for _, a := range s {
+		if seq < a.from || a.to < seq {
+			left = append(left, a)
+			continue
+		}
+		if a.from < seq {
+			left = append(left, span{a.from, seq - 1})
+		}
+		if seq < a.to {
+			left = append(left, span{seq + 1, a.to})
+		}
+	}
+	return left
+}
+
 // drop takes the first one out.
 func (s *spans) drop() {
 	if first := &(*s)[0]; first.from < first.to {

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -11,6 +12,10 @@ type Status struct {
 	Reason string     `json:"reason,omitempty"` // of the last failure
 	Since  *time.Time `json:"since,omitempty"`  // of the first failure in a row
 	Until  *time.Time `json:"until,omitempty"`  // no attempt before
+	// What it did not take since the start, by reason: kept as dead letters, and not,
+	// because these had no room.
+	DeadLetters map[string]int `json:"dead_letters,omitempty"`
+	Lost        map[string]int `json:"lost,omitempty"`
 }
 
 // Values of Status.Status.
@@ -21,8 +26,26 @@ const (
 
 // board holds the statuses of all outputs. It may be asked by many at once.
 type board struct {
-	mu       sync.Mutex
-	statuses map[string]Status
+	mu         sync.Mutex
+	statuses   map[string]Status
+	dead, lost map[string]map[string]int // by output and reason
+}
+
+// died counts an event that an output did not take.
+func (b *board) died(name, reason string, kept bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := &b.dead
+	if !kept {
+		all = &b.lost
+	}
+	if *all == nil {
+		*all = map[string]map[string]int{}
+	}
+	if (*all)[name] == nil {
+		(*all)[name] = map[string]int{}
+	}
+	(*all)[name][reason]++
 }
 
 func (b *board) set(name string, s Status) {
@@ -37,6 +60,7 @@ func (d *Dispatcher) Status() map[string]Status {
 	defer d.board.mu.Unlock()
 	all := make(map[string]Status, len(d.board.statuses))
 	for name, s := range d.board.statuses {
+		s.DeadLetters, s.Lost = maps.Clone(d.board.dead[name]), maps.Clone(d.board.lost[name])
 		all[name] = s
 	}
 	return all

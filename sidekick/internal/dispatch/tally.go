@@ -10,6 +10,10 @@ import (
 // maxExamples is how many events of a digest are shown.
 const maxExamples = 3
 
+// maxBroken is how often the examples of a tally are taken out because its message
+// fails while others get through. Then all of it is given up.
+const maxBroken = 5
+
 // tally is alike events that wait to be told in one message. It keeps the first
 // event and some that differ from it; of the others only that they are.
 type tally struct {
@@ -19,6 +23,11 @@ type tally struct {
 	examples    []item
 	seqs        spans
 	expires     time.Time // of the first
+	mixed       bool      // of several kinds
+
+	tries  tries
+	broken int  // so often its examples were taken out
+	given  bool // up
 }
 
 func newTally(it item) *tally {
@@ -62,6 +71,7 @@ func (t *tally) merge(o *tally) {
 	}
 	t.seqs = append(t.seqs, o.seqs...)
 	t.expires = earlier(t.expires, o.expires)
+	t.mixed = t.mixed || o.mixed
 }
 
 // bytes is what the examples weigh.
@@ -74,11 +84,17 @@ func (t *tally) bytes() (n int) {
 
 // digest is the tally as the outputs know it.
 func (t *tally) digest() *outputs.Digest {
-	d := &outputs.Digest{Count: t.count, First: t.first, Last: t.last, Resource: t.resource.String()}
+	d := &outputs.Digest{Count: t.count, First: t.first, Last: t.last, Resource: t.resource.String(), Mixed: t.mixed}
 	for i := range t.examples {
 		d.Examples = append(d.Examples, t.examples[i].event)
 	}
 	return d
+}
+
+// remove takes one event out, which is an example.
+func (t *tally) remove(seq uint64) {
+	t.seqs = t.seqs.without(seq)
+	t.count--
 }
 
 // dropFirst takes the first event out.

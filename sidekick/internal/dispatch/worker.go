@@ -5,8 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"math"
-	"math/bits"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -15,12 +13,20 @@ import (
 	"github.com/sidearmor/sidearmor/outputs"
 )
 
-// grace is how long a job may go on after the time is up: an acknowledgement, an
-// output that does not hear its context at once.
-const grace = ackTimeout + time.Second
+const (
+	// grace is how long a job may go on after the time is up: an acknowledgement, an
+	// output that does not hear its context at once.
+	grace = ackTimeout + time.Second
 
-// worker delivers to one output, one parcel at a time, alerts before logs. Its
-// fields belong to the goroutine of run.
+	// cutAfter is how long a request may take about events that left the backlog.
+	cutAfter = time.Second
+
+	// maxFlyingBytes bounds what is under way at once, unless it is one request.
+	maxFlyingBytes = 8 << 20
+)
+
+// worker delivers to one output, alerts before logs. Its fields belong to the
+// goroutine of run.
 type worker struct {
 	target  Target
 	dead    DeadLetters
@@ -28,25 +34,14 @@ type worker struct {
 	log     *slog.Logger
 	maxAge  time.Duration
 	board   *board
+	paced   bool // what is to be digested is read at a pace
 
 	alerts, logs lane
 	pace         *pacer
-	paced        bool  // the pacer waits for the job under way
-	busy         *lane // whose parcel is under way
+	idle         []outputs.Output // each is for one request at a time
+	flights      map[*job]bool    // that are under way, chores too
 	results      chan result
 	drain        *drain // nil until the sidekick stops
-}
-
-// lane is one of the two streams of an output.
-type lane struct {
-	reader   Reader // nil when the output does not get the stream
-	batches  chan *batch
-	holder   holder
-	failures int       // attempts that failed in a row
-	failing  time.Time // since when
-	resume   time.Time // no attempt before
-	chores   time.Time // no chore before
-	trouble  trouble
 }
 
 // result is what became of a job.
@@ -55,6 +50,11 @@ type result struct {
 	err error
 }
 
+func (w *worker) lanes() []*lane { return []*lane{&w.alerts, &w.logs} }
+
+// ordered says whether events are promised in order.
+func (w *worker) ordered() bool { return len(w.target.More) == 0 }
+
 // run works until ctx ends, and then delivers what is left until finish ends, at
 // the deadline, or nothing can be done before it.
 func (w *worker) run(ctx, finish context.Context, deadline func() time.Time) {
@@ -62,12 +62,15 @@ func (w *worker) run(ctx, finish context.Context, deadline func() time.Time) {
 	defer feeders.Wait()
 	reading, cancel := context.WithCancel(finish)
 	defer cancel()
-	w.results = make(chan result, 1)
+	w.idle = append([]outputs.Output{w.target.Output}, w.target.More...)
+	w.flights = map[*job]bool{}
+	w.results = make(chan result, len(w.idle)+len(w.lanes()))
 	g := &gate{target: &w.target, heldBack: w.metrics.filtered, undecided: w.metrics.undecided, log: w.log}
 	feed := func(l *lane, r Reader) {
+		l.aside.maxAttempts = w.target.maxAttempts()
 		l.holder = &plain{}
 		if w.target.digests() {
-			l.holder = newPile(w.target.DigestWindow)
+			l.holder = newPile(w.target.DigestWindow, w.metrics.merged)
 		}
 		if r == nil {
 			return
@@ -76,7 +79,7 @@ func (w *worker) run(ctx, finish context.Context, deadline func() time.Time) {
 			limits: limits(&w.target), maxAge: w.maxAge, reader: r, stop: ctx,
 			out: make(chan *batch), log: w.log, gate: g,
 		}
-		if w.target.digests() {
+		if w.target.digests() && w.paced {
 			f.pace = rate.NewLimiter(digestPace, digestBurst)
 		}
 		l.reader, l.batches = r, f.out
@@ -101,16 +104,22 @@ func (w *worker) loop(ctx, finish context.Context, deadline func() time.Time) {
 		timer := time.NewTimer(wait)
 		select {
 		case b := <-w.alerts.intake():
-			w.alerts.add(b, w.drain)
+			w.add(&w.alerts, b)
 		case b := <-w.logs.intake():
-			w.logs.add(b, w.drain)
+			w.add(&w.logs, b)
 		case r := <-w.results:
 			w.finished(r)
 		case <-timer.C:
+		case <-w.alerts.fellBehind():
+			w.cut(&w.alerts)
+		case <-w.logs.fellBehind():
+			w.cut(&w.logs)
 		case <-stop:
 			stop, w.drain = nil, &drain{deadline: deadline(), active: time.Now()}
-			w.alerts.holder.flush()
-			w.logs.holder.flush()
+			for _, l := range w.lanes() {
+				l.holder.flush()
+				l.aside.hasten(time.Now())
+			}
 		case <-finish.Done():
 			timer.Stop()
 			w.abandon()
@@ -120,18 +129,10 @@ func (w *worker) loop(ctx, finish context.Context, deadline func() time.Time) {
 	}
 }
 
-// intake is where the next batch comes from, when there is room for one.
-func (l *lane) intake() chan *batch {
-	if l.holder.ready() {
-		return l.batches
-	}
-	return nil
-}
-
-func (l *lane) add(b *batch, d *drain) {
-	l.holder.add(b)
-	if d != nil {
-		d.active = time.Now()
+func (w *worker) add(l *lane, b *batch) {
+	l.add(b)
+	if w.drain != nil {
+		w.drain.active = time.Now()
 	}
 }
 
@@ -139,60 +140,78 @@ func (l *lane) add(b *batch, d *drain) {
 func (w *worker) advance(ctx context.Context) {
 	select { // alerts that are there go before logs
 	case b := <-w.alerts.intake():
-		w.alerts.add(b, w.drain)
+		w.add(&w.alerts, b)
 	default:
 	}
+	now := time.Now()
+	for _, l := range w.lanes() {
+		w.remind(l, now)
+	}
 	w.start(ctx)
-	for w.alerts.holder.absorb(time.Now()) || w.logs.holder.absorb(time.Now()) {
+	for w.alerts.holder.absorb(now) || w.logs.holder.absorb(now) {
 		w.start(ctx)
 	}
 	w.start(ctx)
 }
 
-// start begins a job if there is one to do and none under way. Logs that cannot be
-// delivered do not hold up alerts: only their own lane waits.
+// start begins what there is to do: for each lane one chore, and requests as long
+// as there are outputs for them. Logs that cannot be delivered do not hold up
+// alerts: only their own lane waits.
 func (w *worker) start(ctx context.Context) {
-	if w.busy != nil {
-		return
-	}
 	now := time.Now()
-	for _, l := range []*lane{&w.alerts, &w.logs} {
-		if now.Before(l.chores) {
+	for _, l := range w.lanes() {
+		if l.busy || now.Before(l.chores) {
 			continue
 		}
-		if p := l.holder.chore(now); p != nil {
-			w.do(ctx, l, p)
-			return
+		if p := l.chore(now); p != nil {
+			l.busy = true
+			w.do(ctx, l, p, nil)
 		}
 	}
-	for _, l := range []*lane{&w.alerts, &w.logs} {
-		if now.Before(l.resume) || !w.pace.take(now) {
-			continue
+	for _, l := range w.lanes() {
+		for len(w.idle) > 0 && w.room() && w.pace.take(now) {
+			p := l.next(now)
+			if p == nil {
+				w.pace.untake()
+				break
+			}
+			l.flying++
+			w.do(ctx, l, p, w.idle[0])
+			w.idle = w.idle[1:]
 		}
-		if p := l.holder.take(now); p != nil {
-			w.paced = true
-			w.do(ctx, l, p)
-			return
-		}
-		w.pace.untake()
 	}
 }
 
-func (w *worker) do(ctx context.Context, l *lane, p *parcel) {
-	w.busy = l
-	j := &job{target: &w.target, reader: l.reader, dead: w.dead, metrics: w.metrics, log: w.log, maxAge: w.maxAge, parcel: p}
+// room says whether there is memory for one more request.
+func (w *worker) room() bool {
+	bytes := 0
+	for j := range w.flights {
+		bytes += j.bytes
+	}
+	return bytes < maxFlyingBytes
+}
+
+// do starts a job; one without an output is a chore.
+func (w *worker) do(ctx context.Context, l *lane, p *parcel, o outputs.Output) {
+	j := &job{
+		lane: l, output: o, target: &w.target, reader: l.reader, dead: w.dead, metrics: w.metrics, log: w.log,
+		board: w.board, maxAge: w.maxAge,
+		parcel: p, bytes: p.bytes(), last: p.last(), start: time.Now(),
+	}
+	ctx, j.cancel = context.WithCancel(ctx)
+	w.flights[j] = true
 	go func() { w.results <- result{j, j.run(ctx)} }()
 }
 
 // wait is how long nothing will change by time alone.
 func (w *worker) wait(now time.Time) time.Duration {
 	var at time.Time
-	for _, l := range []*lane{&w.alerts, &w.logs} {
-		if w.busy == nil {
-			at = earlier(at, w.attempt(l, now))
+	for _, l := range w.lanes() {
+		if due, some := l.ready(now); some && len(w.idle) > 0 && w.room() {
+			at = earlier(at, later(later(due, now), w.pace.next(now)))
 		}
-		if wake := l.holder.wake(); !wake.IsZero() && (w.busy == nil || wake.After(now)) {
-			at = earlier(at, later(wake, l.chores))
+		if wake := l.wake(); !wake.IsZero() && (!l.busy || wake.After(now)) {
+			at = earlier(at, later(wake, now))
 		}
 	}
 	if at.IsZero() {
@@ -201,100 +220,90 @@ func (w *worker) wait(now time.Time) time.Duration {
 	return at.Sub(now)
 }
 
-// attempt is when a lane can be delivered from; zero when it has nothing.
-func (w *worker) attempt(l *lane, now time.Time) time.Time {
-	due, ok := l.holder.due(now)
-	if !ok {
-		return time.Time{}
-	}
-	return later(later(due, now), later(l.resume, w.pace.next(now)))
-}
-
 // finished takes in what became of a job.
 func (w *worker) finished(r result) {
-	l, now := w.busy, time.Now()
-	w.busy = nil
+	j, l, now := r.job, r.job.lane, time.Now()
+	j.cancel()
+	delete(w.flights, j)
 	if w.drain != nil {
 		w.drain.active = now
 	}
-	// What is to be acknowledged only, and what is too old, says nothing of the
-	// service.
-	chore := r.job.chore
-	switch {
-	case r.job.called:
-		w.pace.sentOne(now, max(r.job.pause, retryAfter(r.err)))
-	case w.paced:
+	if j.output == nil {
+		w.choreDone(l, j.parcel, r.err, now)
+		return
+	}
+	l.flying--
+	w.idle = append(w.idle, j.output)
+	if j.called {
+		w.pace.sentOne(now, max(j.pause, retryAfter(r.err)))
+	} else {
 		w.pace.untake()
 	}
-	w.paced = false
-	if r.err == nil {
-		l.holder.done(r.job.parcel, now)
-	} else {
-		l.holder.back(r.job.parcel, now)
-	}
+	var f *failure
 	switch {
-	case chore && r.err != nil && !errors.Is(r.err, errKept):
-		l.chores = now.Add(firstBackoff)
-		w.log.Warn("dead letters could not be stored, trying again", "error", r.err)
-	case chore:
-	case r.err != nil:
-		w.failed(l, r.err, now)
-	default:
-		w.recovered(l, r.job.refusal, now)
+	case r.err == nil:
+		w.release(l, j.parcel, now)
+		w.recovered(l, j, now)
+	case errors.As(r.err, &f):
+		w.missed(l, j, f, now)
 	}
 	w.report()
 }
 
-// failed notes a failure and when to try again. Of a long row of failures the log
-// gets the first, second, fourth, eighth and so on.
-func (w *worker) failed(l *lane, err error, now time.Time) {
-	if l.failures == 0 {
-		l.failing = now
-	}
-	l.failures++
-	asked := retryAfter(err)
-	wait := backoff(l.failures, asked, rand.Float64())
-	l.resume = now.Add(wait)
-	// Trouble with alerts, and a wait that the service asked for, concern logs too,
-	// and that wait alerts.
-	if l == &w.alerts || asked > 0 {
-		w.alerts.resume = later(w.alerts.resume, l.resume)
-		w.logs.resume = later(w.logs.resume, l.resume)
-	}
-	l.trouble = trouble{reason: err.Error(), since: sinceOr(l.trouble, now), until: l.resume}
-	if bits.OnesCount(uint(l.failures)) == 1 {
-		w.log.Warn("delivery failed, trying again", "error", err, "attempt", l.failures, "wait", wait.String())
+// cut ends requests that take their time with events that have left the backlog:
+// what hangs must not hold their place in the queue.
+func (w *worker) cut(l *lane) {
+	behind := l.behind()
+	for j := range w.flights {
+		if j.lane == l && j.output != nil && j.last <= behind && time.Since(j.start) > cutAfter {
+			j.cancel()
+		}
 	}
 }
 
-// recovered notes that the service answered: it took what it was given, or refused
-// it for good, which leaves nothing to be tried again.
-func (w *worker) recovered(l *lane, refusal error, now time.Time) {
-	if refusal != nil {
-		l.trouble = trouble{reason: refusal.Error(), since: sinceOr(l.trouble, now)}
-	} else {
-		l.trouble = trouble{}
+// choreDone takes back what is left of a chore. What needs no receiver says nothing
+// of the service.
+func (w *worker) choreDone(l *lane, p *parcel, err error, now time.Time) {
+	l.busy = false
+	defer w.report()
+	if err == nil {
+		w.release(l, p, now)
+		return
 	}
-	if l.failures > 0 {
-		w.log.Info("delivery works again", "attempts", l.failures, "after", now.Sub(l.failing).Round(time.Millisecond).String())
+	w.back(l, p, now)
+	if !errors.Is(err, errKept) {
+		l.chores = now.Add(firstBackoff)
+		w.log.Warn("dead letters could not be stored, trying again", "error", err)
 	}
-	l.failures = 0
 }
 
-func sinceOr(t trouble, now time.Time) time.Time {
-	if t.reason != "" {
-		return t.since
+func (w *worker) release(l *lane, p *parcel, now time.Time) {
+	if !p.aside {
+		l.holder.done(p, now)
 	}
-	return now
 }
 
-// report shows how the output does. The gauge is for what waits to be tried again:
-// one event that was refused must not look like an outage until the next.
-func (w *worker) report() {
-	w.board.set(w.target.Name, status(w.alerts.trouble, w.logs.trouble))
-	w.metrics.failing.Set(0)
-	if w.alerts.failures+w.logs.failures > 0 {
-		w.metrics.failing.Set(1)
+// back puts a parcel where it came from.
+func (w *worker) back(l *lane, p *parcel, now time.Time) {
+	if p.aside && len(p.items) > 0 {
+		l.aside.parcels = append(l.aside.parcels, p)
+		return
+	}
+	l.holder.back(p, now)
+}
+
+// abandon gives jobs under way a moment to end. One that does not is left behind:
+// the process is about to end, and its events come again.
+func (w *worker) abandon() {
+	timeout := time.After(grace)
+	for len(w.flights) > 0 {
+		select {
+		case r := <-w.results:
+			w.finished(r)
+		case <-timeout:
+			w.log.Error("delivery does not end, it is left behind")
+			return
+		}
 	}
 }
 
@@ -302,4 +311,11 @@ func (w *worker) report() {
 func (t *Target) digests() bool {
 	_, can := t.Output.(outputs.Digester)
 	return can && t.DigestWindow > 0
+}
+
+func (t *Target) maxAttempts() int {
+	if t.MaxAttempts == 0 {
+		return DefaultMaxAttempts
+	}
+	return t.MaxAttempts
 }

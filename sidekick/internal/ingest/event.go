@@ -1,39 +1,31 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-
-	"github.com/google/uuid"
+	"time"
 
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/falco"
 )
 
-// testRule is FalcoSidekick's name of the event that /test makes.
-const testRule = "Test rule"
-
 var errTooLarge = errors.New("event is too large")
 
 // pack reads one event and has it as it is to be stored, but for its ID and the time.
 func (h *handler) pack(item []byte, packer *schema.Packer) (schema.Packed, error) {
-	var e schema.Event
-	var err error
-	switch {
-	case len(h.custom) > 0: // they are not in item
-		e, err = decode(item, h.custom)
-	case len(item) > schema.MaxEventBytes:
-		err = tooLarge(item)
-	default:
-		// What Pack takes is KubeArmor's. To classify it first would read it twice.
-		p, failed := packer.Pack(item)
-		if failed == nil {
+	// What Pack takes is KubeArmor's. To classify it first would read it twice.
+	if !h.enricher.KubeArmor() && len(item) <= schema.MaxEventBytes {
+		if p, err := packer.Pack(item); err == nil {
 			return p, nil
 		}
-		e, err = decodeOther(item, nil)
 	}
+	return h.packOther(item)
+}
+
+// packOther is pack for what has to be changed, or is no sound event of KubeArmor's.
+func (h *handler) packOther(item []byte) (schema.Packed, error) {
+	e, err := decode(item, h.enricher.CustomFields())
 	if err != nil {
 		return schema.Packed{}, err
 	}
@@ -45,17 +37,13 @@ func (h *handler) pack(item []byte, packer *schema.Packer) (schema.Packed, error
 // the custom fields.
 func decode(item []byte, custom map[string]string) (schema.Event, error) {
 	if len(item) > schema.MaxEventBytes {
-		return schema.Event{}, tooLarge(item)
+		return schema.Event{}, fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(item), schema.MaxEventBytes)
 	}
-	if e, err := schema.Decode(item); err == nil {
-		return e, nil
+	if !bytes.Contains(item, []byte(`"output_fields"`)) {
+		if e, err := schema.Decode(item); err == nil {
+			return e, nil
+		}
 	}
-	return decodeOther(item, custom)
-}
-
-// decodeOther reads what is no sound event of KubeArmor's. Its errors are about what
-// the event seems to be.
-func decodeOther(item []byte, custom map[string]string) (schema.Event, error) {
 	kind, err := schema.Classify(item)
 	if err != nil {
 		return schema.Event{}, err
@@ -66,38 +54,16 @@ func decodeOther(item []byte, custom map[string]string) (schema.Event, error) {
 	return schema.Decode(item)
 }
 
-func tooLarge(item []byte) error {
-	return fmt.Errorf("%w: %d bytes, at most %d", errTooLarge, len(item), schema.MaxEventBytes)
-}
-
-// enrich adds what FalcoSidekick adds, in its order (handlers.go,
-// newFalcoPayload); Falco events have the custom fields already. In KubeArmor
-// events they go into EventData, the one place that takes any key.
+// enrich adds what the settings ask for. A template that cannot be evaluated is told
+// now and then: what is posted must not fill the log.
 func (h *handler) enrich(e *schema.Event) {
-	if f := e.Falco; f != nil {
-		if f.Rule == testRule {
-			f.Source = "internal"
-		}
-		if f.Source == "" {
-			f.Source = "syscalls"
-		}
-		f.UUID = uuid.NewString()
-		slices.Sort(f.Tags)
+	err := h.enricher.Apply(e)
+	if err == nil {
 		return
 	}
-	if len(h.custom) == 0 {
-		return
+	if n := h.templates.note(time.Now()); n > 0 {
+		h.log.Warn("templated fields cannot be evaluated", "events", n, "last", err)
 	}
-	var data *map[string]string
-	if e.Alert != nil {
-		data = &e.Alert.EventData
-	} else {
-		data = &e.Log.EventData
-	}
-	if *data == nil {
-		*data = make(map[string]string, len(h.custom))
-	}
-	maps.Copy(*data, h.custom)
 }
 
 // rejection is the verdict on an event that cannot be decoded.

@@ -128,7 +128,8 @@ func eventID(key string, i int) string {
 	if key == "" {
 		return uuid.NewString()
 	}
-	return key + "-" + strconv.Itoa(i)
+	id := make([]byte, 0, maxKeyBytes+8)
+	return string(strconv.AppendInt(append(append(id, key...), '-'), int64(i), 10))
 }
 
 // judge turns the store's answer into verdicts and counts what was accepted.

@@ -30,8 +30,9 @@ func (h *handler) unauthorized(w http.ResponseWriter, r *http.Request) {
 		h.log.Warn("requests without a valid token are refused", "requests", n, "last_from", r.RemoteAddr)
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="sidearmor"`)
+	w.Header().Add("WWW-Authenticate", `Basic realm="sidearmor"`)
 	w.Header().Set("Connection", "close") // or else the body is read, to get past it
-	h.refuse(w, r, refuse(http.StatusUnauthorized, "unauthorized", "a valid token is required, as Authorization: Bearer TOKEN"))
+	h.refuse(w, r, refuse(http.StatusUnauthorized, "unauthorized", "a valid token is required, as Authorization: Bearer TOKEN, or as the password in the address"))
 }
 
 // paced refuses what the source of r sends beyond its limit. With 0 events it only

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/enrich"
 )
 
 // Bounds of one request.
@@ -37,10 +38,12 @@ type Store interface {
 
 // Options are what the handler works with.
 type Options struct {
-	Store        Store
-	CustomFields map[string]string        // go into every event
-	Authorized   func(*http.Request) bool // whether it may post; nil when everybody may
-	Outputs      func() any               // what /readyz says of the outputs, as JSON; nil for nothing
+	Store      Store
+	Enricher   *enrich.Enricher         // what every event gets; nil for what FalcoSidekick adds without being asked
+	Labels     []string                 // output fields that are labels of the metric of Falco events
+	Authorized func(*http.Request) bool // whether it may post; nil when everybody may
+	Outputs    func() any               // what /readyz says of the outputs, as JSON; nil for nothing
+	Warnings   []string                 // what /readyz warns of; it holds for as long as the process runs
 
 	// Pace counts events from the source of a request, or says how long it should
 	// wait, and counts nothing. With 0 events it only says the latter. nil is no
@@ -56,18 +59,20 @@ type Options struct {
 }
 
 type handler struct {
-	store   Store
-	custom  map[string]string
-	metrics *metrics
-	log     *slog.Logger
-	debug   bool // log shows it; asked once, not for every event
-	inflate *inflater
+	store    Store
+	enricher *enrich.Enricher
+	metrics  *metrics
+	log      *slog.Logger
+	debug    bool // log shows it; asked once, not for every event
+	inflate  *inflater
 
 	outputs    func() any               // nil when /readyz says nothing of them
+	warnings   []string                 // of /readyz
 	authorized func(*http.Request) bool // nil when everybody may post
 	strangers  tally
 	pace       func(r *http.Request, events int) time.Duration // nil for no limit
 	loud       tally
+	templates  tally // that cannot be evaluated
 	refusals   refusals
 	arrived    func(context.Context)
 	limited    func(limit string)
@@ -80,12 +85,13 @@ type handler struct {
 func New(opts Options) *Intake {
 	h := &handler{
 		store:      opts.Store,
-		custom:     opts.CustomFields,
-		metrics:    newMetrics(opts.Metrics),
+		enricher:   opts.Enricher,
+		metrics:    newMetrics(opts.Metrics, opts.Labels),
 		log:        opts.Log,
 		debug:      opts.Log.Enabled(context.Background(), slog.LevelDebug),
 		inflate:    newInflater(),
 		outputs:    opts.Outputs,
+		warnings:   opts.Warnings,
 		authorized: opts.Authorized,
 		pace:       opts.Pace,
 		arrived:    opts.Arrived,

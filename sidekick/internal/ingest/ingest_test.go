@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/enrich"
 )
 
 const (
@@ -79,7 +80,11 @@ func serve(t *testing.T, s *store, custom map[string]string) *httptest.Server {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = Server(New(Options{Store: s, CustomFields: custom, Metrics: prometheus.NewRegistry(), Log: log}), log)
+	enricher, err := enrich.New(enrich.Options{CustomFields: custom})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Config = Server(New(Options{Store: s, Enricher: enricher, Metrics: prometheus.NewRegistry(), Log: log}), log)
 	server.Start()
 	t.Cleanup(server.Close)
 	return server
@@ -434,7 +439,7 @@ func TestMetrics(t *testing.T) {
 		`sidearmor_kubearmor_events_total{action="",kind="log",operation="Process"} 1`,
 		`sidearmor_rejected_events_total{reason="encoding"} 1`,
 		`sidearmor_rejected_events_total{reason="malformed"} 1`,
-		`falcosecurity_falcosidekick_falco_events_total{hostname="other",k8s_ns_name="other",k8s_pod_name="other",priority="Warning",priority_raw="4",rule="other",source="other"} 5`,
+		`falcosecurity_falcosidekick_falco_events_total{hostname="other",k8s_ns_name="other",k8s_pod_name="other",priority="4",priority_raw="warning",rule="other",source="other"} 5`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is missing", want)

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/enrich"
 )
 
 // Events that come otherwise are enriched and counted as those that are posted;
@@ -20,7 +21,11 @@ func TestTake(t *testing.T) {
 	s := &store{refuse: func([]schema.Event) error {
 		return partial{1: errors.New("full"), 2: never{errors.New("large")}}
 	}}
-	i := New(Options{Store: s, CustomFields: map[string]string{"env": "prod"}, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
+	enricher, err := enrich.New(enrich.Options{CustomFields: map[string]string{"env": "prod"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := New(Options{Store: s, Enricher: enricher, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
 	events := make([]schema.Event, 3)
 	for n := range events {
 		e, err := schema.Decode([]byte(alertEvent))

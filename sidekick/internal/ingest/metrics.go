@@ -2,13 +2,13 @@ package ingest
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/enrich"
 )
 
 // maxSeries bounds the series of a metric whose labels come from what is posted.
@@ -26,14 +26,18 @@ type metrics struct {
 	rejected  *prometheus.CounterVec
 	panics    prometheus.Counter
 
+	fields []string // output fields that are labels of falco
+
 	mu   sync.Mutex
-	seen map[falcoLabels]struct{} // guarded by mu; at most maxSeries
+	seen map[string]struct{} // labels of falco, joined; guarded by mu; at most maxSeries
 }
 
-// falcoLabels are FalcoSidekick's labels of falco_events_total, in its order.
-type falcoLabels [7]string
-
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, fields []string) *metrics {
+	names := enrich.EventLabels()
+	for _, field := range fields {
+		name, _ := enrich.Label(field)
+		names = append(names, name)
+	}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 		reg.MustRegister(c)
@@ -44,13 +48,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Events by whether they were taken; a request that holds none counts as one.", "source", "status"),
 		falco: counter("falcosecurity_falcosidekick_falco_events_total",
 			"Falco events taken; beyond 1,000 combinations of labels they count under other.",
-			"hostname", "rule", "priority", "priority_raw", "source", "k8s_ns_name", "k8s_pod_name"),
+			names...),
 		kubearmor: counter("sidearmor_kubearmor_events_total", "KubeArmor events taken.", "kind", "action", "operation"),
 		rejected:  counter("sidearmor_rejected_events_total", "Events and requests that were not taken.", "reason"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sidearmor_panics_total", Help: "Requests whose handling panicked.",
 		}),
-		seen: map[falcoLabels]struct{}{},
+		fields: fields,
+		seen:   map[string]struct{}{},
 	}
 	reg.MustRegister(m.panics)
 	for _, status := range []string{"accepted", "rejected"} {
@@ -66,34 +71,12 @@ func (m *metrics) reject(reason string) { m.rejected.WithLabelValues(reason).Inc
 
 // falcoEvent counts an event of Falco's that was stored.
 func (m *metrics) falcoEvent(f *schema.FalcoEvent) {
-	labels := m.falcoLabels(f)
-	m.falco.WithLabelValues(labels[:]...).Inc()
+	m.falco.WithLabelValues(m.falcoLabels(f)...).Inc()
 }
 
 // kubeArmor counts an event of KubeArmor's that was stored.
 func (m *metrics) kubeArmor(p *schema.Packed) {
 	m.kubearmor.WithLabelValues(string(p.Kind), action(p.Action), operation(p.Operation)).Inc()
-}
-
-func (m *metrics) falcoLabels(f *schema.FalcoEvent) falcoLabels {
-	field := func(key string) string {
-		s, _ := f.OutputFields[key].(string)
-		return label(s)
-	}
-	labels := falcoLabels{
-		label(f.Hostname), label(f.Rule), f.Priority.String(), strconv.Itoa(int(f.Priority)), label(f.Source),
-		field("k8s.ns.name"), field("k8s.pod.name"),
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, ok := m.seen[labels]; ok {
-		return labels
-	}
-	if len(m.seen) == maxSeries {
-		return falcoLabels{other, other, labels[2], labels[3], other, other, other}
-	}
-	m.seen[labels] = struct{}{}
-	return labels
 }
 
 // label makes a label value of what was posted: short, and valid UTF-8, without

@@ -43,9 +43,12 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 	if h.outputs != nil {
 		body["outputs"] = h.outputs()
 	}
+	if len(h.warnings) > 0 {
+		body["warnings"] = h.warnings
+	}
 	err := h.store.Ready(r.Context())
 	switch {
-	case err == nil && h.outputs == nil:
+	case err == nil && len(body) == 0:
 		healthz(w, r)
 		return
 	case err == nil:

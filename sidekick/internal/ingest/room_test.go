@@ -36,7 +36,7 @@ func roomyServer(t *testing.T, s *store, change func(*room)) (server *httptest.S
 
 func handlerFor(s *store) *handler {
 	return &handler{
-		store: s, metrics: newMetrics(prometheus.NewRegistry()), log: slog.New(slog.DiscardHandler),
+		store: s, metrics: newMetrics(prometheus.NewRegistry(), nil), log: slog.New(slog.DiscardHandler),
 		inflate: newInflater(), limited: func(string) {},
 	}
 }

@@ -67,7 +67,7 @@ func isLines(contentType string) bool {
 }
 
 func lines(body []byte) ([][]byte, error) {
-	var items [][]byte
+	items := make([][]byte, 0, min(bytes.Count(body, []byte("\n"))+1, MaxEvents))
 	for line := range bytes.SplitSeq(body, []byte("\n")) {
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"math/bits"
-	"strconv"
 	"strings"
 	"sync"
 )
@@ -46,16 +45,26 @@ func newBatches() *batches { return &batches{known: map[batchKey]*batchState{}} 
 
 // batchOf takes an ID "<key>-<index>" apart. Any other ID is a batch of its own.
 func batchOf(id string) (key string, index int) {
+	if key, index, ok := inBatch(id); ok {
+		return key, index
+	}
+	return id, 0
+}
+
+// inBatch takes an ID "<key>-<index>" apart, if it is one.
+func inBatch(id string) (key string, index int, ok bool) {
 	dash := strings.LastIndexByte(id, '-')
-	if dash < 0 {
-		return id, 0
-	}
 	digits := id[dash+1:]
-	n, err := strconv.ParseUint(digits, 10, 32)
-	if err != nil || n >= maxIndex || digits != strconv.FormatUint(n, 10) {
-		return id, 0
+	if dash < 0 || len(digits) == 0 || digits[0] == '0' && len(digits) > 1 {
+		return "", 0, false
 	}
-	return id[:dash], int(n)
+	for _, c := range []byte(digits) {
+		index = 10*index + int(c-'0')
+		if c < '0' || c > '9' || index >= maxIndex {
+			return "", 0, false
+		}
+	}
+	return id[:dash], index, true
 }
 
 func hashKey(key string) batchKey {

@@ -115,12 +115,13 @@ func soundHeaders(body []byte) bool {
 		bytes.HasPrefix(body[:length], []byte("NATS/1.0")) && bytes.HasSuffix(body[:length], []byte("\r\n\r\n"))
 }
 
-// recordID gives the headerID of a record's message, "" if it has none.
+// recordID gives the ID by which a record's message is recognised when it comes
+// again, "" if it has none.
 func recordID(record []byte) string {
+	body := record[recordHead+int(binary.LittleEndian.Uint16(record[20:])) : len(record)-recordChecksum]
 	if binary.LittleEndian.Uint32(record)&recordHeaders == 0 {
-		return ""
+		return batchID(body)
 	}
-	body := record[recordHead+int(binary.LittleEndian.Uint16(record[20:])):]
 	headers := body[4 : 4+binary.LittleEndian.Uint32(body)]
 	_, value, ok := bytes.Cut(headers, []byte("\r\n"+headerID+": "))
 	if !ok {

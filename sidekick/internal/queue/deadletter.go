@@ -5,12 +5,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sidearmor/sidearmor/schema"
+)
+
+const (
+	spareInterval = time.Second // how old the number of bytes that are held may be
+	// letterOverhead is what the store takes for a message besides its body, about.
+	letterOverhead = 200
 )
 
 // DeadLetter is an event that an output refused for good.
@@ -39,13 +46,45 @@ func (q *Queue) setAside(ctx context.Context, output string, data []byte, cause 
 // DeadLetter keeps an event that output refused for good. An event that was kept
 // for the same output within two minutes is not kept twice.
 func (q *Queue) DeadLetter(ctx context.Context, output, reason string, at time.Time, event schema.Event) error {
+	_, err := q.storeLetter(ctx, output, reason, at, event)
+	return err
+}
+
+// Spare is DeadLetter as long as no other dead letter has to give way for it.
+func (q *Queue) Spare(ctx context.Context, output, reason string, at time.Time, event schema.Event) (kept bool, err error) {
+	s := &q.spare
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.looked) >= spareInterval {
+		stream, err := q.js.Stream(ctx, deadLetters)
+		if err != nil {
+			return false, fmt.Errorf("look for room for a dead letter: %w", err)
+		}
+		s.looked, s.room = time.Now(), deadLetterBytes-MaxMessageBytes-int64(stream.CachedInfo().State.Bytes)
+	}
+	if s.room <= 0 {
+		return false, nil
+	}
+	size, err := q.storeLetter(ctx, output, reason, at, event)
+	s.room -= int64(size)
+	return err == nil, err
+}
+
+// spare is how much room there is for dead letters.
+type spare struct {
+	mu     sync.Mutex
+	looked time.Time // guarded by mu
+	room   int64     // guarded by mu; bytes
+}
+
+func (q *Queue) storeLetter(ctx context.Context, output, reason string, at time.Time, event schema.Event) (size int, err error) {
 	body, err := json.Marshal(DeadLetter{Output: output, Reason: reason, Time: at.UTC(), Event: event})
 	if err != nil {
-		return fmt.Errorf("encode dead letter: %w", err)
+		return 0, fmt.Errorf("encode dead letter: %w", err)
 	}
 	_, err = q.js.Publish(ctx, letterSubject(output), body, jetstream.WithMsgID(output+"/"+event.ID))
 	if err != nil {
-		return fmt.Errorf("store dead letter: %w", err)
+		return 0, fmt.Errorf("store dead letter: %w", err)
 	}
-	return nil
+	return len(body) + letterOverhead, nil
 }

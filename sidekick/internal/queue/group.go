@@ -46,7 +46,11 @@ func (p *publication) chunkForCluster(from, to int) {
 		return
 	}
 	start := time.Now()
-	p.chunk(from, to)
+	at := make([]int, 0, to-from)
+	for i := from; i < to; i++ {
+		at = append(at, i)
+	}
+	p.send(at)
 	for {
 		var again []int
 		for i := from; i < to; i++ {

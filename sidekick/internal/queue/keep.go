@@ -119,7 +119,9 @@ func (q *Queue) copyPositions() error {
 	for _, s := range []Stream{Alerts, Logs} {
 		for _, r := range q.readersOf(s) {
 			r.mu.Lock()
-			records[positionSubject(s, r.name)] = string(r.pos.encode())
+			if r.isStored { // or the next start would miss it in the store
+				records[positionSubject(s, r.name)] = string(r.pos.encode())
+			}
 			r.mu.Unlock()
 		}
 	}

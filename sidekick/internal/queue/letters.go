@@ -231,6 +231,12 @@ func (q *Queue) storeFor(ctx context.Context, output string, event *schema.Event
 		}
 		return nil
 	}
+	rows := q.alerts
+	if msg.Subject == Logs.subject() {
+		rows = q.logs
+	}
+	rows.turn.RLock()
+	defer rows.turn.RUnlock()
 	state, err := q.batches.begin(ctx, id)
 	if err != nil {
 		return err

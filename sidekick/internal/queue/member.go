@@ -75,6 +75,7 @@ type Member struct {
 	to   string             // where they go, but for the number
 
 	undecodable atomic.Int64 // events that were set aside
+	lag         lag
 
 	mu         sync.Mutex
 	held       map[uint64]*holding // guarded by mu; by number of the stream

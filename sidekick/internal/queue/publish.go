@@ -88,12 +88,10 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) 
 		}
 		p.batch = state
 	}
-	for from := 0; from < len(events); from += chunk {
-		if q.cluster != nil {
-			p.chunkForCluster(from, min(from+chunk, len(events)))
-		} else {
-			p.chunk(from, min(from+chunk, len(events)))
-		}
+	if q.cluster != nil {
+		p.inParts(chunk, p.chunkForCluster)
+	} else {
+		p.inParts(rowMost, p.chunk)
 	}
 	if len(p.failed) > 0 {
 		p.makeRoomFor()
@@ -114,20 +112,43 @@ type publication struct {
 	gaveUp bool          // the cluster does not answer
 }
 
+func (p *publication) inParts(size int, store func(from, to int)) {
+	for from := 0; from < len(p.events); from += size {
+		store(from, min(from+size, len(p.events)))
+	}
+}
+
 // chunk stores some of the events. It waits for the store whatever becomes of the
 // sender, since a batch that comes again must find out what is stored; the store
 // answers within ackTimeout, or counts as not answering.
 func (p *publication) chunk(from, to int) {
 	p.q.watchDisk()
 	at := make([]int, 0, to-from)
-	for i := from; i < to; i++ {
-		at = append(at, i)
+	for _, r := range []*rows{p.q.alerts, p.q.logs} {
+		at = at[:0]
+		for i := from; i < to; i++ {
+			if streamOf(p.events[i].Kind) == r.stream {
+				at = append(at, i)
+			}
+		}
+		if len(at) >= rowLeast {
+			p.row(r, at)
+			continue
+		}
+		r.turn.RLock()
+		p.send(at)
+		r.turn.RUnlock()
 	}
-	p.send(at)
 }
 
-// send stores the events of these indexes.
+// send stores the events of these indexes, with an answer for each.
 func (p *publication) send(at []int) {
+	for some := range slices.Chunk(at, chunk) {
+		p.sendSome(some)
+	}
+}
+
+func (p *publication) sendSome(at []int) {
 	futures := make([]jetstream.PubAckFuture, len(at))
 	for n, i := range at {
 		msg, err := p.message(&p.events[i])
@@ -174,37 +195,49 @@ func (p *publication) stored(e *schema.Packed) {
 	}
 }
 
+// known says whether an event is stored already.
+func (p *publication) known(e *schema.Packed) bool {
+	if p.batch == nil {
+		return false
+	}
+	_, index := batchOf(e.ID)
+	return p.batch.has(index)
+}
+
 // message is nil for an event that is stored already.
 func (p *publication) message(e *schema.Packed) (*nats.Msg, error) {
-	if p.batch != nil {
-		if _, index := batchOf(e.ID); p.batch.has(index) {
-			return nil, nil
-		}
+	if p.known(e) {
+		return nil, nil
 	}
 	msg, err := p.q.message(e)
-	switch {
-	case err != nil:
-	case p.q.cluster != nil:
+	if err == nil && p.q.cluster != nil {
 		// So that it can be sent again when the cluster did not answer.
 		msg.Header = nats.Header{jetstream.MsgIDHeader: []string{e.ID}}
-	case p.batch != nil:
-		msg.Header = nats.Header{headerID: []string{e.ID}}
 	}
 	return msg, err
 }
 
 func (q *Queue) message(e *schema.Packed) (*nats.Msg, error) {
+	body, err := q.encode(nil, e)
+	if err != nil {
+		return nil, err
+	}
+	return &nats.Msg{Subject: streamOf(e.Kind).subject(), Data: body}, nil
+}
+
+// encode appends an event as it is stored.
+func (q *Queue) encode(into []byte, e *schema.Packed) ([]byte, error) {
 	if q.diskLow.Load() {
 		return nil, fmt.Errorf("disk of %s: %w", q.dir, ErrFull)
 	}
-	body, err := e.AppendJSON(nil)
+	body, err := e.AppendJSON(into)
 	if err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}
 	if len(body) > q.maxMessage {
 		return nil, &TooLargeError{Bytes: len(body), Most: q.maxMessage}
 	}
-	return &nats.Msg{Subject: streamOf(e.Kind).subject(), Data: body}, nil
+	return body, nil
 }
 
 // storeError turns the server's refusals into ours.

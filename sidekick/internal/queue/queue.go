@@ -54,6 +54,9 @@ const (
 	publishers = 8
 	chunk      = 256
 
+	// rowMost is the longest row. Of each stream one is stored at a time.
+	rowMost = 1024
+
 	ackTimeout = 10 * time.Second // how long the store may take to answer
 )
 
@@ -83,7 +86,8 @@ type Queue struct {
 	js         jetstream.JetStream
 	slots      chan struct{} // one per concurrent Publish
 
-	batches *batches
+	batches      *batches
+	alerts, logs *rows // nil with a cluster
 
 	mu      sync.Mutex
 	readers []*Reader // guarded by mu
@@ -93,12 +97,15 @@ type Queue struct {
 	removed  uint64            // guarded by removing; so many, ever
 	copied   map[string]string // guarded by removing; what the copy of the positions holds
 	ages     ages
+	spare    spare
+	pressure map[Stream]*pressure // of both streams
 
 	refusedAlerts, refusedLogs atomic.Int64 // because of a limit
 
-	diskLow atomic.Bool
-	free    func(dir string) (uint64, error) // bytes
-	space   space
+	diskLow   atomic.Bool
+	diskTight atomic.Bool                      // for logs
+	free      func(dir string) (uint64, error) // bytes
+	space     space
 }
 
 // Open starts the embedded store in opts.Dir, which it creates when it is
@@ -117,6 +124,7 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 		},
 		slots:      make(chan struct{}, publishers),
 		batches:    newBatches(),
+		pressure:   map[Stream]*pressure{Alerts: {}, Logs: {}},
 		cluster:    opts.Cluster,
 		maxMessage: MaxMessageBytes,
 		free:       freeOn,
@@ -170,6 +178,12 @@ func (q *Queue) start(ctx context.Context) error {
 		return err
 	}
 	if err := q.recallRemoved(ctx); err != nil {
+		return err
+	}
+	if q.alerts, err = newRows(q.conn, q.js, Alerts); err != nil {
+		return err
+	}
+	if q.logs, err = newRows(q.conn, q.js, Logs); err != nil {
 		return err
 	}
 	q.warnOfVolume(ctx)

@@ -39,8 +39,11 @@ type Reader struct {
 
 	undecodable atomic.Int64 // events that were set aside
 
-	mu  sync.Mutex
-	pos position // guarded by mu; open is what was read and not acknowledged
+	lag lag
+
+	mu       sync.Mutex
+	pos      position // guarded by mu; open is what was read and not acknowledged
+	isStored bool     // guarded by mu; the store has a position, which may be older
 }
 
 // Reader gives the reader of an output, whose name is made of letters, digits,
@@ -126,6 +129,7 @@ func (r *Reader) locate(ctx context.Context, info *jetstream.StreamInfo) error {
 		stored.open = stored.open.upTo(stored.last)
 	}
 	r.mu.Lock()
+	r.isStored = stored.last > 0 || len(stored.open) > 0
 	r.pos, r.cursor = stored, stored.floor()
 	r.mu.Unlock()
 	if back {
@@ -298,6 +302,9 @@ func (r *Reader) store(ctx context.Context) error {
 	if _, err := r.q.js.Publish(ctx, positionSubject(r.stream, r.name), value); err != nil {
 		return fmt.Errorf("store position of %s: %w", r.name, err)
 	}
+	r.mu.Lock()
+	r.isStored = true
+	r.mu.Unlock()
 	return nil
 }
 

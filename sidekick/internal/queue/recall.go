@@ -1,7 +1,10 @@
 package queue
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -10,8 +13,8 @@ import (
 )
 
 const (
-	// headerID carries the ID of an event whose batch may be sent again, so that
-	// it can be found without reading bodies.
+	// headerID carries the ID by which a message is recognised that is not, or was
+	// not by earlier versions, recognised by that of its event.
 	headerID = "Id"
 
 	// recallEvents is how many of the newest events of each stream are looked at to
@@ -19,6 +22,35 @@ const (
 	// kind, which is what can have been under way.
 	recallEvents = 100_000
 )
+
+// bodyID gives the ID of a stored event, "" if it has none, without reading the rest.
+func bodyID(body []byte) string {
+	rest, ok := bytes.CutPrefix(body, []byte(`{"id":"`))
+	end := bytes.IndexByte(rest, '"')
+	if !ok || end < 0 {
+		return ""
+	}
+	if id := rest[:end]; bytes.IndexByte(id, '\\') < 0 {
+		return string(id)
+	}
+	var e struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(body, &e) != nil {
+		return ""
+	}
+	return e.ID
+}
+
+// batchID gives the ID of a stored event that came as part of a batch which may be
+// sent again, and "" for others.
+func batchID(body []byte) string {
+	id := bodyID(body)
+	if _, _, ok := inBatch(id); !ok {
+		return ""
+	}
+	return id
+}
 
 // recall gives the IDs of the newest events of both streams that were stored as
 // part of a batch.
@@ -45,36 +77,64 @@ func (q *Queue) recallStream(ctx context.Context, s Stream, found func(id string
 		start = state.LastSeq - recallEvents + 1
 	}
 	consumer, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		HeadersOnly: true, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
 	})
 	if err != nil {
 		return err
 	}
-	// Left alone it would count as an output that has nothing yet.
-	defer func() { err = errors.Join(err, stream.DeleteConsumer(ctx, consumer.CachedInfo().Name)) }()
+	name := consumer.CachedInfo().Name
+	// Left alone it would count as an output that has nothing yet. The server may have
+	// removed it, as it does with one that nobody listens to.
+	defer func() {
+		if gone := stream.DeleteConsumer(ctx, name); !errors.Is(gone, jetstream.ErrConsumerNotFound) {
+			err = errors.Join(err, gone)
+		}
+	}()
+	pull, err := newPuller(q.conn, s, name)
+	if err != nil {
+		return err
+	}
+	defer pull.close()
+	return recallUpTo(ctx, pull, state.LastSeq, found)
+}
+
+// recallUpTo reads up to an event that stays: the newest are never removed at once.
+func recallUpTo(ctx context.Context, pull *puller, last uint64, found func(id string)) error {
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
 	for {
-		n, err := recallSome(consumer, found)
-		if err != nil || n == 0 {
+		msg, err := pull.next(ctx)
+		if err != nil {
 			return err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		if !pull.follows(meta.Sequence.Consumer) {
+			return errors.New("events were dropped on their way")
+		}
+		if id := cmp.Or(msg.Header.Get(headerID), batchID(msg.Data)); id != "" {
+			found(id)
+		}
+		if meta.Sequence.Stream >= last {
+			return nil
 		}
 	}
 }
 
-// recallSome looks at what is there without waiting for more: events may be
-// removed meanwhile.
-func recallSome(consumer jetstream.Consumer, found func(id string)) (n int, err error) {
-	some, err := consumer.FetchNoWait(4 * pullEvents)
-	if err != nil {
-		return 0, err
+// settled returns when all that was sent to a stream is in it or never will be. What
+// was sent is taken in order: that is so once the stream has refused a message that
+// it must refuse.
+func settled(ctx context.Context, js jetstream.JetStream, s Stream) error {
+	msg := &nats.Msg{Subject: s.subject(), Header: nats.Header{}}
+	_, err := js.PublishMsg(ctx, msg, jetstream.WithExpectLastMsgID("none is like this"))
+	var api *jetstream.APIError
+	if !errors.As(err, &api) || api.ErrorCode != errCodeWrongLastMsgID {
+		return fmt.Errorf("ask %s what it has: %w", s, err)
 	}
-	for msg := range some.Messages() {
-		n++
-		if id := msg.Headers().Get(headerID); id != "" {
-			found(id)
-		}
-	}
-	return n, some.Error()
+	return nil
 }
 
 // makeSure finds out which events of a batch are stored after the store did not
@@ -82,11 +142,8 @@ func recallSome(consumer jetstream.Consumer, found func(id string)) (n int, err 
 // refused a message that it must refuse, all before are in it or never will be.
 func (q *Queue) makeSure(ctx context.Context, key string, s *batchState) error {
 	for _, stream := range []Stream{Alerts, Logs} {
-		msg := &nats.Msg{Subject: stream.subject(), Header: nats.Header{}}
-		_, err := q.js.PublishMsg(ctx, msg, jetstream.WithExpectLastMsgID("none is like this"))
-		var api *jetstream.APIError
-		if !errors.As(err, &api) || api.ErrorCode != errCodeWrongLastMsgID {
-			return fmt.Errorf("ask %s what it has: %w", stream, err)
+		if err := settled(ctx, q.js, stream); err != nil {
+			return err
 		}
 	}
 	err := q.recall(ctx, func(id string) {

@@ -15,12 +15,15 @@ const (
 	// itself down when a write fails, so it must never come to that.
 	lowDisk = 32 << 20
 
+	// tightDisk is the free space below which logs are refused.
+	tightDisk = lowDisk + lowDisk/2
+
 	// scarceDisk is the free space below which delivered events no longer wait for
 	// their two minutes.
 	scarceDisk = 2 * lowDisk
 
 	diskInterval  = 10 * time.Millisecond  // at most so often who stores looks at the disk
-	spaceInterval = 100 * time.Millisecond // at most so often delivered events are looked for while there is room, or where there were none
+	spaceInterval = 100 * time.Millisecond // at most so often delivered events are looked for while there is room
 	purgeWait     = 100 * time.Millisecond // how long files of removed events may stay; the server removes them in the background
 )
 
@@ -29,8 +32,8 @@ const (
 type space struct {
 	mu     sync.Mutex
 	looked time.Time // at the disk
-	tried  time.Time // to remove
-	found  bool      // something, then
+	tried  time.Time // to remove something
+	vain   time.Time // tried because it was urgent, and there was nothing
 }
 
 // freeOn gives the bytes of the file system of dir that are free.
@@ -48,10 +51,12 @@ func (q *Queue) checkDisk() {
 	if err != nil {
 		return // the next write tells
 	}
-	low := free < lowDisk
-	if free < scarceDisk && q.makeRoom(low, Alerts, Logs) && low {
-		low = q.freed() < lowDisk
+	tight := free < tightDisk
+	if free < scarceDisk && q.makeRoom(tight, Alerts, Logs) && tight {
+		free = q.freed()
 	}
+	q.diskTight.Store(free < tightDisk)
+	low := free < lowDisk
 	if low != q.diskLow.Swap(low) {
 		if low {
 			q.log.Error("disk is nearly full, events are refused", "dir", q.dir, "least_free_bytes", lowDisk)
@@ -65,7 +70,7 @@ func (q *Queue) checkDisk() {
 func (q *Queue) freed() uint64 {
 	for end := time.Now().Add(purgeWait); ; time.Sleep(5 * time.Millisecond) {
 		free, err := q.free(q.dir)
-		if err != nil || free >= lowDisk || time.Now().After(end) {
+		if err != nil || free >= tightDisk || time.Now().After(end) {
 			return free
 		}
 	}
@@ -94,7 +99,7 @@ func (q *Queue) watchDisk() {
 func (q *Queue) makeRoom(urgent bool, streams ...Stream) bool {
 	q.space.mu.Lock()
 	defer q.space.mu.Unlock()
-	if time.Since(q.space.tried) < spaceInterval && !(urgent && q.space.found) {
+	if urgent && time.Since(q.space.vain) < diskInterval || !urgent && time.Since(q.space.tried) < spaceInterval {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), ackTimeout) // as for storing: whoever posted may be gone
@@ -108,7 +113,10 @@ func (q *Queue) makeRoom(urgent bool, streams ...Stream) bool {
 		}
 		some = some || removed
 	}
-	q.space.tried, q.space.found = time.Now(), some
+	q.space.tried = time.Now()
+	if urgent && !some {
+		q.space.vain = q.space.tried
+	}
 	return some
 }
 

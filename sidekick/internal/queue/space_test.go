@@ -66,7 +66,7 @@ func TestDeliveredMakeRoom(t *testing.T) {
 					if err != nil {
 						return 0, err
 					}
-					return lowDisk + limit - min(limit+lowDisk, s.CachedInfo().State.Bytes), nil
+					return tightDisk + limit - min(limit+tightDisk, 4*s.CachedInfo().State.Bytes), nil
 				}
 			}
 			refused := drive(t, q, 60, c.deliver)

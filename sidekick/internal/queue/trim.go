@@ -11,8 +11,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// trimInterval is how often Run frees space and looks at the disk.
-const trimInterval = time.Second
+const (
+	// trimInterval is how often Run frees space and looks at the disk, and trimSoon
+	// how often at a stream that is not nearly empty.
+	trimInterval = time.Second
+	trimSoon     = 50 * time.Millisecond
+
+	// fillRate is how many bytes a second may come.
+	fillRate = 100 << 20
+)
 
 // Keep forgets the positions of all outputs of a stream but the named ones, so
 // that an output which is no longer configured does not hold its events for ever.
@@ -52,18 +59,16 @@ func (q *Queue) Keep(ctx context.Context, s Stream, outputs []string) error {
 func (q *Queue) Run(ctx context.Context) {
 	trimmers := []*trimmer{{q: q, stream: Alerts}, {q: q, stream: Logs}}
 	k := &keeper{q: q}
-	interval := trimInterval
-	if q.cluster != nil {
-		interval = groupTrimInterval // every member looks
-	}
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var cared time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			if q.cluster == nil {
+		case now := <-timer.C:
+			if q.cluster == nil && now.Sub(cared) >= trimInterval {
+				cared = now
 				q.checkDisk()
 				q.revive()
 				k.keep(ctx, now)
@@ -73,8 +78,26 @@ func (q *Queue) Run(ctx context.Context) {
 					q.log.Warn("freeing space of the queue failed", "stream", string(t.stream), "error", err)
 				}
 			}
+			timer.Reset(q.trimAgain(trimmers))
 		}
 	}
+}
+
+// trimAgain is when to look next: before a stream can have filled up, but often only
+// where one may.
+func (q *Queue) trimAgain(trimmers []*trimmer) time.Duration {
+	if q.cluster != nil {
+		return groupTrimInterval // every member looks
+	}
+	wait := trimInterval
+	for _, t := range trimmers {
+		fills := time.Duration(q.limits[t.stream] * int64(time.Second) / fillRate)
+		if t.fill > 1 {
+			fills = trimSoon
+		}
+		wait = min(wait, max(fills/4, trimSoon))
+	}
+	return wait
 }
 
 // revive starts the store again after it shut itself down over a failed write.
@@ -93,6 +116,7 @@ type trimmer struct {
 	q      *Queue
 	stream Stream
 	marks  []mark // oldest first, no older than the duplicate window and one more
+	fill   int64  // eighths of the limit
 }
 
 // mark says that every message up to seq was there at a time, by the clock that
@@ -108,6 +132,8 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 		return err
 	}
 	state := stream.CachedInfo().State
+	t.fill = int64(state.Bytes) * 8 / max(t.q.limits[t.stream], 1)
+	t.relieve(state)
 	if state.Msgs == 0 {
 		return nil
 	}

@@ -23,6 +23,7 @@ type Command string
 const (
 	Run     Command = "run"     // run a workload under the tracer
 	Install Command = "install" // copy the tracer's own file into a directory
+	Check   Command = "policy"  // say what policies mean
 	Version Command = "version" // print the version
 	Help    Command = "help"    // print Config.Text
 )
@@ -38,6 +39,13 @@ const (
 const (
 	FormatKubeArmor = "kubearmor"
 	FormatFalco     = "falco"
+)
+
+// Values of Config.PoliciesWatch.
+const (
+	WatchAuto   = "auto" // a directory that others can change and this container cannot
+	WatchAlways = "true"
+	WatchNever  = "false"
 )
 
 // Values of Config.OnMissingPolicy.
@@ -57,15 +65,20 @@ const (
 type Config struct {
 	Command Command
 
-	Argv []string // run: the workload and its arguments, at least one
-	Dir  string   // install: the target directory
-	Text string   // help: what to print on standard output
+	Argv  []string // run: the workload and its arguments, at least one
+	Dir   string   // install: the target directory
+	Files []string // policy check: files and directories, at least one
+	JSON  bool     // policy check: the output is JSON
+	Text  string   // help: what to print on standard output
 
 	SidekickURL     URL             // where events go; URL.IsZero means nowhere
 	Token           secret.String   // shown to the sidekick
 	TokenFile       string          // file that holds the token; "" for none
 	TLS             TLS             // how an https SidekickURL is trusted
 	Policies        string          // policy file or directory; "" for none
+	PoliciesWatch   string          // WatchAuto, WatchAlways or WatchNever
+	Policy          string          // policies themselves, as text or base64 of it; "" for none
+	Strict          bool            // what KubeArmor passes over in a policy is an error
 	OnMissingPolicy string          // MissingBlock or MissingRun
 	PolicyTimeout   time.Duration   // how long the start may wait for policies; 0 is not at all
 	Visibility      rules.Operation // what is reported as logs; see Visible
@@ -134,6 +147,8 @@ func Parse(args, environ []string) (Config, error) {
 		c, err = parseRun(rest, environ)
 	case string(Install):
 		c, err = parseInstall(rest)
+	case string(Check):
+		c, err = parseCheck(rest)
 	case string(Version), "--version":
 		c, err = Config{Command: Version}, noMore(rest)
 	case string(Help), "--help", "-h":
@@ -149,10 +164,34 @@ func Parse(args, environ []string) (Config, error) {
 
 func hint(command string) string {
 	switch Command(command) {
-	case Run, Install:
+	case Run, Install, Check:
 		return fmt.Sprintf("see \"tracer help %s\"", command)
 	}
 	return "see \"tracer help\""
+}
+
+// parseCheck reads what follows "policy".
+func parseCheck(args []string) (Config, error) {
+	c := Config{Command: Check}
+	flags := pflag.NewFlagSet("policy check", pflag.ContinueOnError)
+	flags.Usage = func() {} // it would print by itself
+	flags.BoolVar(&c.JSON, "json", false, "")
+	flags.BoolVar(&c.Strict, "strict", false, "")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return Config{Command: Help, Text: checkHelp}, nil
+		}
+		return Config{}, fmt.Errorf("policy: %w", err)
+	}
+	switch what := flags.Args(); {
+	case len(what) == 0 || what[0] != "check":
+		return Config{}, errors.New("policy: \"check\" is what it can do")
+	case len(what) == 1:
+		return Config{}, errors.New("policy check: no file given")
+	default:
+		c.Files = what[1:]
+	}
+	return c, nil
 }
 
 func noMore(args []string) error {
@@ -185,6 +224,8 @@ func parseHelp(args []string) (Config, error) {
 			text = runHelp()
 		case string(Install):
 			text = installHelp
+		case string(Check):
+			text = checkHelp
 		default:
 			return Config{}, fmt.Errorf("help: unknown topic %q", args[0])
 		}
@@ -204,6 +245,9 @@ func parseRun(args, environ []string) (Config, error) {
 	all := settings()
 	for _, s := range all {
 		given[s.flag] = flags.String(s.flag, s.value, s.usage)
+		if s.value == "false" {
+			flags.Lookup(s.flag).NoOptDefVal = "true" // --strict alone
+		}
 	}
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {

@@ -24,7 +24,7 @@ func defaults() Config {
 	u, _ := ParseURL("http://localhost:2801/", false)
 	return Config{
 		Command: Run, Argv: []string{"cmd"}, SidekickURL: u,
-		OnMissingPolicy: MissingBlock, PolicyTimeout: 30 * time.Second,
+		PoliciesWatch: WatchAuto, OnMissingPolicy: MissingBlock, PolicyTimeout: 30 * time.Second,
 		Visibility: rules.Process | rules.FileWrite | rules.Network, Opens: OpensCarryOut,
 		Posture: rules.Posture{File: "audit", Network: "audit", Capabilities: "audit"},
 		Format:  FormatKubeArmor, Engine: EngineAuto, Log: Log{Level: slog.LevelInfo},
@@ -84,6 +84,9 @@ func TestParseRun(t *testing.T) {
 		{name: "numbers", args: []string{"--buffer-bytes=65536", "--flush-timeout=0", "--", "cmd"}, change: func(c *Config) { c.BufferBytes, c.FlushTimeout = 65536, 0 }},
 		{name: "identity", args: []string{"--pod=p", "--cluster=", "--", "cmd"}, environ: []string{"POD_NAME=q"}, change: func(c *Config) { c.Identity = []string{"CLUSTER_NAME=", "POD_NAME=p"} }},
 		{name: "the rest", args: []string{"--policies=/p", "--format", "falco", "--", "cmd"}, change: func(c *Config) { c.Policies, c.Format = "/p", FormatFalco }},
+		{name: "strict", args: []string{"--strict", "--", "cmd"}, environ: []string{"TRACER_STRICT=false"}, change: func(c *Config) { c.Strict = true }},
+		{name: "watching", args: []string{"--policies-watch=true", "--", "cmd"}, environ: []string{"TRACER_POLICIES_WATCH=false"}, change: func(c *Config) { c.PoliciesWatch = WatchAlways }},
+		{name: "policies in a parameter", args: []string{"--", "cmd"}, environ: []string{"TRACER_POLICY=kind: x\n"}, change: func(c *Config) { c.Policy = "kind: x\n" }},
 		{name: "token", args: []string{"--", "cmd"}, environ: []string{"SIDEKICK_TOKEN=t0ken\n"}, change: func(c *Config) { c.Token = secret.New("t0ken") }},
 		{name: "unix socket", args: []string{"--", "cmd"}, environ: []string{"SIDEKICK_URL=unix:///run/s"}, change: func(c *Config) { c.SidekickURL = mustURL(t, "unix:///run/s") }},
 		{name: "TLS", args: []string{"--sidekick-ca-file=/ca", "--", "cmd"}, environ: []string{"SIDEKICK_URL=https://h/", "SIDEKICK_CERT_FILE=/c", "SIDEKICK_KEY_FILE=/k"}, change: func(c *Config) {
@@ -116,6 +119,28 @@ func TestParseRun(t *testing.T) {
 	}
 }
 
+func TestParsePolicyCheck(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want Config
+	}{
+		{[]string{"check", "a.yaml"}, Config{Command: Check, Files: []string{"a.yaml"}}},
+		{[]string{"check", "--json", "a", "b", "--strict"}, Config{Command: Check, Files: []string{"a", "b"}, JSON: true, Strict: true}},
+		{[]string{"check", "--", "--json"}, Config{Command: Check, Files: []string{"--json"}}},
+		{[]string{"check", "--help"}, Config{Command: Help, Text: checkHelp}},
+	} {
+		got, err := Parse(append([]string{"policy"}, c.args...), nil)
+		if diff := cmp.Diff(c.want, got, compare()...); err != nil || diff != "" {
+			t.Errorf("%v: %v\n%s", c.args, err, diff)
+		}
+	}
+	for want, args := range map[string][]string{"no file given": {"check"}, `"check" is what`: {"chekc", "a"}, "unknown flag": {"check", "--jsn", "a"}} {
+		if _, err := Parse(append([]string{"policy"}, args...), nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "tracer help policy") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct {
 		args    []string
@@ -140,6 +165,8 @@ func TestParseRefuses(t *testing.T) {
 		{[]string{"run", "--hold=none", "--", "cmd"}, nil, `--hold: "none": use`},
 		{[]string{"run", "--opens=let", "--", "cmd"}, nil, `--opens: "let": use carry-out or let-run`},
 		{[]string{"run", "--", "cmd"}, []string{"TRACER_ON_MISSING_POLICY=allow"}, `TRACER_ON_MISSING_POLICY: "allow": use block or run`},
+		{[]string{"run", "--strict=very", "--", "cmd"}, nil, `--strict: "very": use true or false`},
+		{[]string{"run", "--policies-watch=yes", "--", "cmd"}, nil, `--policies-watch: "yes": use auto, true or false`},
 		{[]string{"run", "--policy-timeout=1h", "--", "cmd"}, nil, "--policy-timeout: \"1h\": use a duration from 0s to 10m0s"},
 		{[]string{"run", "--visibility=file,none", "--", "cmd"}, nil, `--visibility: "none"`},
 		{[]string{"run", "--", "cmd"}, []string{"DEFAULTFILEPOSTURE=deny"}, `DEFAULTFILEPOSTURE: "deny"`},

@@ -11,15 +11,30 @@ allows or denies it by KubeArmor policies, and reports it.
 
 Usage:
   tracer run [flags] -- CMD [ARGS...]   run CMD under the tracer
+  tracer policy check FILE...           say what policies mean
   tracer install DIR                    copy this program to DIR/tracer
   tracer version                        print the version
-  tracer help [run|install]             print help
+  tracer help [run|policy|install]      print help
 `
 
 const installHelp = `tracer install copies this program, one file that needs no other, to DIR/tracer.
 
 Usage:
   tracer install DIR
+`
+
+const checkHelp = `tracer policy check says what policies mean, rule by rule, what of them never
+matches here, and what is not supported. FILE is a policy file, or a directory of
+*.yaml, *.yml and *.json. Links are looked up on this machine: run it in the image
+of the workload.
+
+Usage:
+  tracer policy check [--json] [--strict] FILE...
+
+  --json    for programs: an array with an object for each file
+  --strict  all that does less than it says is an error
+
+It ends with 1 if a file is not taken, or with --strict does less than it says.
 `
 
 const runIntro = `tracer run starts CMD and becomes invisible to it: same input, output, terminal

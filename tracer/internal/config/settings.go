@@ -42,6 +42,9 @@ func settings() []setting {
 		{"sidekick-cert-file", "SIDEKICK_CERT_FILE", "", "PEM file with the certificate to show to the sidekick", setFile(func(t *TLS) *string { return &t.CertFile })},
 		{"sidekick-key-file", "SIDEKICK_KEY_FILE", "", "PEM file with its key", setFile(func(t *TLS) *string { return &t.KeyFile })},
 		{"policies", "TRACER_POLICIES", "", "policy file, or directory of *.yaml, *.yml and *.json; empty for none", setPolicies},
+		{"policies-watch", "TRACER_POLICIES_WATCH", WatchAuto, "whether a directory of policies is watched for changes: true, false, or auto (when it is a volume that is mounted read-only)", setPoliciesWatch},
+		{"policy", "TRACER_POLICY", "", "policies themselves: YAML, JSON, or base64 of it; empty for none", setPolicy},
+		{"strict", "TRACER_STRICT", "false", "make an error of what KubeArmor passes over in a policy, such as keys that are not known: true or false", setStrict},
 		{"on-missing-policy", "TRACER_ON_MISSING_POLICY", MissingBlock, "when it is not known in time which policies are for this container: block (do not start) or run", setOnMissingPolicy},
 		{"policy-timeout", "TRACER_POLICY_TIMEOUT", "30s", "how long the start may wait to know them", setPolicyTimeout},
 		{"visibility", "TRACER_VISIBILITY", "process,file:write,network", "what is logged when no policy matches: process, file (all opens), file:write, network, all, or none", setVisibility},
@@ -101,6 +104,22 @@ func setURL(c *Config, value string, given bool) (err error) {
 
 func setPolicies(c *Config, value string, _ bool) error {
 	c.Policies = value
+	return nil
+}
+
+func setPoliciesWatch(c *Config, value string, _ bool) error {
+	return oneOf(&c.PoliciesWatch, value, WatchAuto, WatchAlways, WatchNever)
+}
+
+func setPolicy(c *Config, value string, _ bool) error {
+	c.Policy = value
+	return nil
+}
+
+func setStrict(c *Config, value string, _ bool) (err error) {
+	if c.Strict, err = strconv.ParseBool(value); err != nil {
+		return fmt.Errorf("%q: use true or false", value)
+	}
 	return nil
 }
 

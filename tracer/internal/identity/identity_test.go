@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -79,6 +80,37 @@ func FuzzContainer(f *testing.F) {
 		id, _ := container(cgroup, mounts)
 		if id != "" && len(id) != 64 && (len(id) < 34 || len(id) > 53) {
 			t.Errorf("id %q", id)
+		}
+	})
+}
+
+// What is looked for, as regular expressions say it.
+func FuzzContainerPaths(f *testing.F) {
+	ids := regexp.MustCompile(`(?:^|[/:-])([0-9a-f]{64}|[0-9a-f]{32}-[0-9]{1,20})(?:\.scope)?(?:$|/)`)
+	names := regexp.MustCompile(`/containers/([a-z0-9][-a-z0-9.]*)/[0-9a-f]+$`)
+	for _, path := range []string{
+		"/docker/" + hexA, "/a:b:" + hexA + ".scope/" + ecsTask + "-12/x", ecsTask + "-12", "-" + ecsTask + "-123456789012345678901", "/" + hexA + "-1",
+		"x-" + hexA, "x" + hexA, "/pods/u/containers/web.a-1/1f2e", "containers/web/1f", "/containers/-web/1f", "/containers//1f", "/containers/web/",
+	} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		id, name := "", ""
+		for rest := path; rest != ""; {
+			m := ids.FindStringSubmatchIndex(rest)
+			if m == nil {
+				break
+			}
+			id, rest = rest[m[2]:m[3]], rest[m[3]:]
+		}
+		if m := names.FindStringSubmatch(path); m != nil {
+			name = m[1]
+		}
+		if got := lastID(path); got != id {
+			t.Errorf("id of %q: %q, want %q", path, got, id)
+		}
+		if got := kubeletName(path); got != name {
+			t.Errorf("name of %q: %q, want %q", path, got, name)
 		}
 	})
 }

@@ -168,7 +168,6 @@ func (r *Reaper) dispatch(pid int, isMain bool, status unix.WaitStatus) {
 func (r *Reaper) ended(pid int, status unix.WaitStatus) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.traces, pid)
 	if pid == r.main {
 		r.code, r.main = exitCode(status), 0
 		close(r.done)

@@ -56,8 +56,20 @@ func (t *Trace) Next() (tid int, status unix.WaitStatus) {
 		case status.Stopped():
 			return tid, status
 		default:
+			t.forget(tid)
 			t.reaper.ended(tid, status)
 			return tid, status
+		}
+	}
+}
+
+// forget gives up threads. One whose number belongs to another trace now stays so.
+func (t *Trace) forget(threads ...int) {
+	t.reaper.mu.Lock()
+	defer t.reaper.mu.Unlock()
+	for _, tid := range threads {
+		if t.reaper.traces[tid] == t {
+			delete(t.reaper.traces, tid)
 		}
 	}
 }
@@ -66,13 +78,9 @@ func (t *Trace) Next() (tid int, status unix.WaitStatus) {
 // afterwards stays so.
 func (t *Trace) Release() {
 	t.once.Do(func() {
+		t.forget(t.threads...)
 		t.reaper.mu.Lock()
 		defer t.reaper.mu.Unlock()
-		for _, tid := range t.threads {
-			if t.reaper.traces[tid] == t {
-				delete(t.reaper.traces, tid)
-			}
-		}
 		t.reaper.lookAgain()
 	})
 }

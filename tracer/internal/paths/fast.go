@@ -29,14 +29,8 @@ func (r *Resolver) fast(q *request) (res Result, ok bool, err error) {
 	}
 	fd, err := openat2(start, q.path, &how)
 	if err == unix.ENOENT {
-		if q.flags&Existing != 0 && start == r.rootFD && how.Resolve&unix.RESOLVE_NO_XDEV == 0 {
-			// All names of the way are in the root file system, so none of them is one of procfs, where the tracer is
-			// told other things than the workload.
-			how.Resolve |= unix.RESOLVE_NO_XDEV
-			if _, err := openat2(start, q.path, &how); err == unix.ENOENT {
-				return none(), true, err
-			}
-			how.Resolve &^= unix.RESOLVE_NO_XDEV
+		if q.flags&Existing != 0 && start == r.rootFD && missesInRoot(start, q.path, how) {
+			return none(), true, err
 		}
 		return r.fastMissing(q, start, how)
 	}
@@ -63,6 +57,17 @@ func (r *Resolver) fast(q *request) (res Result, ok bool, err error) {
 		return none(), false, nil
 	}
 	return res, true, err
+}
+
+// missesInRoot says whether a lookup finds nothing although it does not leave the file system of the root directory: all
+// names of the way are there, and none of them is one of procfs, where the tracer is told other things than the workload.
+func missesInRoot(root int, path string, how unix.OpenHow) bool {
+	how.Resolve |= unix.RESOLVE_NO_XDEV
+	fd, err := openat2(root, path, &how)
+	if err == nil {
+		unix.Close(fd) // it has come meanwhile
+	}
+	return err == unix.ENOENT
 }
 
 // fastLongName is the name of a file that is no directory and whose path is longer than the kernel can tell.

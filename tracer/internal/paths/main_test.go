@@ -134,7 +134,7 @@ func (g *rig) same(l lookup) {
 func (g *rig) agrees(how string, r *Resolver, l lookup, kernel processtest.Reply, name string) {
 	g.Helper()
 	res, err := g.resolve(r, kernel.TID, l)
-	defer res.Close()
+	defer func() { res.Close() }() // whatever the error, there is a Result
 	switch {
 	case kernel.Errno == unix.ENOENT:
 		if err == nil && res.Exists || err != nil && !errors.Is(err, unix.ENOENT) {

@@ -31,9 +31,10 @@ type Hub struct {
 
 	mu      sync.Mutex
 	target  spolicy.Target
-	sources []*source            // in the order in which they were first named
-	held    rules.Operation      // what the filter holds, as Hold said
-	fixed   bool                 // Hold was called
+	sources []*source       // in the order in which they were first named
+	held    rules.Operation // what the filter holds, as Hold said
+	fixed   bool            // Hold was called
+	links   *links
 	said    map[statement]string // what the log was told and is still so
 	changed chan struct{}        // closed at the next change
 }
@@ -52,7 +53,7 @@ func New(o Options) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hub{posture: o.Posture, log: o.Log, target: o.Target, said: map[statement]string{}, changed: make(chan struct{})}
+	h := &Hub{posture: o.Posture, log: o.Log, target: o.Target, said: map[statement]string{}, links: newLinks(o.Log), changed: make(chan struct{})}
 	h.inForce.Store(empty)
 	return h, nil
 }
@@ -114,6 +115,7 @@ func (h *Hub) Hold(visible, asked rules.Operation, live bool) rules.Operation {
 		needs = rules.All
 	}
 	h.held, h.fixed = visible|asked|needs, true
+	h.links.running = true
 	return h.held
 }
 
@@ -130,7 +132,11 @@ func (h *Hub) source(name string) *source {
 // apply puts the rules of the present documents in force. h.mu is held.
 func (h *Hub) apply() {
 	docs, replaced := h.merge()
-	compiled, err := rules.Compile(docs, h.target, h.posture)
+	resolved := make([]spolicy.Document, len(docs))
+	for i := range docs {
+		resolved[i] = h.links.resolve(docs[i])
+	}
+	compiled, err := rules.Compile(resolved, h.target, h.posture)
 	if err != nil {
 		h.log.Error("the policies stay as they were", "error", err)
 		return

@@ -3,9 +3,12 @@ package policies
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
@@ -22,92 +25,98 @@ const (
 // directory, in the order of their names, which is the order of rules. "" and an
 // empty directory give no documents. Hidden files, as the "..data" of a mounted
 // ConfigMap, are passed over. Nothing is loaded in part: the error joins all that
-// is wrong, each with file and line.
-func Load(path string) ([]spolicy.Document, error) {
+// is wrong, each with file and line. Strict, what KubeArmor would pass over is wrong,
+// and so are two policies of one kind, namespace and name.
+func Load(path string, strict bool) ([]spolicy.Document, error) {
 	if path == "" {
 		return nil, nil
 	}
-	names, err := list(path)
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("loading policies: %w", err)
 	}
-	var docs []spolicy.Document
-	var errs []error
-	total := int64(0)
-	for _, name := range names {
-		more, size, err := load(name)
-		docs = append(docs, more...)
-		if total += size; err == nil && total > MaxBytes {
-			errs = append(errs, fmt.Errorf("%s: with this file the policies have more than %d bytes", name, MaxBytes))
-			break
-		}
-		if err != nil {
-			errs = append(errs, err)
-		}
+	if info.IsDir() {
+		return (&Directory{path: path, at: path, strict: strict}).Load()
 	}
-	errs = append(errs, duplicates(docs)...)
-	if len(errs) > 0 {
-		return nil, fmt.Errorf("loading policies: %w", errors.Join(errs...))
+	docs, err := load(path, path, strict)
+	if err == nil && strict {
+		err = errors.Join(duplicates(docs)...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("loading policies: %w", err)
 	}
 	return docs, nil
 }
 
-// list gives the files to read, sorted.
-func list(path string) ([]string, error) {
+// Files gives the policy files that a path leads to: the file itself, or those of a
+// directory, in order.
+func Files(path string) ([]string, error) {
 	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return []string{path}, err
+	}
+	found, err := (&Directory{path: path, at: path}).list()
 	if err != nil {
 		return nil, err
 	}
-	if !info.IsDir() {
-		return []string{path}, nil
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		if wanted(e) {
-			names = append(names, filepath.Join(path, e.Name()))
-		}
-	}
-	if len(names) > MaxFiles {
-		return nil, fmt.Errorf("%s: %d policy files are more than %d", path, len(names), MaxFiles)
+	names := slices.Sorted(maps.Keys(found))
+	for i := range names {
+		names[i] = filepath.Join(path, names[i])
 	}
 	return names, nil
 }
 
-func wanted(e fs.DirEntry) bool {
-	if e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+// IsFile says whether a path that leads nowhere yet names a file of policies, and
+// not a directory.
+func IsFile(path string) bool { return wanted(filepath.Base(path)) }
+
+// wanted says whether a file of a directory is one of policies.
+func wanted(name string) bool {
+	if strings.HasPrefix(name, ".") {
 		return false
 	}
-	switch filepath.Ext(e.Name()) {
+	switch filepath.Ext(name) {
 	case ".yaml", ".yml", ".json":
 		return true
 	}
 	return false
 }
 
-func load(name string) (docs []spolicy.Document, size int64, err error) {
+// load reads the file at a path, which is called name in what is said of it.
+func load(at, name string, strict bool) ([]spolicy.Document, error) {
 	// Stat first: opening a FIFO would wait for a writer.
-	info, err := os.Stat(name)
+	info, err := os.Stat(at)
 	if err != nil {
-		return nil, 0, err
+		return nil, named(err, name)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s: not a regular file", name)
+		return nil, fmt.Errorf("%s: not a regular file", name)
 	}
-	file, err := os.Open(name)
+	file, err := os.Open(at)
 	if err != nil {
-		return nil, 0, err
+		return nil, named(err, name)
 	}
 	defer file.Close()
-	docs, err = spolicy.Parse(name, file)
-	return docs, info.Size(), err
+	return parser(strict)(name, file)
 }
 
-// duplicates finds policies of one kind, namespace and name: with a cluster's API
-// one would have replaced the other, and from files nobody can tell which.
+func parser(strict bool) func(name string, in io.Reader) ([]spolicy.Document, error) {
+	if strict {
+		return spolicy.ParseStrict
+	}
+	return spolicy.Parse
+}
+
+// named gives an error the name by which people know the file.
+func named(err error, name string) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Path = name
+	}
+	return err
+}
+
+// duplicates finds policies of one kind, namespace and name, of which only the last
+// would count.
 func duplicates(docs []spolicy.Document) (errs []error) {
 	seen := map[key]string{}
 	for i := range docs {

@@ -43,7 +43,7 @@ func write(t *testing.T, files map[string]string) string {
 
 func names(t *testing.T, path string) (all []string) {
 	t.Helper()
-	docs, err := Load(path)
+	docs, err := Load(path, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"too large", map[string]string{"a.yaml": strings.Repeat("#", 33<<20)}, []string{"a.yaml", "larger"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			docs, err := Load(write(t, c.files))
+			docs, err := Load(write(t, c.files), true)
 			if err == nil || docs != nil {
 				t.Fatalf("loaded %v", docs)
 			}
@@ -113,27 +113,36 @@ func TestLoadRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Load(write(t, map[string]string{"a.yaml": document("x", "  namespace: n\n"), "b.yaml": document("x", "  namespace: m\n")})); err != nil {
+	if _, err := Load(write(t, map[string]string{"a.yaml": document("x", "  namespace: n\n"), "b.yaml": document("x", "  namespace: m\n")}), true); err != nil {
 		t.Errorf("one name in two namespaces: %v", err)
 	}
 }
 
 func TestLoadUnreadable(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Load(filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "none") {
+	if _, err := Load(filepath.Join(dir, "none"), false); err == nil || !strings.Contains(err.Error(), "none") {
 		t.Errorf("error %v", err)
 	}
 	if err := unix.Mkfifo(filepath.Join(dir, "pipe.yaml"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "pipe.yaml: not a regular file") {
+	if _, err := Load(dir, false); err == nil || !strings.Contains(err.Error(), "pipe.yaml: not a regular file") {
 		t.Errorf("error %v", err)
 	}
 	link := t.TempDir()
 	if err := os.Symlink("/nowhere", filepath.Join(link, "gone.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(link); err == nil || !strings.Contains(err.Error(), "gone.yaml") {
+	if _, err := Load(link, false); err == nil || !strings.Contains(err.Error(), "gone.yaml") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What KubeArmor passes over is passed over, unless it is to be an error.
+func TestLoadTakesWhatKubeArmorTakes(t *testing.T) {
+	dir := write(t, map[string]string{"a.yaml": document("x", "") + "extra: 1\n", "b.yaml": document("x", "")})
+	docs, err := Load(dir, false)
+	if err != nil || len(docs) != 2 || len(docs[0].Warnings) != 1 || !strings.Contains(docs[0].Warnings[0], "a.yaml:12: ") {
+		t.Errorf("%+v, %v", docs, err)
 	}
 }

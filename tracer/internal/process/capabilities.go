@@ -6,14 +6,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capSet is the capabilities of this OS thread, bit n for capability n.
+// capSet is the capabilities of an OS thread, bit n for capability n.
 type capSet struct{ effective, permitted, inheritable uint64 }
 
 func capabilities() (capSet, error) {
-	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	set, err := capabilitiesOf(0)
+	if err != nil {
+		return capSet{}, fmt.Errorf("read this thread's capabilities: %w", err)
+	}
+	return set, nil
+}
+
+// capabilitiesOf are those of any thread; 0 is this one.
+func capabilitiesOf(tid int) (capSet, error) {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3, Pid: int32(tid)}
 	var d [2]unix.CapUserData
 	if err := unix.Capget(&head, &d[0]); err != nil {
-		return capSet{}, fmt.Errorf("read this thread's capabilities: %w", err)
+		return capSet{}, err
 	}
 	join := func(low, high uint32) uint64 { return uint64(high)<<32 | uint64(low) }
 	return capSet{

@@ -16,7 +16,8 @@ type Credentials struct {
 	Groups                 []int
 	// CapEff and CapPrm are the effective and the permitted capabilities, bit n for capability n.
 	CapEff, CapPrm uint64
-	NoNewPrivs     bool
+	// NoNewPrivs is true only if it is so; a thread can set it without a held call.
+	NoNewPrivs bool
 }
 
 // Credentials returns those of the thread tid, which must be held in a system call. They are kept until
@@ -44,9 +45,15 @@ func (p *Process) credentials(tid int) (*Credentials, error) {
 	gen := p.credGen
 	t.mu.Unlock()
 
-	c, err := t.readCredentials(tid)
-	if err != nil {
-		return nil, fmt.Errorf("credentials of thread %d: %w", tid, err)
+	c := p.known(tid)
+	if c == nil {
+		var err error
+		if c, err = t.readCredentials(tid); err != nil {
+			return nil, fmt.Errorf("credentials of thread %d: %w", tid, err)
+		}
+		t.mu.Lock()
+		t.ids.learn(c)
+		t.mu.Unlock()
 	}
 	if err := p.limitToNamespace(tid, c); err != nil {
 		return nil, err
@@ -93,6 +100,15 @@ func (p *Process) limitToNamespace(tid int, c *Credentials) error {
 		c.CapEff = 0
 	}
 	return nil
+}
+
+// NoNewPrivs says whether the thread tid can gain nothing by an exec.
+func (p *Process) NoNewPrivs(tid int) (bool, error) {
+	c, err := p.table.readCredentials(tid)
+	if err != nil {
+		return false, err
+	}
+	return c.NoNewPrivs, nil
 }
 
 // UID is the effective user id of the thread tid: the one that permissions follow. (The kernel helper that KubeArmor

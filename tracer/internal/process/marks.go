@@ -62,7 +62,10 @@ func (p *Process) MarkExec(tid int) {
 // MarkCredentials says that a call of the set*id family or capset is let through. Credentials belong to threads, and
 // a thread's are asked for only while that thread is held in a later call, so that the call is over by then.
 func (p *Process) MarkCredentials() {
-	p.mark(func(q *Process) { q.credGen++ })
+	p.mark(func(q *Process) {
+		q.credGen++
+		q.table.ids.moved = true
+	})
 }
 
 // MarkCwd says that a chdir or fchdir of the thread tid is let through. The name of the working directory is read

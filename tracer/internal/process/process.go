@@ -200,3 +200,6 @@ func (p *Process) Signal(sig unix.Signal) error {
 	}
 	return unix.Kill(p.pid, sig)
 }
+
+// SignalThread sends a signal to the thread tid, which is held in a system call.
+func (p *Process) SignalThread(tid int, sig unix.Signal) error { return unix.Tgkill(p.pid, tid, sig) }

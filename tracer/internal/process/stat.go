@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -145,10 +146,11 @@ func (t *Table) Signalled(tid int) bool {
 
 // readFile reads a file of /proc/ID into buf; what does not fit is cut off.
 func (t *Table) readFile(id int, name string, buf []byte) ([]byte, error) {
-	path := strconv.Itoa(id) + name
-	fd, err := unix.Openat(t.proc, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	var room [procName]byte
+	path := appendName(room[:0], id, name)
+	fd, err := openat(t.proc, path, unix.O_RDONLY|unix.O_CLOEXEC)
 	if err != nil {
-		return nil, procError("open", path, err)
+		return nil, procError("open", idName(id, name), err)
 	}
 	defer unix.Close(fd)
 	n := 0
@@ -158,7 +160,7 @@ func (t *Table) readFile(id int, name string, buf []byte) ([]byte, error) {
 			continue
 		}
 		if err != nil {
-			return nil, procError("read", path, err)
+			return nil, procError("read", idName(id, name), err)
 		}
 		short := m < len(buf)-n // the end: procfs gives all that fits
 		if n += m; short {
@@ -172,12 +174,44 @@ func (t *Table) readFile(id int, name string, buf []byte) ([]byte, error) {
 func (t *Table) readlink(id int, name string) (string, error) {
 	buf := t.scratch()
 	defer t.release(buf)
-	path := strconv.Itoa(id) + name
-	n, err := unix.Readlinkat(t.proc, path, *buf)
+	var room [procName]byte
+	n, err := readlinkat(t.proc, appendName(room[:0], id, name), *buf)
 	if err != nil {
-		return "", procError("readlink", path, err)
+		return "", procError("readlink", idName(id, name), err)
 	}
 	return string((*buf)[:n]), nil
+}
+
+// procName is more than the names of files in /proc/ID need.
+const procName = 48
+
+// appendName appends the name of a file of /proc/ID as the kernel takes it, with a NUL. The few calls below take names
+// so: several are made for each new process, and the wrappers of package unix copy theirs.
+func appendName(b []byte, id int, name string) []byte {
+	b = strconv.AppendInt(b, int64(id), 10)
+	b = append(b, name...)
+	return append(b, 0)
+}
+
+func openat(dirfd int, name []byte, flags int) (int, error) {
+	for {
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dirfd), uintptr(unsafe.Pointer(&name[0])), uintptr(flags), 0, 0, 0)
+		switch errno {
+		case 0:
+			return int(fd), nil
+		case unix.EINTR:
+		default:
+			return -1, errno
+		}
+	}
+}
+
+func readlinkat(dirfd int, name, buf []byte) (int, error) {
+	n, _, errno := unix.Syscall6(unix.SYS_READLINKAT, uintptr(dirfd), uintptr(unsafe.Pointer(&name[0])), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 // procError names a file of /proc and gives what the kernel means: a file that is not there is a process that is not.

@@ -84,8 +84,18 @@ func (p *Process) RoomForFD(tid, size int) error {
 
 // fdLimit is the thread's soft RLIMIT_NOFILE.
 func (p *Process) fdLimit(tid int) (uint64, error) {
+	return p.limit(tid, unix.RLIMIT_NOFILE, "Max open files")
+}
+
+// FileSizeLimit is the thread's soft RLIMIT_FSIZE.
+func (p *Process) FileSizeLimit(tid int) (uint64, error) {
+	return p.limit(tid, unix.RLIMIT_FSIZE, "Max file size")
+}
+
+// limit reads a soft limit; name is the kernel's for it.
+func (p *Process) limit(tid, resource int, name string) (uint64, error) {
 	var lim unix.Rlimit
-	if err := unix.Prlimit(tid, unix.RLIMIT_NOFILE, nil, &lim); err == nil {
+	if err := unix.Prlimit(tid, resource, nil, &lim); err == nil {
 		return lim.Cur, nil
 	}
 	// That is refused for processes of other users. This is not.
@@ -96,13 +106,34 @@ func (p *Process) fdLimit(tid int) (uint64, error) {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "Max open files"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			if f := strings.Fields(rest); len(f) > 0 {
+				if f[0] == "unlimited" {
+					return unix.RLIM_INFINITY, nil
+				}
 				return strconv.ParseUint(f[0], 10, 64)
 			}
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/limits has no limit of open files", tid)
+	return 0, fmt.Errorf("/proc/%d/limits has no limit called %q", tid, name)
+}
+
+// OnlyPath says whether the descriptor fd of the thread tid was opened with O_PATH: no permission shows on its link in
+// procfs then. EBADF says that there is none. Of a process that is not readable any more it is not known, and false.
+func (p *Process) OnlyPath(tid, fd int) (bool, error) {
+	var st unix.Stat_t
+	err := p.Reach(tid, func() error {
+		return unix.Fstatat(p.table.proc, idName(tid, "/fd/"+strconv.Itoa(fd)), &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	switch {
+	case errors.Is(err, ErrUnreadable):
+		return false, nil
+	case errors.Is(err, unix.ENOENT):
+		return false, unix.EBADF
+	case err != nil:
+		return false, err
+	}
+	return st.Mode&0o700 == 0, nil
 }
 
 // eachName calls f for the names in a directory of /proc/ID.

@@ -30,6 +30,9 @@ type Options struct {
 	MaxFDs int
 	// FollowCwd says that MarkCwd is called before each change of a working directory. Else none is remembered.
 	FollowCwd bool
+	// FollowIDs says that MarkCredentials is called before each change of ids, of any process whose credentials are
+	// asked for, and that all of these descend from one, which has not changed them yet.
+	FollowIDs bool
 }
 
 // Table finds the record of a thread. It is safe for use from several threads.
@@ -43,8 +46,10 @@ type Table struct {
 	ptracer bool     // the tracer has CAP_SYS_PTRACE: nothing is ever unreadable
 	maxProc int
 	maxFDs  int
-	follow  bool      // Options.FollowCwd
-	buffers sync.Pool // *[]byte of scratchSize
+	follow  bool // Options.FollowCwd
+	// followIDs is Options.FollowIDs.
+	followIDs bool
+	buffers   sync.Pool // *[]byte of scratchSize
 
 	mu         sync.Mutex
 	procs      map[int]*Process // by pid
@@ -54,6 +59,7 @@ type Table struct {
 	nextSweep  int              // records at which dead ones are looked for again
 	created    int              // records made since the last sweep
 	rootsMoved bool             // see MarkRoot
+	ids        idsOf
 }
 
 // thread is what is known of one thread.
@@ -71,13 +77,14 @@ const (
 // NewTable opens /proc and finds out which of the kernel's means work under this kernel and seccomp profile.
 func NewTable(o Options) (*Table, error) {
 	t := &Table{
-		ownPID:  os.Getpid(),
-		maxProc: o.MaxProcesses,
-		maxFDs:  o.MaxFDs,
-		follow:  o.FollowCwd,
-		procs:   make(map[int]*Process),
-		threads: make(map[int]*thread),
-		buffers: sync.Pool{New: func() any { b := make([]byte, scratchSize); return &b }},
+		ownPID:    os.Getpid(),
+		maxProc:   o.MaxProcesses,
+		maxFDs:    o.MaxFDs,
+		follow:    o.FollowCwd,
+		followIDs: o.FollowIDs,
+		procs:     make(map[int]*Process),
+		threads:   make(map[int]*thread),
+		buffers:   sync.Pool{New: func() any { b := make([]byte, scratchSize); return &b }},
 	}
 	if t.maxProc <= 0 {
 		t.maxProc = defaultMaxProcesses

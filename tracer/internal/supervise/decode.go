@@ -85,10 +85,15 @@ func (c *call) dirfd() int {
 
 // resolve finds the file that a path leads the caller to, with the caller's rights.
 func (w *worker) resolve(c *call, path string, flags paths.Flags) (paths.Result, error) {
+	return w.resolveAt(c, c.dirfd(), path, flags)
+}
+
+// resolveAt is resolve for a path that begins at dirfd.
+func (w *worker) resolveAt(c *call, dirfd int, path string, flags paths.Flags) (paths.Result, error) {
 	if err := w.become(c); err != nil {
 		return paths.Result{FD: -1, ParentFD: -1}, err
 	}
-	return w.Paths.Resolve(c.process, c.TID, c.dirfd(), path, flags)
+	return w.Paths.Resolve(c.process, c.TID, dirfd, path, flags)
 }
 
 // become gives this thread the caller's rights.

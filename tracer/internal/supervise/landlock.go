@@ -134,7 +134,10 @@ func (d *domain) runs(program string) bool {
 // mayRestrict says whether the kernel lets the caller restrict itself.
 func (w *worker) mayRestrict(c *call) (bool, error) {
 	cred, err := c.process.Credentials(c.TID)
-	return cred.NoNewPrivs || cred.CapEff&(1<<unix.CAP_SYS_ADMIN) != 0, err
+	if err != nil || cred.CapEff&(1<<unix.CAP_SYS_ADMIN) != 0 {
+		return err == nil, err
+	}
+	return c.process.NoNewPrivs(c.TID)
 }
 
 // enter makes a thread that restricts itself.

@@ -100,7 +100,7 @@ func (f *recorder) record(e *schema.Record, r *report, origin *schema.Origin) {
 	if e.Data == "" {
 		e.Data = f.dataOf(r)
 	}
-	e.EventData = f.eventData(e)
+	e.EventData = f.eventData(e, r)
 }
 
 func (f *recorder) updatedTime(at time.Time) string {
@@ -124,6 +124,9 @@ func (f *recorder) cwdOf(r *report) string {
 }
 
 func (f *recorder) dataOf(r *report) string {
+	if r.spec.Op == rules.FileWrite && r.spec.ID != syscalls.Creat {
+		return r.spec.Data(&r.callArg, r.flags) + r.detail // of each another one
+	}
 	key := dataKey{call: r.spec.ID, flags: r.flags}
 	if r.spec.Dirfd != syscalls.None {
 		key.dirfd = r.callArg[r.spec.Dirfd]
@@ -142,8 +145,8 @@ func (f *recorder) dataOf(r *report) string {
 	return text
 }
 
-func (f *recorder) eventData(e *schema.Record) map[string]string {
-	if e.Operation == schema.OperationNetwork { // its Resource has words as well
+func (f *recorder) eventData(e *schema.Record, r *report) map[string]string {
+	if e.Operation == schema.OperationNetwork || r.detail != "" { // of each another one
 		return schema.EventData(e.Operation, e.Resource, e.Data)
 	}
 	words, ok := f.words[e.Data]

@@ -37,6 +37,7 @@ type report struct {
 	to       sockaddr // Network
 	protocol string   // of its socket
 	owner    int      // File: of the file
+	detail   string   // what Data says beside the call's arguments
 }
 
 // reported says whether an operation is told of: every alert is, and every other

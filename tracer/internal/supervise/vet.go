@@ -150,11 +150,13 @@ func (w *worker) vet(c *call) bool {
 	if name == a.old && (forked || c.TID != a.tid) {
 		return true // another thread, while the exec is under way
 	}
-	first := forked || w.approved.take(p.PID(), &a)
 	if name == a.old && !a.unseen || slices.ContainsFunc(a.programs, func(g program) bool { return g.dev == id.Dev && g.ino == id.Ino }) {
+		if !forked {
+			w.approved.take(p.PID(), &a)
+		}
 		return true
 	}
-	return w.judge(c, &a, name, first)
+	return w.judge(c, &a, name, id, forked)
 }
 
 const (
@@ -225,9 +227,10 @@ func (w *worker) approvalOf(p *process.Process) (a approval, forked, ok bool) {
 	return a, true, ok
 }
 
-// judge asks the rules about the program that came of an exec, and tells of it where
-// tell says so.
-func (w *worker) judge(c *call, a *approval, name string, tell bool) bool {
+// judge asks the rules about the program that came of an exec, and tells of it,
+// once. What is denied is remembered before the approval is removed: a call that
+// another worker answers meanwhile finds one of the two.
+func (w *worker) judge(c *call, a *approval, name string, id process.Identity, forked bool) bool {
 	a.access.Path = name
 	if a.unseen {
 		if args, err := c.process.Args(); err == nil && len(args) > 1 {
@@ -235,18 +238,17 @@ func (w *worker) judge(c *call, a *approval, name string, tell bool) bool {
 		}
 	}
 	v := c.decideProgram(&a.access, false)
-	if !v.Deny && !a.unseen {
-		return true
-	}
 	if v.Deny {
-		if _, id, err := c.process.Image(); err == nil {
-			w.approved.deny(program{name, id.Dev, id.Ino}, a.since, w.Now())
-		}
+		w.approved.deny(program{name, id.Dev, id.Ino}, a.since, w.Now())
 		if err := c.process.Signal(unix.SIGKILL); err != nil && err != unix.ESRCH {
 			w.Log.Error("a process that executes a denied program could not be killed", "program", name, "error", err)
 		}
 	}
-	if tell && w.reported(v, rules.Process) {
+	first := forked || w.approved.take(c.process.PID(), a)
+	if !v.Deny && !a.unseen {
+		return true
+	}
+	if first && w.reported(v, rules.Process) {
 		r := report{
 			due: true, verdict: v, at: w.Now(), spec: execSpec(), op: rules.Process,
 			program: name, args: a.access.Args, result: predict(!v.Deny),

@@ -1,10 +1,13 @@
 package syscalls
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/schema/rules"
 )
 
 // flagName is one bit pattern of a flag word and KubeArmor's name for it.
@@ -73,13 +76,33 @@ func ExecFlags(flags uint64) string {
 	return strings.Join(names, "|")
 }
 
+// flagWords writes the flags of a call that changes names, "" for none.
+func flagWords(id ID, flags uint64) string {
+	var known []flagName
+	switch id {
+	case Unlinkat:
+		known = []flagName{{unix.AT_REMOVEDIR, "AT_REMOVEDIR"}}
+	case Renameat2:
+		known = []flagName{{unix.RENAME_NOREPLACE, "RENAME_NOREPLACE"}, {unix.RENAME_EXCHANGE, "RENAME_EXCHANGE"}, {unix.RENAME_WHITEOUT, "RENAME_WHITEOUT"}}
+	default:
+		known = []flagName{{unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"}, {unix.AT_SYMLINK_FOLLOW, "AT_SYMLINK_FOLLOW"}, {unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"}}
+	}
+	var names []string
+	for _, f := range known {
+		if flags&f.bits == f.bits {
+			names = append(names, f.name)
+		}
+	}
+	return strings.Join(names, "|")
+}
+
 // Data writes the Data field of an event in KubeArmor's form, such as
 // "syscall=SYS_OPENAT fd=-100 flags=O_RDONLY|O_CLOEXEC". flags is the open or
 // exec flag word: for openat2 it is what the open_how structure says, for creat
-// what creat stands for.
+// what creat stands for. Of other calls it is not used.
 func (s *Spec) Data(args *[6]uint64, flags uint64) string {
 	out := "syscall=SYS_" + strings.ToUpper(s.Name)
-	if s.Dirfd != None {
+	if s.Dirfd != None && s.ID != Unlinkat && s.ID != Fchownat { // these two KubeArmor tells otherwise
 		out += " fd=" + strconv.Itoa(int(int32(args[s.Dirfd])))
 	}
 	switch s.ID {
@@ -90,6 +113,28 @@ func (s *Spec) Data(args *[6]uint64, flags uint64) string {
 	}
 	if s.FD != None {
 		out += " fd=" + strconv.Itoa(int(int32(args[s.FD])))
+	}
+	return out + s.changeWords(args)
+}
+
+// changeWords is what a call that changes files says of the change.
+func (s *Spec) changeWords(args *[6]uint64) (out string) {
+	if s.Op != rules.FileWrite || s.ID == Creat {
+		return ""
+	}
+	if s.Owner != None { // -1 leaves an owner as it is
+		out += " userid=" + strconv.Itoa(int(int32(args[s.Owner]))) + " group=" + strconv.Itoa(int(int32(args[s.Owner+1])))
+	}
+	if s.Mode != None {
+		out += " mode=" + fmt.Sprintf("%#o", uint32(args[s.Mode]))
+	}
+	switch {
+	case s.ID == Fchownat:
+		out += " mode=" + flagWords(s.ID, args[s.Flags]) // KubeArmor's word
+	case s.Flags != None:
+		out += " flags=" + flagWords(s.ID, args[s.Flags])
+	case s.ID == Truncate:
+		out += " length=" + strconv.FormatInt(int64(args[1]), 10)
 	}
 	return out
 }

@@ -10,7 +10,7 @@ import (
 
 // Table returns every row, in the order of the IDs. The slice is the caller's own.
 func Table() []Spec {
-	return slices.Concat(programs(), files(), sockets(), namespaces(), credentials(), starts(), victims())
+	return slices.Concat(programs(), files(), names(), inodes(), sockets(), namespaces(), credentials(), starts(), victims())
 }
 
 // row is a call without any of the arguments that have a place in Spec.
@@ -18,7 +18,7 @@ func row(id ID, name string, amd64, arm64 int, op rules.Operation) Spec {
 	return Spec{
 		ID: id, Name: name, AMD64: amd64, ARM64: arm64, Op: op,
 		Dirfd: None, Path: None, Flags: None, Argv: None, FD: None, Addr: None, Msg: None,
-		Victim: None, Which: None,
+		NewDirfd: None, NewPath: None, Mode: None, Owner: None, Victim: None, Which: None,
 	}
 }
 
@@ -49,6 +49,67 @@ func files() []Spec {
 		file(row(Creat, "creat", 85, Absent, rules.FileWrite), None, 0, None),
 		withFlags(row(Openat, "openat", 257, 56, rules.File), 0, 1, 2),
 		file(row(Openat2, "openat2", 437, 437, rules.File), 0, 1, 2), // the flags are in memory
+	}
+}
+
+// names are the calls that change what directories hold.
+func names() []Spec {
+	name := func(id ID, name string, amd64, arm64, dirfd, path, flags int) Spec {
+		s := row(id, name, amd64, arm64, rules.FileWrite)
+		s.Dirfd, s.Path, s.Flags = dirfd, path, flags
+		return s
+	}
+	two := func(s Spec, dirfd, path int) Spec {
+		s.NewDirfd, s.NewPath = dirfd, path
+		return s
+	}
+	made := func(s Spec, mode int) Spec {
+		s.Mode = mode
+		return s
+	}
+	return []Spec{
+		name(Unlink, "unlink", 87, Absent, None, 0, None),
+		name(Unlinkat, "unlinkat", 263, 35, 0, 1, 2),
+		name(Rmdir, "rmdir", 84, Absent, None, 0, None),
+		two(name(Rename, "rename", 82, Absent, None, 0, None), None, 1),
+		two(name(Renameat, "renameat", 264, 38, 0, 1, None), 2, 3),
+		two(name(Renameat2, "renameat2", 316, 276, 0, 1, 4), 2, 3),
+		two(name(Link, "link", 86, Absent, None, 0, None), None, 1),
+		two(name(Linkat, "linkat", 265, 37, 0, 1, 4), 2, 3),
+		name(Symlink, "symlink", 88, Absent, None, 1, None),
+		name(Symlinkat, "symlinkat", 266, 36, 1, 2, None),
+		made(name(Mkdir, "mkdir", 83, Absent, None, 0, None), 1),
+		made(name(Mkdirat, "mkdirat", 258, 34, 0, 1, None), 2),
+		made(name(Mknod, "mknod", 133, Absent, None, 0, None), 1),
+		made(name(Mknodat, "mknodat", 259, 33, 0, 1, None), 2),
+	}
+}
+
+// inodes are the calls that change a file itself, without opening it.
+func inodes() []Spec {
+	inode := func(id ID, name string, amd64, arm64, dirfd, path, fd, flags int) Spec {
+		s := row(id, name, amd64, arm64, rules.FileWrite)
+		s.Dirfd, s.Path, s.FD, s.Flags = dirfd, path, fd, flags
+		return s
+	}
+	mode := func(s Spec, mode int) Spec {
+		s.Mode = mode
+		return s
+	}
+	owner := func(s Spec, owner int) Spec {
+		s.Owner = owner
+		return s
+	}
+	return []Spec{
+		inode(Truncate, "truncate", 76, 45, None, 0, None, None),
+		mode(inode(Chmod, "chmod", 90, Absent, None, 0, None, None), 1),
+		mode(inode(Fchmod, "fchmod", 91, 52, None, None, 0, None), 1),
+		mode(inode(Fchmodat, "fchmodat", 268, 53, 0, 1, None, None), 2),
+		mode(inode(Fchmodat2, "fchmodat2", 452, 452, 0, 1, None, 3), 2),
+		owner(inode(Chown, "chown", 92, Absent, None, 0, None, None), 1),
+		owner(inode(Lchown, "lchown", 94, Absent, None, 0, None, None), 1),
+		owner(inode(Fchown, "fchown", 93, 55, None, None, 0, None), 1),
+		owner(inode(Fchownat, "fchownat", 260, 54, 0, 1, None, 4), 2),
 	}
 }
 

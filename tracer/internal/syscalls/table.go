@@ -21,6 +21,29 @@ const (
 	Creat
 	Openat
 	Openat2
+	Unlink
+	Unlinkat
+	Rmdir
+	Rename
+	Renameat
+	Renameat2
+	Link
+	Linkat
+	Symlink
+	Symlinkat
+	Mkdir
+	Mkdirat
+	Mknod
+	Mknodat
+	Truncate
+	Chmod
+	Fchmod
+	Fchmodat
+	Fchmodat2
+	Chown
+	Lchown
+	Fchown
+	Fchownat
 	Connect
 	Socket
 	Sendto
@@ -98,11 +121,17 @@ type Spec struct {
 
 	Dirfd int // directory that a relative path starts from; None means the working directory
 	Path  int // pointer to the path
-	Flags int // open(2) flags, execveat's AT_ flags, send's MSG_ flags, or openat2's pointer to struct open_how
+	Flags int // open(2) flags, AT_ flags, RENAME_ flags, send's MSG_ flags, or openat2's pointer to struct open_how
 	Argv  int // pointer to the argument vector
-	FD    int // socket
+	FD    int // socket, or the file of fchmod and fchown
 	Addr  int // pointer to a sockaddr; its length follows it
 	Msg   int // pointer to a struct msghdr, or to an array of struct mmsghdr whose length follows it
+
+	// Of a call that gives a file another name: the same as Dirfd and Path.
+	NewDirfd int
+	NewPath  int
+	Mode     int // mode_t of a file that is made, or of fchmod and its kind
+	Owner    int // uid_t; a gid_t follows it
 
 	// Victim is the number of the thread, or of the process by any of its threads,
 	// that the call acts upon. Which is what else Victim may be the number of: a

@@ -97,6 +97,18 @@ func TestData(t *testing.T) {
 		{Connect, [6]uint64{10}, 0, "syscall=SYS_CONNECT fd=10"},
 		{Sendto, [6]uint64{7}, 0, "syscall=SYS_SENDTO fd=7"},
 		{Socket, [6]uint64{unix.AF_INET}, 0, "syscall=SYS_SOCKET"},
+		{Unlink, [6]uint64{}, 0, "syscall=SYS_UNLINK"},
+		{Unlinkat, [6]uint64{5, 0, 0}, 0, "syscall=SYS_UNLINKAT flags="},
+		{Unlinkat, [6]uint64{5, 0, unix.AT_REMOVEDIR}, 0, "syscall=SYS_UNLINKAT flags=AT_REMOVEDIR"},
+		{Rmdir, [6]uint64{}, 0, "syscall=SYS_RMDIR"},
+		{Renameat2, [6]uint64{5, 0, 6, 0, unix.RENAME_EXCHANGE}, 0, "syscall=SYS_RENAMEAT2 fd=5 flags=RENAME_EXCHANGE"},
+		{Linkat, [6]uint64{uint64(fdcwd), 0, 6, 0, unix.AT_SYMLINK_FOLLOW}, 0, "syscall=SYS_LINKAT fd=-100 flags=AT_SYMLINK_FOLLOW"},
+		{Mkdir, [6]uint64{0, 0o755}, 0, "syscall=SYS_MKDIR mode=0755"},
+		{Mknodat, [6]uint64{5, 0, unix.S_IFIFO | 0o600}, 0, "syscall=SYS_MKNODAT fd=5 mode=010600"},
+		{Truncate, [6]uint64{0, 7}, 0, "syscall=SYS_TRUNCATE length=7"},
+		{Fchmod, [6]uint64{3, 0o4755}, 0, "syscall=SYS_FCHMOD fd=3 mode=04755"},
+		{Chown, [6]uint64{0, 1000, 0xffffffff}, 0, "syscall=SYS_CHOWN userid=1000 group=-1"},
+		{Fchownat, [6]uint64{5, 0, 0, 7, unix.AT_SYMLINK_NOFOLLOW}, 0, "syscall=SYS_FCHOWNAT userid=0 group=7 mode=AT_SYMLINK_NOFOLLOW"},
 	} {
 		if got := table[c.id].Data(&c.args, c.flags); got != c.want {
 			t.Errorf("%s %#x: %q, want %q", table[c.id].Name, c.flags, got, c.want)

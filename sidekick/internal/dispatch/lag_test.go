@@ -1,0 +1,107 @@
+package dispatch
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sidearmor/sidearmor/outputs"
+)
+
+// full is a stream that has the oldest events leave the backlog.
+type full struct {
+	*memory
+	upTo    uint64
+	changed chan struct{}
+}
+
+func newFull(m *memory) *full { return &full{memory: m, changed: make(chan struct{})} }
+
+func (f *full) Behind() (uint64, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.upTo, f.changed
+}
+
+func (f *full) leave(upTo uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.upTo = upTo
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// What has left the backlog of an output that is dead, hangs or waits is a dead
+// letter as far as there is room, is counted, and is not delivered any more.
+func TestBehind(t *testing.T) {
+	const n, left, room = 50, 30, 10
+	for name, fault := range map[string]error{
+		"dead": errors.New("connection refused"), "hangs": errHang,
+		"asks to wait": &outputs.Error{Class: outputs.RateLimited, RetryAfter: time.Hour, Err: errors.New("429")},
+	} {
+		for _, batch := range []int{1, 20} {
+			t.Run(fmt.Sprint(name, ", batches of ", batch), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var up atomic.Bool
+					s := &service{reply: func(int, []string) error {
+						if up.Load() {
+							return nil
+						}
+						return fault
+					}}
+					m := newFull(newMemory(several("a", n)...))
+					target := single("x", s, m, nil)
+					target.Limits.BatchEvents, target.Limits.BatchDelay = batch, time.Second
+					kept := &letters{spare: room}
+					d, stop := runningWith(t, kept, Options{}, target)
+					time.Sleep(90 * time.Second)
+					m.leave(left)
+					time.Sleep(5 * time.Second)
+					if m.done() != left {
+						t.Errorf("%d of %d have left", m.done(), left)
+					}
+					status := d.Status()["x"]
+					if kept.count() != room || status.DeadLetters["lag"] != room || status.Lost["lag"] != left-room {
+						t.Errorf("%d dead letters, status %+v", kept.count(), status)
+					}
+					before := len(s.got())
+					up.Store(true)
+					time.Sleep(2 * time.Hour)
+					stop()
+					got := flat(s.got()[before:])
+					if m.done() != n || !strings.HasSuffix(got, "a47 a48 a49") || strings.Contains(" "+got+" ", " a29 ") {
+						t.Errorf("%d acknowledged, delivered %s", m.done(), got)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestBehindInDigests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, left = 2000, 1500
+		c := &chat{reply: func(int, told) error { return errors.New("500") }}
+		m := newFull(newMemory(reads(n, 20)...))
+		kept := &letters{spare: n}
+		_, stop := running(t, kept, chatTarget(c, m))
+		time.Sleep(10 * time.Minute)
+		m.leave(left)
+		time.Sleep(10 * time.Second)
+		if m.done() != left || kept.count() != left {
+			t.Errorf("%d have left, %d dead letters", m.done(), kept.count())
+		}
+		c.mu.Lock()
+		c.reply = nil
+		c.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		stop()
+		if _, events := c.got(); events != n-left || m.done() != n {
+			t.Errorf("%d told, %d acknowledged", events, m.done())
+		}
+	})
+}

@@ -1,0 +1,185 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sidearmor/sidearmor/schema"
+)
+
+// An output that does not keep up must not fill the stream for all others. Where a
+// stream is fuller than lagFrom while some output keeps up, the oldest events leave
+// the backlog of those that do not, until it is as full as lagTo: that is the lag
+// that an output may have. Shares are in eighths of the stream's limit.
+const (
+	lagFrom = 6
+	lagTo   = 5
+	// Where events do not leave as fast as others come, these wait.
+	waitFrom = 7
+
+	// An output keeps up that has all but one in so many of the events that others
+	// do not.
+	keepsUp = 20
+
+	// roomWait is how long events may wait for room.
+	roomWait  = 5 * time.Second
+	roomCheck = 10 * time.Millisecond
+)
+
+// pressure is how full a stream is.
+type pressure struct {
+	leaving atomic.Bool // events leave a backlog, and it is still too full
+	full    atomic.Bool // and nothing will change that soon
+}
+
+// lag is up to where events have left an output's backlog.
+type lag struct {
+	mu      sync.Mutex
+	upTo    uint64        // guarded by mu
+	changed chan struct{} // guarded by mu; closed when upTo changes
+}
+
+// Behind gives the sequence up to which events are not to be delivered any more, and
+// what is closed when there is another one. They are still to be acknowledged.
+func (r *Reader) Behind() (upTo uint64, changed <-chan struct{}) { return r.lag.get() }
+
+// Behind gives the sequence up to which events are not to be delivered any more, and
+// what is closed when there is another one. They are still to be acknowledged.
+func (m *Member) Behind() (upTo uint64, changed <-chan struct{}) {
+	upTo, changed = m.lag.get()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if upTo == 0 {
+		return 0, changed
+	}
+	return m.numbered(upTo), changed
+}
+
+func (l *lag) get() (uint64, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.changed == nil {
+		l.changed = make(chan struct{})
+	}
+	return l.upTo, l.changed
+}
+
+func (l *lag) set(upTo uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if upTo <= l.upTo {
+		return
+	}
+	l.upTo = upTo
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+}
+
+// behind gives how many events up to a sequence are not acknowledged.
+func (r *Reader) behind(state jetstream.StreamState, upTo uint64) (n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.pos.open {
+		if a.from <= upTo {
+			n += min(a.to, upTo) - a.from + 1
+		}
+	}
+	if next := max(r.pos.last+1, state.FirstSeq); upTo >= next {
+		n += upTo - next + 1
+	}
+	return n
+}
+
+// relieve has events leave the backlogs of outputs that do not keep up, if it must.
+func (t *trimmer) relieve(state jetstream.StreamState) {
+	limit := t.q.limits[t.stream] / 8
+	p := t.q.pressure[t.stream]
+	p.full.Store(int64(state.Bytes) > 8*limit-MaxMessageBytes)
+	if int64(state.Bytes) <= lagFrom*limit {
+		p.leaving.Store(false)
+		return
+	}
+	upTo := excess(state, lagTo*limit)
+	var late []*lag
+	some := false
+	each := func(l *lag, behind uint64) {
+		if behind*keepsUp <= upTo-state.FirstSeq+1 {
+			some = true
+		}
+		if behind > 0 {
+			late = append(late, l)
+		}
+	}
+	for _, r := range t.q.readersOf(t.stream) {
+		each(&r.lag, r.behind(state, upTo))
+	}
+	if !some {
+		p.leaving.Store(false)
+		return
+	}
+	for _, l := range late {
+		l.set(upTo)
+	}
+	p.leaving.Store(len(late) > 0 && int64(state.Bytes) > waitFrom*limit)
+}
+
+// Store is the queue for those who post. While events leave a backlog they wait for
+// the room; where alerts have none, logs are refused first.
+type Store struct{ *Queue }
+
+// Publish is Queue's.
+func (s Store) Publish(ctx context.Context, events []schema.Packed, once bool) error {
+	s.watchDisk() // what makes it tight may have been delivered
+	s.wait(ctx)
+	if s.diskTight.Load() || s.pressure[Alerts].full.Load() && !s.pressure[Alerts].leaving.Load() {
+		return s.withoutLogs(ctx, events, once)
+	}
+	return s.Queue.Publish(ctx, events, once)
+}
+
+func (s Store) wait(ctx context.Context) {
+	end := time.Now().Add(roomWait)
+	for s.pressure[Alerts].leaving.Load() || s.pressure[Logs].leaving.Load() {
+		if ctx.Err() != nil || time.Now().After(end) {
+			return // the store says what becomes of it
+		}
+		time.Sleep(roomCheck)
+	}
+}
+
+// withoutLogs stores alerts and refuses logs.
+func (s Store) withoutLogs(ctx context.Context, events []schema.Packed, once bool) error {
+	failed := map[int]error{}
+	var some []schema.Packed
+	var at []int
+	for i := range events {
+		if streamOf(events[i].Kind) == Logs {
+			failed[i] = ErrFull
+			continue
+		}
+		some, at = append(some, events[i]), append(at, i)
+	}
+	s.refusedLogs.Add(int64(len(failed)))
+	if len(some) > 0 {
+		err := s.Queue.Publish(ctx, some, once)
+		refused, ok := err.(*PublishError)
+		if err != nil && !ok {
+			return err
+		}
+		if ok {
+			for i, err := range refused.Failed {
+				failed[at[i]] = err
+			}
+		}
+	}
+	if len(failed) > 0 {
+		return &PublishError{Failed: failed}
+	}
+	return nil
+}

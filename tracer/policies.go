@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+	"github.com/sidearmor/sidearmor/schema/rules"
+	"github.com/sidearmor/sidearmor/tracer/internal/config"
+	"github.com/sidearmor/sidearmor/tracer/internal/filter"
+	"github.com/sidearmor/sidearmor/tracer/internal/identity"
+	"github.com/sidearmor/sidearmor/tracer/internal/launch"
+	"github.com/sidearmor/sidearmor/tracer/internal/policies"
+)
+
+// newHub loads the policies, and waits until it is known which of them are for
+// this container. What can change later is followed in the background until ctx
+// ends; live says whether there is such.
+func newHub(ctx context.Context, c config.Config, who *identity.Identity, background *sync.WaitGroup, log *slog.Logger) (hub *policies.Hub, live bool, err error) {
+	if hub, err = policies.New(policies.Options{Posture: c.Posture, Target: who.Target(), Log: log}); err != nil {
+		return nil, false, err
+	}
+	if watched(c) {
+		live, err = true, watch(ctx, hub, c, background, log)
+	} else {
+		err = load(hub, c)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if c.Policy != "" { // last: it is meant for this very container
+		docs, err := policies.FromParameter(c.Policy, c.Strict)
+		if err != nil {
+			return nil, false, err
+		}
+		hub.Set(policies.Parameter, docs)
+	}
+	background.Go(func() { who.Run(ctx, hub.SetTarget) })
+	return hub, live, hub.Await(ctx, c.PolicyTimeout, c.OnMissingPolicy == config.MissingRun)
+}
+
+// load reads policies that stay as they are.
+func load(hub *policies.Hub, c config.Config) error {
+	if c.Policies == "" {
+		return nil
+	}
+	docs, err := policies.Load(c.Policies, c.Strict)
+	if err != nil {
+		return err
+	}
+	hub.Set(c.Policies, docs)
+	return nil
+}
+
+// watched says whether the policies are in a directory that is watched.
+func watched(c config.Config) bool {
+	if c.Policies == "" || c.PoliciesWatch == config.WatchNever {
+		return false
+	}
+	if c.PoliciesWatch == config.WatchAuto && !policies.IsVolume(c.Policies) {
+		return false
+	}
+	info, err := os.Stat(c.Policies)
+	if err != nil {
+		return !policies.IsFile(c.Policies) // one that is still to come
+	}
+	return info.IsDir()
+}
+
+// watch reads a directory of policies and follows its changes. One that is not there
+// is waited for, with the start.
+func watch(ctx context.Context, hub *policies.Hub, c config.Config, background *sync.WaitGroup, log *slog.Logger) error {
+	path := c.Policies
+	d, err := policies.Open(path, c.PoliciesWatch == config.WatchAuto, c.Strict, log)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); err == nil {
+		docs, err := d.Load()
+		if err != nil {
+			d.Close()
+			return err
+		}
+		hub.Set(path, docs)
+	} else {
+		hub.Expect(path)
+	}
+	if unix.Access(path, unix.W_OK) == nil {
+		log.Warn("a process of the workload can change its own policies: the directory that is watched is not mounted read-only", "policies", path)
+	}
+	background.Go(func() {
+		defer d.Close()
+		d.Watch(ctx, func(docs []spolicy.Document) { hub.Set(path, docs) })
+	})
+	return nil
+}
+
+// follows says whether working directories must be followed: where files are opened
+// in the place of processes that the tracer may not look into, which without
+// CAP_SYS_PTRACE is so once they have changed their user.
+func follows(rule rules.Operation) bool { return rule&rules.File != 0 && mayLoseSight() }
+
+// mayLoseSight says whether a process of the workload can change its user, after
+// which the tracer may not look into it.
+func mayLoseSight() bool { return !launch.Can(unix.CAP_SYS_PTRACE) && launch.Can(unix.CAP_SETUID) }
+
+// hold says what the kernel's filter holds; live, that policies can change later.
+func hold(hub *policies.Hub, c config.Config, live bool) filter.Options {
+	rule := hub.Hold(0, c.Hold, live) // what rules may be about
+	return filter.Options{
+		Hold: hub.Hold(c.Visible(), c.Hold, live), FollowCwd: follows(rule), Starts: mayLoseSight(),
+		Sockets: rule&rules.Network != 0,
+	}
+}
