@@ -35,16 +35,38 @@ func confidential(kind, base string, second bool) map[string]string {
 	}
 	host, inside := u.Host, strings.Replace(base, "://", "://user:"+canary+"@", 1)
 	switch kind {
-	case "slack", "teams":
+	case "slack", "teams", "mattermost", "rocketchat", "googlechat":
 		return map[string]string{"webhookurl": base + "/services/" + canary}
 	case "discord":
 		return map[string]string{"webhookurl": base + "/api/webhooks/1/" + canary}
 	case "pagerduty":
 		return map[string]string{"routingkey": canary, "address": base}
+	case "fluentforward":
+		return map[string]string{"hostport": host, "sharedkey": canary}
+	case "telegram":
+		return map[string]string{"chatid": "-1", "token": canary, "address": base}
+	case "opsgenie":
+		return map[string]string{"apikey": canary, "address": base}
+	case "datadog":
+		return map[string]string{"apikey": canary, "host": base}
+	case "splunk":
+		return map[string]string{"host": inside, "token": canary, "customheaders": "X-Token: " + canary}
 	case "alertmanager":
 		return map[string]string{"hostport": inside, "customheaders": "X-Token: " + canary}
 	case "awscloudwatchlogs":
-		return map[string]string{"loggroup": "group", "logstream": "stream", "secretaccesskey": canary, "accesskeyid": "AKIA", "region": "eu-west-1"}
+		return aws("loggroup", "group")
+	case "awssqs":
+		return aws("url", base+"/123456789012/alerts")
+	case "awssns":
+		return aws("topicarn", "arn:aws:sns:eu-west-1:123456789012:alerts")
+	case "awskinesis", "awsfirehose":
+		return aws("streamname", "events")
+	case "awseventbridge":
+		return aws("busname", "default")
+	case "awslambda":
+		return aws("functionname", "respond")
+	case "awssecurityhub":
+		return aws("accountid", "123456789012")
 	case "awss3":
 		return map[string]string{"bucket": "bucket", "endpoint": base, "secretaccesskey": canary, "accesskeyid": "AKIA", "region": "eu-west-1"}
 	case "webhook":
@@ -74,6 +96,15 @@ func confidential(kind, base string, second bool) map[string]string {
 	}
 	return nil
 }
+
+// aws gives the settings of an output on AWS that has one of its own.
+func aws(key, value string) map[string]string {
+	return map[string]string{key: value, "secretaccesskey": canary, "accesskeyid": "AKIA", "region": "eu-west-1"}
+}
+
+// elsewhereSet says whether no setting of an output of a kind says where it sends to,
+// but the SDK's environment does.
+func elsewhereSet(kind string) bool { return strings.HasPrefix(kind, "aws") && kind != "awss3" }
 
 // trouble is a receiver that fails in one way and repeats what it was told.
 type trouble struct{ name, base string }
@@ -180,8 +211,8 @@ func TestSecretsInErrors(t *testing.T) {
 			continue
 		}
 		for i, trouble := range all {
-			if k.Name == "awscloudwatchlogs" {
-				t.Setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", trouble.base)
+			if elsewhereSet(k.Name) {
+				t.Setenv("AWS_ENDPOINT_URL", trouble.base)
 			}
 			o := outputtest.New(t, k, confidential(k.Name, trouble.base, i%2 == 1))
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -201,7 +232,7 @@ func TestSecretsInErrors(t *testing.T) {
 // confidentialEnvironment configures one output of every kind for each trouble.
 func confidentialEnvironment(t *testing.T, all []trouble) (env, names []string) {
 	t.Helper()
-	given := map[string]string{"AUTH_TOKEN": canary, "DEBUG": "true", "LISTENPORT": "0", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": all[0].base}
+	given := map[string]string{"AUTH_TOKEN": canary, "DEBUG": "true", "LISTENPORT": "0", "AWS_ENDPOINT_URL": all[0].base}
 	for _, kind := range catalog.Kinds() {
 		for i, trouble := range all {
 			k := kind
@@ -223,7 +254,7 @@ func confidentialEnvironment(t *testing.T, all []trouble) (env, names []string) 
 			if fails && kind.Name != "stdout" {
 				names = append(names, name)
 			}
-			if kind.Name == "stdout" || kind.Name == "awscloudwatchlogs" {
+			if kind.Name == "stdout" || elsewhereSet(kind.Name) {
 				break // no setting says where these send to
 			}
 		}

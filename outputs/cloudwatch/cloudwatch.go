@@ -57,7 +57,9 @@ const maxName = 512
 // output keeps one client for good: its connections and credentials are
 // refreshed by the SDK.
 type output struct {
-	client        *cloudwatchlogs.Client
+	putEvents     awsconfig.Operation[cloudwatchlogs.PutLogEventsInput, cloudwatchlogs.PutLogEventsOutput, cloudwatchlogs.Options]
+	makeStream    awsconfig.Operation[cloudwatchlogs.CreateLogStreamInput, cloudwatchlogs.CreateLogStreamOutput, cloudwatchlogs.Options]
+	makeGroup     awsconfig.Operation[cloudwatchlogs.CreateLogGroupInput, cloudwatchlogs.CreateLogGroupOutput, cloudwatchlogs.Options]
 	group, stream string
 }
 
@@ -80,7 +82,11 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &output{client: cloudwatchlogs.NewFromConfig(cfg), group: group, stream: stream}, nil
+	client := cloudwatchlogs.NewFromConfig(cfg)
+	return &output{
+		putEvents: client.PutLogEvents, makeStream: client.CreateLogStream, makeGroup: client.CreateLogGroup,
+		group: group, stream: stream,
+	}, nil
 }
 
 // Deliver implements outputs.Output. A batch becomes as many requests as the
@@ -126,12 +132,12 @@ func (o *output) put(ctx context.Context, request []entry) (rejection, error) {
 	for i := range request {
 		input.LogEvents[i] = types.InputLogEvent{Message: &request[i].message, Timestamp: &request[i].millis}
 	}
-	out, err := o.client.PutLogEvents(ctx, input)
+	out, err := o.putEvents(ctx, input)
 	if is[*types.ResourceNotFoundException](err) {
 		if err := o.create(ctx); err != nil {
 			return rejection{}, err
 		}
-		out, err = o.client.PutLogEvents(ctx, input)
+		out, err = o.putEvents(ctx, input)
 	}
 	if is[*types.DataAlreadyAcceptedException](err) {
 		return rejection{}, nil
@@ -150,7 +156,7 @@ func (o *output) create(ctx context.Context) error {
 	if !is[*types.ResourceNotFoundException](err) {
 		return err
 	}
-	_, err = o.client.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(o.group)})
+	_, err = o.makeGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(o.group)})
 	if err != nil && !is[*types.ResourceAlreadyExistsException](err) {
 		return err
 	}
@@ -158,7 +164,7 @@ func (o *output) create(ctx context.Context) error {
 }
 
 func (o *output) createStream(ctx context.Context) error {
-	_, err := o.client.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{
+	_, err := o.makeStream(ctx, &cloudwatchlogs.CreateLogStreamInput{
 		LogGroupName: &o.group, LogStreamName: &o.stream,
 	})
 	if is[*types.ResourceAlreadyExistsException](err) {

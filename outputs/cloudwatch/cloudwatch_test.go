@@ -19,21 +19,8 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-// settings point the SDK at base, and keep it from looking for configuration
-// and credentials on the machine.
 func settings(t testing.TB, base string) outputtest.Settings {
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": base, "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-		"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": "", "AWS_ROLE_ARN": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "",
-		"AWS_CA_BUNDLE": "", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": "",
-	} {
-		t.Setenv(name, value)
-	}
-	return outputtest.Settings{
-		"loggroup": "/sidearmor/test", "logstream": "task-1", "region": "eu-central-1",
-		"accesskeyid": "AKIAEXAMPLE", "secretaccesskey": outputtest.Canary,
-	}
+	return outputtest.AWS(t, base).With(outputtest.Settings{"loggroup": "/sidearmor/test", "logstream": "task-1"})
 }
 
 func TestConformance(t *testing.T) {

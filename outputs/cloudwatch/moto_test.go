@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 
 	"github.com/sidearmor/sidearmor/outputs/cloudwatch"
@@ -46,10 +45,7 @@ func TestMoto(t *testing.T) {
 
 func read(t *testing.T, base string) []event {
 	t.Helper()
-	client := cloudwatchlogs.New(cloudwatchlogs.Options{
-		Region: "eu-central-1", BaseEndpoint: aws.String(base),
-		Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
-	})
+	client := cloudwatchlogs.NewFromConfig(outputtest.AWSConfig(base))
 	out, err := client.FilterLogEvents(context.Background(), &cloudwatchlogs.FilterLogEventsInput{
 		LogGroupName: aws.String("/sidearmor/test"), LogStreamNames: []string{"task-1"},
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/outputs/internal/ocsf"
 	"github.com/sidearmor/sidearmor/outputs/internal/tlsclient"
 	"github.com/sidearmor/sidearmor/schema"
 )
@@ -34,6 +35,7 @@ func Kind() outputs.Kind {
 			{Key: "requiredacks", Default: "ALL", Usage: "ALL, ONE or NONE: the replicas that must have a record before it counts as delivered; NONE loses events"},
 			{Key: "compression", Default: "SNAPPY", Usage: "GZIP, SNAPPY, LZ4, ZSTD or NONE"},
 			{Key: "clientid", Default: "sidearmor", Usage: "name to give to the brokers, for their logs and quotas"},
+			ocsf.Setting(),
 		}, tlsclient.Settings()...),
 		Limits: outputs.Limits{
 			BatchEvents: 1000,
@@ -71,7 +73,7 @@ func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
 	index := make([]int, 0, len(batch)) // of each record in the batch
 	var f outputs.Failures
 	for i := range batch {
-		r, err := recordOf(&batch[i])
+		r, err := o.settings.recordOf(&batch[i])
 		if err != nil {
 			f.Refuse(i, err)
 			continue

@@ -124,6 +124,17 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+func TestOCSF(t *testing.T) {
+	c := cluster(t)
+	if err := newOutput(t, c, outputtest.Settings{"format": "ocsf"}).Deliver(t.Context(), []schema.Event{outputtest.BlockedExec()}); err != nil {
+		t.Fatal(err)
+	}
+	if r := stored(t, c, 1)[0]; !bytes.Contains(r.Value, []byte(`"class_uid":2004`)) {
+		t.Errorf("%.300s", r.Value)
+	}
+	outputtest.Refused(t, kafka.Kind(), outputtest.Settings{"hostport": "k:9092", "topic": topic, "format": "xml"}, "KAFKA_FORMAT")
+}
+
 // TestOrder: what one container did stays in order, also over several batches.
 func TestOrder(t *testing.T) {
 	c := cluster(t)

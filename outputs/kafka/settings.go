@@ -21,7 +21,9 @@ import (
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/clip"
+	"github.com/sidearmor/sidearmor/outputs/internal/ocsf"
 	"github.com/sidearmor/sidearmor/outputs/internal/tlsclient"
+	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/secret"
 )
 
@@ -46,6 +48,7 @@ type settings struct {
 	acks        kgo.Acks
 	compression kgo.CompressionCodec
 	clientID    string
+	encode      func(*schema.Event) ([]byte, error)
 }
 
 func parse(v outputs.Values) (settings, error) {
@@ -69,9 +72,12 @@ func parse(v outputs.Values) (settings, error) {
 		return s, fmt.Errorf("%s: %q is not a name of a topic", v.Name("topic"), s.topic)
 	}
 	var errs []error
+	var err error
+	if s.encode, err = ocsf.Encoder(v); err != nil {
+		errs = append(errs, err)
+	}
 	s.create = boolean(v, "topiccreation", &errs)
 	if boolean(v, "tls", &errs) {
-		var err error
 		if s.tls, err = tlsclient.Config(v); err != nil {
 			errs = append(errs, err)
 		}

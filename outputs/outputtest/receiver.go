@@ -1,6 +1,7 @@
 package outputtest
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"net/http"
@@ -58,6 +59,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		t.Errorf("read request: %v", err)
 	}
+	req.Body = io.NopCloser(bytes.NewReader(body)) // for an answer that depends on it
 	if r.spec.Check != nil {
 		r.spec.Check(t, req, body)
 	}

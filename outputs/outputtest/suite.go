@@ -42,6 +42,19 @@ type Spec struct {
 	Check func(t testing.TB, r *http.Request, body []byte)
 }
 
+// Outages are the statuses by which a service complains of a key or an address, for
+// outputs that wait until it is put right.
+func Outages() map[int]outputs.Class {
+	classes := map[int]outputs.Class{}
+	for _, code := range []int{
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+		http.StatusProxyAuthRequired, http.StatusGone,
+	} {
+		classes[code] = outputs.Transient
+	}
+	return classes
+}
+
 // Run tries everything on the output.
 func Run(t *testing.T, s Spec) {
 	before := runtime.NumGoroutine()

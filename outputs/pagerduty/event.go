@@ -2,8 +2,6 @@ package pagerduty
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -51,10 +49,11 @@ type payload struct {
 
 func trigger(e *schema.Event) event {
 	t := event{Action: "trigger", Client: "SideArmor"}
+	t.DedupKey = clip.Line(summary.Incident(e), 255, nil)
 	if e.Falco != nil {
-		t.DedupKey, t.Payload = clip.Line(e.ID, 255, nil), falco(e.Falco)
+		t.Payload = falco(e.Falco)
 	} else {
-		t.DedupKey, t.Payload = dedupKey(e), kubearmor(e)
+		t.Payload = kubearmor(e)
 	}
 	t.Payload.Severity = severity(e.Priority())
 	if at := e.Time(); !at.IsZero() {
@@ -107,26 +106,6 @@ func kubearmor(e *schema.Event) payload {
 		Class:     name(r.Operation),
 		Details:   details(fields),
 	}
-}
-
-// dedupKey makes one alert of all events of one policy, operation and process in
-// one container of a workload: that of every pod or task which runs it, since a
-// name that changes with each restart would page for each restart. Events of the
-// default posture and system events have no policy to tell them apart by, and
-// need none.
-func dedupKey(e *schema.Event) string {
-	r, policy := summary.Record(e), ""
-	if e.Alert != nil {
-		policy = e.Alert.PolicyName
-	}
-	sum := sha256.New()
-	for _, part := range []string{
-		policy, r.Type, r.Operation, r.ProcessName,
-		r.ClusterName, r.NamespaceName, cmp.Or(r.ContainerName, r.ContainerID),
-	} {
-		fmt.Fprintf(sum, "%d:%s", len(part), part)
-	}
-	return "kubearmor-" + hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
 // severity is one of PagerDuty's four.

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
@@ -37,10 +36,7 @@ func TestMoto(t *testing.T) {
 	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Transient || !strings.Contains(err.Error(), "NoSuchBucket") {
 		t.Errorf("without a bucket: %v", err)
 	}
-	client := sdk.New(sdk.Options{
-		Region: "eu-central-1", BaseEndpoint: aws.String(base), UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
-	})
+	client := sdk.NewFromConfig(outputtest.AWSConfig(base), func(o *sdk.Options) { o.UsePathStyle = true })
 	if _, err := client.CreateBucket(t.Context(), &sdk.CreateBucketInput{
 		Bucket:                    aws.String("evidence"),
 		CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: "eu-central-1"},

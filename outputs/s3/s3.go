@@ -25,6 +25,7 @@ import (
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/awsconfig"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
+	"github.com/sidearmor/sidearmor/outputs/internal/ocsf"
 	"github.com/sidearmor/sidearmor/schema"
 )
 
@@ -43,6 +44,7 @@ func Kind() outputs.Kind {
 			{Key: "prefix", Usage: "what the keys begin with"},
 			{Key: "endpoint", Usage: "address of another service that speaks S3's protocol; buckets are then part of the path"},
 			{Key: "objectcannedacl", Default: string(types.ObjectCannedACLBucketOwnerFullControl), Usage: "ACL of the objects, as S3 names it; needs s3:PutObjectAcl; none for no ACL"},
+			ocsf.Setting(),
 		}, awsconfig.Settings()...),
 		Limits: outputs.Limits{
 			BatchEvents: 10_000,
@@ -65,9 +67,10 @@ const maxBucket = 255
 const maxPrefix = 900
 
 type output struct {
-	client         *s3.Client
+	store          awsconfig.Operation[s3.PutObjectInput, s3.PutObjectOutput, s3.Options]
 	bucket, prefix string
 	acl            types.ObjectCannedACL
+	encode         func(*schema.Event) ([]byte, error)
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
@@ -87,6 +90,10 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 			return nil, fmt.Errorf("%s: unknown value %q", v.Name("objectcannedacl"), acl)
 		}
 	}
+	var err error
+	if o.encode, err = ocsf.Encoder(v); err != nil {
+		return nil, err
+	}
 	endpoint := v.String("endpoint")
 	if endpoint != "" {
 		if err := httppost.CheckURL(v.Name("endpoint"), endpoint); err != nil {
@@ -100,17 +107,18 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	// The default is a checksum behind the body, in chunks, which few other
 	// services understand, and the transfer is protected by TLS.
 	cfg.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-	o.client = s3.NewFromConfig(cfg, func(options *s3.Options) {
+	client := s3.NewFromConfig(cfg, func(options *s3.Options) {
 		if endpoint != "" {
 			options.BaseEndpoint, options.UsePathStyle = &endpoint, true
 		}
 	})
+	o.store = client.PutObject
 	return o, nil
 }
 
 // Deliver implements outputs.Output.
 func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
-	p, err := pack(batch)
+	p, err := o.pack(batch)
 	if err != nil {
 		return &outputs.Error{Class: outputs.Permanent, Err: err}
 	}
@@ -126,7 +134,7 @@ func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
 }
 
 func (o *output) put(ctx context.Context, key string, body []byte) error {
-	_, err := o.client.PutObject(ctx, &s3.PutObjectInput{
+	_, err := o.store(ctx, &s3.PutObjectInput{
 		Bucket:      &o.bucket,
 		Key:         &key,
 		Body:        bytes.NewReader(body),
@@ -170,13 +178,13 @@ type object struct {
 
 // pack makes an object. The same batch gives the same key, so that a batch that
 // is delivered again replaces its object.
-func pack(batch []schema.Event) (object, error) {
+func (o *output) pack(batch []schema.Event) (object, error) {
 	var p object
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	sum := sha256.New()
 	for i := range batch {
-		line, err := batch[i].Body()
+		line, err := o.encode(&batch[i])
 		if err != nil {
 			p.failed, p.refused = append(p.failed, i), err
 			continue

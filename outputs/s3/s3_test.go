@@ -21,21 +21,8 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-// settings point the SDK at base, and keep it from looking for configuration
-// and credentials on the machine.
 func settings(t testing.TB, base string) outputtest.Settings {
-	for name, value := range map[string]string{
-		"AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": "",
-		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-		"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": "", "AWS_ROLE_ARN": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "",
-		"AWS_CA_BUNDLE": "", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": "",
-	} {
-		t.Setenv(name, value)
-	}
-	return outputtest.Settings{
-		"bucket": "evidence", "prefix": "/sidearmor/", "endpoint": base, "region": "eu-central-1",
-		"accesskeyid": "AKIAEXAMPLE", "secretaccesskey": outputtest.Canary,
-	}
+	return outputtest.AWS(t, "").With(outputtest.Settings{"bucket": "evidence", "prefix": "/sidearmor/", "endpoint": base})
 }
 
 func unpack(t testing.TB, body []byte) []byte {
@@ -129,6 +116,18 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+func TestOCSF(t *testing.T) {
+	b, o := start(t, outputtest.Settings{"format": "ocsf"})
+	if err := o.Deliver(t.Context(), []schema.Event{outputtest.BlockedExec(), outputtest.Falco()}); err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range b.objects {
+		if text := unpack(t, body); bytes.Count(text, []byte(`"class_uid":2004`)) != 2 || bytes.Count(text, []byte("\n")) != 2 {
+			t.Errorf("%.300s", text)
+		}
+	}
+}
+
 // TestKeys: the same batch replaces its object, another one never does.
 func TestKeys(t *testing.T) {
 	b, o := start(t, outputtest.Settings{"prefix": "", "objectcannedacl": "none"})
@@ -194,6 +193,7 @@ func TestRefusedSettings(t *testing.T) {
 		"long":      {outputtest.Settings{"bucket": strings.Repeat("a", 256)}, "AWS_S3_BUCKET"},
 		"prefix":    {outputtest.Settings{"prefix": strings.Repeat("x", 1000)}, "AWS_S3_PREFIX"},
 		"acl":       {outputtest.Settings{"objectcannedacl": "mine"}, "AWS_S3_OBJECTCANNEDACL"},
+		"format":    {outputtest.Settings{"format": "xml"}, "AWS_S3_FORMAT"},
 		"endpoint":  {outputtest.Settings{"endpoint": "minio:9000/" + outputtest.Canary}, "AWS_S3_ENDPOINT"},
 		"no region": {outputtest.Settings{"region": ""}, "AWS_REGION"},
 		"no key":    {outputtest.Settings{"secretaccesskey": ""}, "AWS_SECRETACCESSKEY"},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/outputs/internal/ocsf"
 	"github.com/sidearmor/sidearmor/schema"
 )
 
@@ -26,7 +27,7 @@ type Format struct {
 }
 
 // Kind is the stdout output. It knows the formats text, kubearmor, json (the
-// same as kubearmor) and camel; more can be given, such as the rendering of
+// same as kubearmor), camel and ocsf; more can be given, such as the rendering of
 // another output.
 func Kind(more ...Format) outputs.Kind { return kind(os.Stdout, more) }
 
@@ -36,6 +37,7 @@ func kind(w io.Writer, more []Format) outputs.Kind {
 		{"json", "KubeArmor's JSON, one object a line", (*schema.Event).Body},
 		{"kubearmor", "the same as json", (*schema.Event).Body},
 		{"camel", "the JSON of KubeArmor's own log file", camel},
+		{"ocsf", "a Detection Finding of OCSF, one object a line", ocsf.Encode},
 	}, more...)
 	var usage []string
 	for _, f := range formats {

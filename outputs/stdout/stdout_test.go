@@ -26,7 +26,7 @@ func write(t *testing.T, format string, batch ...schema.Event) string {
 }
 
 func TestGolden(t *testing.T) {
-	for _, format := range []string{"text", "kubearmor", "camel"} {
+	for _, format := range []string{"text", "kubearmor", "camel", "ocsf"} {
 		t.Run(format, func(t *testing.T) {
 			var all []schema.Event
 			for _, c := range outputtest.Cases() {
@@ -42,7 +42,7 @@ func TestGolden(t *testing.T) {
 func TestOneLineEach(t *testing.T) {
 	twins := append(outputtest.Cases(), outputtest.Oversized()...)
 	for i, c := range append(outputtest.Cases(), outputtest.Oversized()...) {
-		for _, format := range []string{"text", "json", "camel"} {
+		for _, format := range []string{"text", "json", "camel", "ocsf"} {
 			t.Run(format+"/"+c.Name, func(t *testing.T) {
 				got := write(t, format, c.Event)
 				if body, ended := strings.CutSuffix(got, "\n"); !ended || strings.ContainsAny(body, "\n\r\x00\x1b") {

@@ -1,7 +1,7 @@
 // Package webhook delivers events as JSON to any HTTP server: one request for
-// each event, its body the event as KubeArmor or Falco writes it, or an array or
-// lines of them, signed if asked. It does not retry, and does not read what the
-// server answers beyond the status.
+// each event, its body the event as KubeArmor or Falco writes it or as OCSF has it, or
+// an array or lines of them, signed if asked. It does not retry, and does not read what
+// the server answers beyond the status.
 package webhook
 
 import (
@@ -18,6 +18,7 @@ import (
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
+	"github.com/sidearmor/sidearmor/outputs/internal/ocsf"
 	"github.com/sidearmor/sidearmor/outputs/internal/tlsclient"
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/secret"
@@ -46,6 +47,7 @@ func Kind() outputs.Kind {
 			{Key: "batch", Usage: "array or ndjson: many events in one request; one event in each when empty"},
 			{Key: "customheaders", Secret: true, Map: true, Usage: "headers to add, name:value,name:value"},
 			{Key: "hmacsecret", Secret: true, Usage: "secret to sign requests with, at least 16 bytes"},
+			ocsf.Setting(),
 		}, tlsclient.Settings()...),
 		Limits: outputs.Limits{BatchEvents: 1, Timeout: timeout},
 		New:    newOutput,
@@ -64,6 +66,7 @@ type output struct {
 	client *httppost.Client
 	secret secret.String // zero: requests are not signed
 	batch  string        // "" for one event in each request
+	encode func(*schema.Event) ([]byte, error)
 }
 
 // Limits implements outputs.Batcher.
@@ -95,6 +98,10 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if batch != "" && batch != batchArray && batch != batchLines {
 		return nil, fmt.Errorf("%s: %q is neither array nor ndjson", v.Name("batch"), batch)
 	}
+	encode, err := ocsf.Encoder(v)
+	if err != nil {
+		return nil, err
+	}
 	config, err := tlsclient.Config(v)
 	if err != nil {
 		return nil, err
@@ -109,6 +116,7 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 		}),
 		secret: secret.New(signing),
 		batch:  batch,
+		encode: encode,
 	}, nil
 }
 
@@ -124,7 +132,7 @@ func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
 func (o *output) postAll(ctx context.Context, batch []schema.Event) error {
 	bodies := make([][]byte, 0, len(batch))
 	for i := range batch {
-		one, err := batch[i].Body()
+		one, err := o.encode(&batch[i])
 		if err != nil {
 			return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode event: %w", err)}
 		}
@@ -139,7 +147,7 @@ func (o *output) postAll(ctx context.Context, batch []schema.Event) error {
 }
 
 func (o *output) post(ctx context.Context, e *schema.Event) error {
-	body, err := e.Body()
+	body, err := o.encode(e)
 	if err != nil {
 		return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode event: %w", err)}
 	}

@@ -109,6 +109,14 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+func TestOCSF(t *testing.T) {
+	_, body := received(t, outputtest.BlockedExec(), outputtest.Settings{"format": "ocsf"})
+	if !json.Valid(body) || !strings.Contains(string(body), `"class_uid":2004`) {
+		t.Errorf("%.300s", body)
+	}
+	outputtest.Refused(t, webhook.Kind(), outputtest.Settings{"address": "https://example.com", "format": "xml"}, "WEBHOOK_FORMAT")
+}
+
 func TestHeaders(t *testing.T) {
 	for name, tt := range map[string]struct {
 		value  string

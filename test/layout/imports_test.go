@@ -74,12 +74,14 @@ var rules = []rule{
 	{
 		"outputs/slack outputs/discord outputs/cloudwatch outputs/webhook outputs/falcosidekick outputs/stdout " +
 			"outputs/teams outputs/pagerduty outputs/alertmanager outputs/syslog outputs/kafka outputs/nats outputs/s3 " +
-			"outputs/loki outputs/elasticsearch outputs/otlp",
+			"outputs/loki outputs/elasticsearch outputs/otlp outputs/sqs outputs/sns outputs/kinesis outputs/firehose " +
+			"outputs/eventbridge outputs/lambda outputs/securityhub outputs/mattermost outputs/rocketchat outputs/googlechat " +
+			"outputs/telegram outputs/opsgenie outputs/splunk outputs/datadog outputs/fluent",
 		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
 		"an output knows no other output",
 	},
 	{
-		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary outputs/internal/wording outputs/internal/markup outputs/internal/tlsclient outputs/internal/awsconfig",
+		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary outputs/internal/wording outputs/internal/markup outputs/internal/tlsclient outputs/internal/awsconfig outputs/internal/awsbatch outputs/internal/ocsf outputs/internal/chat",
 		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
 		"what several outputs need",
 	},

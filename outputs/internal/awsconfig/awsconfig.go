@@ -39,6 +39,11 @@ func Settings() []outputs.Setting {
 	}
 }
 
+// Operation is one operation of a client of the SDK. Outputs keep those that they
+// use instead of the client: of what an output holds the linker keeps all methods, and
+// with them whole services (10 MB of the sidekick for seven of them).
+type Operation[In, Out, Options any] func(context.Context, *In, ...func(*Options)) (*Out, error)
+
 // Load makes the configuration without using the network: it reads the
 // environment and the AWS configuration files, if there are any. Clients made
 // of it do not retry: the dispatcher does, and knows about shutdown.

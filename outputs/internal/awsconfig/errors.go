@@ -36,7 +36,7 @@ func classify(err error) (outputs.Class, time.Duration) {
 		}
 	}
 	if ae, ok := errors.AsType[smithy.APIError](err); ok {
-		class = classOf(ae.ErrorCode(), class)
+		class = ClassOf(ae.ErrorCode(), class)
 	}
 	if class == outputs.Permanent {
 		wait = 0
@@ -44,27 +44,33 @@ func classify(err error) (outputs.Class, time.Duration) {
 	return class, wait
 }
 
-// classOf knows the codes that say more than their status, which is 400 for
-// nearly all of them.
-func classOf(code string, byStatus outputs.Class) outputs.Class {
+// ClassOf knows the codes that say more than their status, which is 400 for
+// nearly all of them. A code that it does not know means what otherwise says.
+func ClassOf(code string, otherwise outputs.Class) outputs.Class {
 	switch {
-	case strings.HasPrefix(code, "Throttl"), strings.HasPrefix(code, "TooManyRequests"),
-		code == "RequestLimitExceeded", code == "SlowDown":
+	case strings.HasPrefix(code, "Throttl"), strings.HasPrefix(code, "TooManyRequests"), strings.HasPrefix(code, "RequestThrottl"),
+		code == "RequestLimitExceeded", code == "SlowDown", code == "ProvisionedThroughputExceededException", code == "KMSThrottlingException":
 		return outputs.RateLimited
+	case strings.HasPrefix(code, "KMS"), strings.HasPrefix(code, "Kms"): // a key that is disabled or must not be used
+		return outputs.Transient
 	}
 	switch code {
-	case "ResourceNotFoundException", // made, but not to be seen yet
-		"OperationAbortedException", // another task makes it at this moment
-		"LimitExceededException",
+	case "ResourceNotFoundException", "NotFound", "NotFoundException", "QueueDoesNotExist", // made, but not to be seen yet
+		"AWS.SimpleQueueService.NonExistentQueue", "InvalidAddress",
+		"OperationAbortedException", "ResourceConflictException", // another task makes it at this moment
+		"InvalidKMSResourceException", "InvalidSourceException", // settings of the stream
+		"LimitExceededException", "InternalException", "InternalError",
 		"ServiceUnavailableException", "ServiceUnavailable", "InternalFailure", "InternalServerError",
-		"AccessDeniedException", "AccessDenied", "UnrecognizedClientException", "InvalidClientTokenId",
+		"AccessDeniedException", "AccessDenied", "AuthorizationError", "UnrecognizedClientException", "InvalidClientTokenId",
+		"InvalidSecurity", "InvalidAccessException",
 		"ExpiredTokenException", "ExpiredToken", "InvalidSignatureException", "SignatureDoesNotMatch",
 		"RequestExpired", "MissingAuthenticationTokenException", "IncompleteSignature", "NotAuthorized", "OptInRequired":
 		return outputs.Transient
-	case "InvalidParameterException", "ValidationException", "SerializationException":
+	case "InvalidParameterException", "ValidationException", "SerializationException",
+		"InvalidMessageContents", "MalformedDetail", "InvalidArgument", "InvalidInput":
 		return outputs.Permanent
 	}
-	return byStatus
+	return otherwise
 }
 
 func describe(service string, err error) error {
@@ -76,10 +82,14 @@ func describe(service string, err error) error {
 	if !ok {
 		return fmt.Errorf("%s: %w", operation, httppost.Redact(cause(err)))
 	}
-	// The first line says what is wrong; the ones after it repeat the request.
-	message, _, _ := strings.Cut(ae.ErrorMessage(), "\n")
-	text := clip.Line(ae.ErrorCode(), 80, nil) + ": " + clip.Line(message, 300, nil)
-	return fmt.Errorf("%s: %w", operation, httppost.Redact(errors.New(text)))
+	return fmt.Errorf("%s: %w", operation, Reason(ae.ErrorCode(), ae.ErrorMessage()))
+}
+
+// Reason is what a service says of a failure, without addresses. The first line of a
+// message says what is wrong; the ones after it repeat the request.
+func Reason(code, message string) error {
+	message, _, _ = strings.Cut(message, "\n")
+	return httppost.Redact(errors.New(clip.Line(code, 80, nil) + ": " + clip.Line(message, 300, nil)))
 }
 
 // cause leaves out what the SDK puts around an error. A status without an

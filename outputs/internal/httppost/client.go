@@ -40,6 +40,10 @@ type Options struct {
 	Method  string        // POST when empty
 	Header  []Header
 	TLS     *tls.Config // nil for Go's own
+	// Class corrects the class of a failure by the beginning of the answer, for
+	// services whose status does not tell a wrong setting from a wrong event. May be
+	// nil.
+	Class func(body []byte, byStatus outputs.Class) outputs.Class
 	// Refusal reads the beginning of a 2xx answer, for services that refuse with
 	// one, and gives what Deliver is to return: nil when it is no refusal. May be
 	// nil.
@@ -174,6 +178,9 @@ func (c *Client) judge(rec *recorder) error {
 	}
 	if ok {
 		return nil
+	}
+	if c.options.Class != nil {
+		class = c.options.Class(rec.body, class)
 	}
 	text := fmt.Sprintf("%s answered %d %s", c.options.Service, rec.status, http.StatusText(rec.status))
 	wait := RetryAfter(rec.header, time.Now())

@@ -121,7 +121,7 @@ func target(r *schema.Record) Fact {
 	case schema.OperationFile:
 		return Fact{Name: "File", Value: r.Resource, Code: true}
 	case schema.OperationNetwork:
-		where, protocol := endpoint(r)
+		where, protocol := Endpoint(r)
 		return Fact{Name: "Network", Value: where, Detail: protocol, Code: true}
 	case schema.OperationCapabilities:
 		return Fact{Name: "Capability", Value: r.Resource, Code: true}
@@ -131,8 +131,8 @@ func target(r *schema.Record) Fact {
 	return Fact{Name: "Resource", Value: firstOf(r.Resource, r.Data), Code: true}
 }
 
-// endpoint reads the several ways in which KubeArmor writes an address.
-func endpoint(r *schema.Record) (where, protocol string) {
+// Endpoint reads the several ways in which KubeArmor writes an address.
+func Endpoint(r *schema.Record) (where, protocol string) {
 	if _, name, ok := strings.Cut(r.Resource, "sun_path="); ok && name != "" {
 		return name, "unix socket"
 	}
