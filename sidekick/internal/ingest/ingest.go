@@ -107,7 +107,11 @@ func New(opts Options) *Intake {
 	r.HandleFunc("/ping", ping)
 	r.HandleFunc("/healthz", healthz)
 	r.HandleFunc("/readyz", h.readyz)
-	r.Handle("/metrics", h.roomy(promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{Timeout: 10 * time.Second})))
+	r.Handle("/metrics", h.roomy(promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{
+		Timeout:       10 * time.Second,
+		ErrorHandling: promhttp.ContinueOnError, // what is known must be seen above all when something is wrong
+		ErrorLog:      slog.NewLogLogger(opts.Log.Handler(), slog.LevelDebug),
+	})))
 	r.MethodNotAllowedHandler = http.HandlerFunc(h.wrongMethod)
 	r.NotFoundHandler = http.HandlerFunc(h.wrongPath)
 	return &Intake{Handler: h.recovering(r), handler: h}

@@ -100,12 +100,12 @@ func TestStoreStopsWithinBatch(t *testing.T) {
 // taken later and the others are not stored twice.
 func TestPartOfBatchIsRefused(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir(), LogBytes: 3 << 20})
+	r := reader(t, q, "slack", Logs)
 	batch := []schema.Event{logEvent("b-0", 1<<20), logEvent("b-1", 1<<20), logEvent("b-2", 1900<<10), logEvent("b-3", 1<<10)}
 	var p *PublishError
 	if err := q.Publish(t.Context(), pack(batch...), true); !errors.As(err, &p) || len(p.Failed) != 1 || p.Failed[2] == nil {
 		t.Fatalf("error %v", err)
 	}
-	r := reader(t, q, "slack", Logs)
 	if got := take(t, r, 3, true); !slices.Equal(got, []string{"b-0", "b-1", "b-3"}) {
 		t.Errorf("got %v", got)
 	}

@@ -601,6 +601,7 @@ func testClusterGone(t *testing.T, nodes []*node) {
 	for q.Ready(t.Context()) == nil {
 		time.Sleep(time.Millisecond)
 	}
+	scrape(t, q, `sidearmor_queue_available 0`, `sidearmor_queue_undecodable_events_total{destination="slack",stream="ALERTS"} 0`)
 	for _, n := range nodes {
 		n.start(t)
 	}

@@ -87,29 +87,6 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// lowDisk is the free space below which nothing more is taken: the store shuts
-// itself down when a write fails, so it must never come to that.
-const lowDisk = 32 << 20
-
-// tightDisk is the free space below which logs are refused.
-const tightDisk = lowDisk + lowDisk/2
-
-func (q *Queue) checkDisk() {
-	var st unix.Statfs_t
-	if err := unix.Statfs(q.dir, &st); err != nil {
-		return // the next write tells
-	}
-	q.diskTight.Store(st.Bavail*uint64(st.Bsize) < tightDisk)
-	low := st.Bavail*uint64(st.Bsize) < lowDisk
-	if low != q.diskLow.Swap(low) {
-		if low {
-			q.log.Error("disk is nearly full, events are refused", "dir", q.dir, "least_free_bytes", lowDisk)
-		} else {
-			q.log.Info("disk has room again", "dir", q.dir)
-		}
-	}
-}
-
 // ifDiskFull says what the server does not always say of a start that failed.
 func (q *Queue) ifDiskFull() string {
 	var st unix.Statfs_t

@@ -136,6 +136,7 @@ type Store struct{ *Queue }
 
 // Publish is Queue's.
 func (s Store) Publish(ctx context.Context, events []schema.Packed, once bool) error {
+	s.watchDisk() // what makes it tight may have been delivered
 	s.wait(ctx)
 	if s.diskTight.Load() || s.pressure[Alerts].full.Load() && !s.pressure[Alerts].leaving.Load() {
 		return s.withoutLogs(ctx, events, once)

@@ -49,6 +49,7 @@ func TestSettingsChange(t *testing.T) {
 
 func TestFullStreamIsCountedAndToldApart(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir(), AlertBytes: 4 << 20, LogBytes: 3 << 20})
+	reader(t, q, "slack", Logs)
 	publish(t, q, []schema.Event{logEvent("l-0", 1<<20), logEvent("l-1", 1<<20)})
 	if err := q.Publish(t.Context(), pack(logEvent("m-0", 1500<<10), logEvent("m-1", 1500<<10)), true); !errors.Is(err, ErrFull) {
 		t.Fatalf("error %v", err)

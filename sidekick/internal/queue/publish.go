@@ -94,6 +94,9 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) 
 		p.inParts(rowMost, p.chunk)
 	}
 	if len(p.failed) > 0 {
+		p.makeRoomFor()
+	}
+	if len(p.failed) > 0 {
 		p.countRefused()
 		return &PublishError{Failed: p.failed}
 	}
@@ -119,6 +122,7 @@ func (p *publication) inParts(size int, store func(from, to int)) {
 // sender, since a batch that comes again must find out what is stored; the store
 // answers within ackTimeout, or counts as not answering.
 func (p *publication) chunk(from, to int) {
+	p.q.watchDisk()
 	at := make([]int, 0, to-from)
 	for _, r := range []*rows{p.q.alerts, p.q.logs} {
 		at = at[:0]

@@ -103,7 +103,9 @@ type Queue struct {
 	refusedAlerts, refusedLogs atomic.Int64 // because of a limit
 
 	diskLow   atomic.Bool
-	diskTight atomic.Bool // for logs
+	diskTight atomic.Bool                      // for logs
+	free      func(dir string) (uint64, error) // bytes
+	space     space
 }
 
 // Open starts the embedded store in opts.Dir, which it creates when it is
@@ -125,6 +127,7 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 		pressure:   map[Stream]*pressure{Alerts: {}, Logs: {}},
 		cluster:    opts.Cluster,
 		maxMessage: MaxMessageBytes,
+		free:       freeOn,
 	}
 	if c := q.cluster; c != nil {
 		q.slots = make(chan struct{}, groupPublishers)
@@ -183,6 +186,7 @@ func (q *Queue) start(ctx context.Context) error {
 	if q.logs, err = newRows(q.conn, q.js, Logs); err != nil {
 		return err
 	}
+	q.warnOfVolume(ctx)
 	q.checkDisk()
 	return nil
 }

@@ -521,13 +521,15 @@ func TestReaderThatWasLeftAlone(t *testing.T) {
 
 func TestFullDisk(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir()})
-	q.diskLow.Store(true)
+	q.free = func(string) (uint64, error) { return lowDisk - 1, nil }
+	q.checkDisk()
 	if err := q.Publish(t.Context(), pack(alerts(0, 1)...), true); !errors.Is(err, ErrFull) {
 		t.Errorf("error %v", err)
 	}
 	if err := q.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "disk is nearly full") {
 		t.Errorf("ready: %v", err)
 	}
+	q.free = freeOn
 	q.checkDisk()
 	publish(t, q, alerts(0, 1))
 }
@@ -536,11 +538,8 @@ func TestCollector(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir(), AlertBytes: 10 << 20, LogBytes: 5 << 20})
 	publish(t, q, alerts(0, 4))
 	take(t, reader(t, q, "slack", Alerts), 1, true)
-	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(q.Collector())
-	w := httptest.NewRecorder()
-	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	for _, want := range []string{
+	scrape(
+		t, q,
 		`sidearmor_queue_events{stream="ALERTS"} 4`,
 		`sidearmor_queue_events{stream="DEADLETTERS"} 0`,
 		`sidearmor_queue_events{stream="LOGS"} 0`,
@@ -550,8 +549,32 @@ func TestCollector(t *testing.T) {
 		`sidearmor_queue_oldest_seconds{destination="slack",stream="ALERTS"} `,
 		`sidearmor_dead_letters_held 0`,
 		`sidearmor_dead_letters_lost_total 0`,
-	} {
-		if !strings.Contains(w.Body.String(), want) {
+		`sidearmor_queue_available 1`,
+	)
+}
+
+// A store that has shut itself down over a failed write leaves what is known.
+func TestCollectorWithoutStore(t *testing.T) {
+	q := open(t, Options{Dir: t.TempDir()})
+	reader(t, q, "slack", Alerts)
+	if err := q.srv.DisableJetStream(); err != nil {
+		t.Fatal(err)
+	}
+	scrape(t, q, `sidearmor_queue_available 0`, `sidearmor_queue_refused_events_total{stream="LOGS"} 0`)
+}
+
+// scrape wants what it names on a page of metrics.
+func scrape(t *testing.T, q *Queue, wants ...string) {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(q.Collector())
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("status %d", w.Code)
+	}
+	for _, want := range wants {
+		if !strings.Contains(w.Body.String(), want+"\n") && !(strings.HasSuffix(want, " ") && strings.Contains(w.Body.String(), want)) {
 			t.Errorf("%s is missing in\n%s", want, w.Body)
 		}
 	}

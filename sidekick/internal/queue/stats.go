@@ -69,6 +69,7 @@ func (q *Queue) Collector() prometheus.Collector {
 		pending:     desc("pending_events", "Events that an output has yet to acknowledge.", "stream", "destination"),
 		undecodable: desc("undecodable_events_total", "Stored events that could not be decoded and are dead letters.", "stream", "destination"),
 		oldest:      desc("oldest_seconds", "Age of the oldest event that an output has yet to acknowledge, 0 for none.", "stream", "destination"),
+		available:   desc("available", "1 while the store, or the cluster, answers; else what depends on it is not shown."),
 		held:        prometheus.NewDesc("sidearmor_dead_letters_held", "Dead letters that can be looked at and replayed.", nil, nil),
 		lost:        prometheus.NewDesc("sidearmor_dead_letters_lost_total", "Dead letters that gave way to newer ones.", nil, nil),
 	}
@@ -77,67 +78,87 @@ func (q *Queue) Collector() prometheus.Collector {
 type collector struct {
 	q                                                *Queue
 	messages, bytes, limit, pending, refused, oldest *prometheus.Desc
-	held, lost, undecodable                          *prometheus.Desc
+	held, lost, undecodable, available               *prometheus.Desc
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.limit, c.pending, c.refused, c.oldest, c.held, c.lost, c.undecodable} {
+	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.limit, c.pending, c.refused, c.oldest, c.held, c.lost, c.undecodable, c.available} {
 		ch <- d
 	}
 }
 
+// Collect gives what is known: while the store does not answer, that is less, and
+// the page is there all the same.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
 	defer cancel()
+	counter := func(d *prometheus.Desc, n int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	for s, n := range map[Stream]int64{Alerts: c.q.refusedAlerts.Load(), Logs: c.q.refusedLogs.Load()} {
+		counter(c.refused, n, string(s))
+		for _, r := range c.q.readersOf(s) {
+			counter(c.undecodable, r.undecodable.Load(), string(s), r.name)
+		}
+		for _, m := range c.q.membersOf(s) {
+			counter(c.undecodable, m.undecodable.Load(), string(s), m.name)
+		}
+	}
+	available := 1.0
+	for _, name := range []string{string(Alerts), string(Logs), deadLetters} {
+		if !c.collectStream(ctx, ch, name) {
+			available = 0
+			break // the others would be waited for in vain
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(c.available, prometheus.GaugeValue, available)
+}
+
+// collectStream gives what the store says of a stream, and whether it answers.
+func (c *collector) collectStream(ctx context.Context, ch chan<- prometheus.Metric, name string) bool {
+	if !c.q.conn.IsConnected() {
+		return false // it would only time out
+	}
+	stream, err := c.q.js.Stream(ctx, name)
+	if err != nil {
+		c.q.log.Debug("stream cannot be looked at for metrics", "stream", name, "error", err)
+		return false
+	}
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	for s, n := range map[Stream]int64{Alerts: c.q.refusedAlerts.Load(), Logs: c.q.refusedLogs.Load()} {
-		ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(n), string(s))
+	info := stream.CachedInfo()
+	gauge(c.messages, float64(info.State.Msgs), name)
+	gauge(c.bytes, float64(info.State.Bytes), name)
+	gauge(c.limit, float64(info.Config.MaxBytes), name)
+	if name != deadLetters {
+		c.collectOutputs(ctx, ch, Stream(name), stream)
+		return true
 	}
-	for _, name := range []string{string(Alerts), string(Logs), deadLetters} {
-		stream, err := c.q.js.Stream(ctx, name)
-		if err != nil {
-			ch <- prometheus.NewInvalidMetric(c.messages, fmt.Errorf("look at stream %s: %w", name, err))
-			continue
-		}
-		info := stream.CachedInfo()
-		gauge(c.messages, float64(info.State.Msgs), name)
-		gauge(c.bytes, float64(info.State.Bytes), name)
-		gauge(c.limit, float64(info.Config.MaxBytes), name)
-		if name != deadLetters {
-			c.collectOutputs(ctx, ch, Stream(name), stream)
-			continue
-		}
-		gauge(c.held, float64(info.State.Msgs))
-		if c.q.cluster == nil {
-			ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(c.q.lostLetters(info.State)))
-		}
+	gauge(c.held, float64(info.State.Msgs))
+	if c.q.cluster == nil {
+		ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(c.q.lostLetters(info.State)))
 	}
+	return true
 }
 
 // collectOutputs gives what there is of each output that reads a stream.
 func (c *collector) collectOutputs(ctx context.Context, ch chan<- prometheus.Metric, s Stream, stream jetstream.Stream) {
-	each := func(output string, p progress, undecodable int64) {
-		ch <- prometheus.MustNewConstMetric(c.undecodable, prometheus.CounterValue, float64(undecodable), string(s), output)
+	each := func(output string, p progress) {
 		ch <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(p.pending), string(s), output)
 		age, err := c.q.oldest(ctx, ageKey{output, s}, stream, p, time.Now())
-		if err != nil && c.q.cluster != nil {
-			return // it is choosing a leader
-		}
 		if err != nil {
-			ch <- prometheus.NewInvalidMetric(c.oldest, fmt.Errorf("look at the oldest event of %s: %w", output, err))
-			return
+			c.q.log.Debug("oldest event cannot be looked at for metrics", "stream", string(s), "output", output, "error", err)
+			return // a cluster is choosing a leader
 		}
 		ch <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, age.Seconds(), string(s), output)
 	}
 	for _, r := range c.q.readersOf(s) {
-		p := progress{pending: r.pending(stream.CachedInfo().State), floor: r.floor()}
-		each(r.name, p, r.undecodable.Load())
+		each(r.name, progress{pending: r.pending(stream.CachedInfo().State), floor: r.floor()})
 	}
 	for _, m := range c.q.membersOf(s) {
 		if p, err := m.progress(ctx, stream); err == nil { // else its cluster is choosing a leader
-			each(m.name, p, m.undecodable.Load())
+			each(m.name, p)
 		}
 	}
 }

@@ -149,6 +149,11 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 	if upTo < state.FirstSeq {
 		return nil
 	}
+	return purge(ctx, stream, upTo)
+}
+
+// purge removes all messages up to a sequence.
+func purge(ctx context.Context, stream jetstream.Stream, upTo uint64) error {
 	return stream.Purge(ctx, jetstream.WithPurgeSequence(upTo+1))
 }
 
