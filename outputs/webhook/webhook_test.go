@@ -165,7 +165,7 @@ func TestBatch(t *testing.T) {
 			var taken int
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
-				events, lines := []map[string]any{}, "application/x-ndjson" == r.Header.Get("Content-Type")
+				events, lines := []map[string]any{}, r.Header.Get("Content-Type") == "application/x-ndjson"
 				if lines {
 					body = []byte("[" + strings.ReplaceAll(strings.TrimSuffix(string(body), "\n"), "\n", ",") + "]")
 				}

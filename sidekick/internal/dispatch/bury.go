@@ -61,7 +61,8 @@ func (j *job) bury(ctx context.Context, reason, text string, meant func(*item) b
 // letter keeps one event. What left the backlog takes no room from other dead
 // letters: those may be all that is left of what was refused.
 func (j *job) letter(ctx context.Context, reason, text string, it *item) error {
-	kept, err := true, error(nil)
+	kept := true
+	var err error
 	if reason == deadLag {
 		kept, err = j.dead.Spare(ctx, j.target.Name, text, time.Now(), it.event)
 	} else {

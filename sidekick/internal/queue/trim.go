@@ -86,8 +86,11 @@ func (q *Queue) Run(ctx context.Context) {
 // trimAgain is when to look next: before a stream can have filled up, but often only
 // where one may.
 func (q *Queue) trimAgain(trimmers []*trimmer) time.Duration {
-	if q.cluster != nil {
-		return groupTrimInterval // every member looks
+	if q.cluster != nil { // every member looks
+		if slices.ContainsFunc(trimmers, func(t *trimmer) bool { return t.fill > lagFrom/2 }) {
+			return trimInterval
+		}
+		return groupTrimInterval
 	}
 	wait := trimInterval
 	for _, t := range trimmers {
@@ -117,6 +120,7 @@ type trimmer struct {
 	stream Stream
 	marks  []mark // oldest first, no older than the duplicate window and one more
 	fill   int64  // eighths of the limit
+	told   time.Time
 }
 
 // mark says that every message up to seq was there at a time, by the clock that
@@ -133,7 +137,7 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 	}
 	state := stream.CachedInfo().State
 	t.fill = int64(state.Bytes) * 8 / max(t.q.limits[t.stream], 1)
-	t.relieve(state)
+	t.relieve(ctx, stream, state, now)
 	if state.Msgs == 0 {
 		return nil
 	}
