@@ -94,12 +94,16 @@ const lowDisk = 32 << 20
 // tightDisk is the free space below which logs are refused.
 const tightDisk = lowDisk + lowDisk/2
 
+// shortDisk is the free space below which what was delivered makes room at once.
+const shortDisk = 2 * lowDisk
+
 func (q *Queue) checkDisk() {
 	var st unix.Statfs_t
 	if err := unix.Statfs(q.dir, &st); err != nil {
 		return // the next write tells
 	}
 	q.diskTight.Store(st.Bavail*uint64(st.Bsize) < tightDisk)
+	q.diskShort.Store(st.Bavail*uint64(st.Bsize) < shortDisk)
 	low := st.Bavail*uint64(st.Bsize) < lowDisk
 	if low != q.diskLow.Swap(low) {
 		if low {

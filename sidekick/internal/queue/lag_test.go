@@ -90,3 +90,17 @@ func TestSpareLetters(t *testing.T) {
 		t.Errorf("%d dead letters", n)
 	}
 }
+
+// Where the disk gets short, what was delivered makes room at once.
+func TestShortDiskFreesDelivered(t *testing.T) {
+	q := open(t, Options{Dir: t.TempDir()})
+	publish(t, q, alerts(0, 10))
+	take(t, reader(t, q, "slack", Alerts), 8, true)
+	q.diskShort.Store(true)
+	if err := (&trimmer{q: q, stream: Alerts}).trim(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if s := state(t, q, string(Alerts)); s.FirstSeq != 9 {
+		t.Errorf("the first is %d, want 9", s.FirstSeq)
+	}
+}

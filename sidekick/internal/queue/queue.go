@@ -100,6 +100,7 @@ type Queue struct {
 
 	diskLow   atomic.Bool
 	diskTight atomic.Bool // for logs
+	diskShort atomic.Bool // for what was delivered
 }
 
 // Open starts the embedded store in opts.Dir, which it creates when it is

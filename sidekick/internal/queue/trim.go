@@ -54,8 +54,9 @@ func (q *Queue) Keep(ctx context.Context, s Stream, outputs []string) error {
 //
 // Delivered events stay for two minutes, because the server recognises a repeated
 // event across a restart only while it holds the first; but never more of them
-// than fill a quarter of the stream. With no outputs at all the newest events stay
-// and fill up to that quarter, for an output that is configured later.
+// than fill a quarter of the stream, and none while the disk gets short. With no
+// outputs at all the newest events stay and fill up to that quarter, for an output
+// that is configured later.
 func (q *Queue) Run(ctx context.Context) {
 	trimmers := []*trimmer{{q: q, stream: Alerts}, {q: q, stream: Logs}}
 	k := &keeper{q: q}
@@ -67,9 +68,11 @@ func (q *Queue) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-timer.C:
+			if q.cluster == nil {
+				q.checkDisk()
+			}
 			if q.cluster == nil && now.Sub(cared) >= trimInterval {
 				cared = now
-				q.checkDisk()
 				q.revive()
 				k.keep(ctx, now)
 			}
@@ -148,6 +151,9 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 	var upTo uint64
 	if delivered != math.MaxUint64 {
 		upTo = min(delivered, t.windowEnd(now, state.LastSeq))
+		if t.q.diskShort.Load() {
+			upTo = delivered
+		}
 	}
 	upTo = max(upTo, min(delivered, excess(state, t.q.limits[t.stream]/4)))
 	if upTo < state.FirstSeq {
