@@ -53,25 +53,25 @@ func (f *feeder) run(ctx context.Context) {
 			}
 			return
 		}
+		read, leaves := b.read, len(b.items) > 0 && b.items[0].seq <= f.behind()
 		select {
-		case f.out <- b:
+		case f.out <- b: // which is not ours any more
 		case <-ctx.Done():
 			return
 		}
-		if !f.behind(b) {
-			f.rest(ctx, b.read)
+		if !leaves {
+			f.rest(ctx, read)
 		}
 	}
 }
 
-// behind says whether a batch is only to be given up.
-func (f *feeder) behind(b *batch) bool {
-	r, ok := f.reader.(Lagging)
-	if !ok || len(b.items) == 0 {
-		return false
+// behind is the sequence up to which events have left the backlog.
+func (f *feeder) behind() uint64 {
+	if r, ok := f.reader.(Lagging); ok {
+		upTo, _ := r.Behind()
+		return upTo
 	}
-	upTo, _ := r.Behind()
-	return b.items[0].seq <= upTo
+	return 0
 }
 
 // rest waits for as long as reading so many bytes should have taken, unless the
@@ -92,7 +92,8 @@ func (f *feeder) next(ctx context.Context) (*batch, error) {
 	b := &batch{}
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for scanned := 0; scanned < maxScan && len(b.items) < f.limits.BatchEvents && b.bytes < f.limits.BatchBytes; scanned++ {
+	most, upTo := f.limits.BatchEvents, uint64(0)
+	for scanned := 0; scanned < maxScan && len(b.items) < most && b.bytes < f.limits.BatchBytes; scanned++ {
 		it, err := f.read(wait)
 		if err != nil {
 			if scanned > 0 && wait.Err() != nil && ctx.Err() == nil {
@@ -100,8 +101,16 @@ func (f *feeder) next(ctx context.Context) (*batch, error) {
 			}
 			return nil, err
 		}
+		if scanned == 0 {
+			if upTo = f.behind(); it.seq <= upTo {
+				most = maxScan // they only have to leave
+			}
+		}
 		b.read += it.size
 		switch {
+		case it.seq > upTo && most != f.limits.BatchEvents:
+			f.held = it
+			return b, nil
 		case !f.gate.passes(&it.event):
 			b.skipped = append(b.skipped, it.seq)
 		case len(b.items) > 0 && b.bytes+it.size > f.limits.BatchBytes:

@@ -54,6 +54,7 @@ type job struct {
 	last   uint64  // its last sequence, at the beginning
 	start  time.Time
 	cancel context.CancelFunc
+	cut    bool // cancelled, because its events have left the backlog
 	called bool // the output was
 	some   bool // events were taken
 	// refusal is why the service refused events for good, pause what it asked for.

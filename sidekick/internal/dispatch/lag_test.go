@@ -58,9 +58,12 @@ func TestBehind(t *testing.T) {
 					target.Limits.BatchEvents, target.Limits.BatchDelay = batch, time.Second
 					kept := &letters{spare: room}
 					d, stop := runningWith(t, kept, Options{}, target)
-					time.Sleep(90 * time.Second)
-					m.leave(left)
-					time.Sleep(5 * time.Second)
+					time.Sleep(time.Minute)
+					for n := len(s.got()); len(s.got()) == n && name != "asks to wait"; {
+						time.Sleep(10 * time.Millisecond)
+					}
+					m.leave(left) // just after a request
+					time.Sleep(2 * time.Second)
 					if m.done() != left {
 						t.Errorf("%d of %d have left", m.done(), left)
 					}

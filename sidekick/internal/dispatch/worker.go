@@ -111,9 +111,7 @@ func (w *worker) loop(ctx, finish context.Context, deadline func() time.Time) {
 			w.finished(r)
 		case <-timer.C:
 		case <-w.alerts.fellBehind():
-			w.cut(&w.alerts)
 		case <-w.logs.fellBehind():
-			w.cut(&w.logs)
 		case <-stop:
 			stop, w.drain = nil, &drain{deadline: deadline(), active: time.Now()}
 			for _, l := range w.lanes() {
@@ -146,6 +144,7 @@ func (w *worker) advance(ctx context.Context) {
 	now := time.Now()
 	for _, l := range w.lanes() {
 		w.remind(l, now)
+		w.cut(l, now)
 	}
 	w.start(ctx)
 	for w.alerts.holder.absorb(now) || w.logs.holder.absorb(now) {
@@ -210,6 +209,13 @@ func (w *worker) wait(now time.Time) time.Duration {
 		if due, some := l.ready(now); some && len(w.idle) > 0 && w.room() {
 			at = earlier(at, later(later(due, now), w.pace.next(now)))
 		}
+		if behind := l.behind(); behind > 0 {
+			for j := range w.flights {
+				if j.hangs(l, behind) {
+					at = earlier(at, later(j.start.Add(cutAfter), now))
+				}
+			}
+		}
 		if wake := l.wake(); !wake.IsZero() && (!l.busy || wake.After(now)) {
 			at = earlier(at, later(wake, now))
 		}
@@ -252,13 +258,19 @@ func (w *worker) finished(r result) {
 
 // cut ends requests that take their time with events that have left the backlog:
 // what hangs must not hold their place in the queue.
-func (w *worker) cut(l *lane) {
+func (w *worker) cut(l *lane, now time.Time) {
 	behind := l.behind()
 	for j := range w.flights {
-		if j.lane == l && j.output != nil && j.last <= behind && time.Since(j.start) > cutAfter {
+		if j.hangs(l, behind) && now.Sub(j.start) >= cutAfter {
+			j.cut = true
 			j.cancel()
 		}
 	}
+}
+
+// hangs says whether a request is about nothing but events up to behind.
+func (j *job) hangs(l *lane, behind uint64) bool {
+	return j.lane == l && j.output != nil && j.last <= behind && !j.cut
 }
 
 // choreDone takes back what is left of a chore. What needs no receiver says nothing

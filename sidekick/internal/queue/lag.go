@@ -26,6 +26,8 @@ const (
 	// do not.
 	keepsUp = 20
 
+	lagInterval = time.Minute // at most so often the log tells of it
+
 	// roomWait is how long events may wait for room.
 	roomWait  = 5 * time.Second
 	roomCheck = 10 * time.Millisecond
@@ -98,36 +100,62 @@ func (r *Reader) behind(state jetstream.StreamState, upTo uint64) (n uint64) {
 }
 
 // relieve has events leave the backlogs of outputs that do not keep up, if it must.
-func (t *trimmer) relieve(state jetstream.StreamState) {
+func (t *trimmer) relieve(ctx context.Context, stream jetstream.Stream, state jetstream.StreamState, now time.Time) {
 	limit := t.q.limits[t.stream] / 8
 	p := t.q.pressure[t.stream]
 	p.full.Store(int64(state.Bytes) > 8*limit-MaxMessageBytes)
+	p.leaving.Store(false)
 	if int64(state.Bytes) <= lagFrom*limit {
-		p.leaving.Store(false)
 		return
 	}
 	upTo := excess(state, lagTo*limit)
-	var late []*lag
+	late := map[string]*lag{}
 	some := false
-	each := func(l *lag, behind uint64) {
-		if behind*keepsUp <= upTo-state.FirstSeq+1 {
-			some = true
-		}
-		if behind > 0 {
-			late = append(late, l)
+	for name, b := range t.backlogs(ctx, stream, state, upTo) {
+		some = some || b.events*keepsUp <= upTo-state.FirstSeq+1
+		if b.events > 0 {
+			late[name] = b.lag
 		}
 	}
-	for _, r := range t.q.readersOf(t.stream) {
-		each(&r.lag, r.behind(state, upTo))
-	}
-	if !some {
-		p.leaving.Store(false)
+	if !some || len(late) == 0 {
 		return
 	}
-	for _, l := range late {
+	for name, l := range late {
 		l.set(upTo)
+		if now.Sub(t.told) >= lagInterval {
+			t.q.log.Warn("output does not keep up with others, its oldest events leave its backlog", "output", name, "stream", string(t.stream))
+		}
 	}
-	p.leaving.Store(len(late) > 0 && int64(state.Bytes) > waitFrom*limit)
+	if now.Sub(t.told) >= lagInterval {
+		t.told = now
+	}
+	p.leaving.Store(int64(state.Bytes) > waitFrom*limit)
+}
+
+// backlog is what an output has yet to acknowledge of the oldest events.
+type backlog struct {
+	lag    *lag
+	events uint64
+}
+
+// backlogs gives those of all outputs that are read for here.
+func (t *trimmer) backlogs(ctx context.Context, stream jetstream.Stream, state jetstream.StreamState, upTo uint64) map[string]backlog {
+	all := map[string]backlog{}
+	for _, r := range t.q.readersOf(t.stream) {
+		all[r.name] = backlog{lag: &r.lag, events: r.behind(state, upTo)}
+	}
+	for _, m := range t.q.membersOf(t.stream) {
+		p, err := m.progress(ctx, stream)
+		if err != nil {
+			continue // its cluster is choosing a leader
+		}
+		b := backlog{lag: &m.lag}
+		if floor := max(p.floor, state.FirstSeq-1); floor < upTo {
+			b.events = min(upTo-floor, uint64(p.pending))
+		}
+		all[m.name] = b
+	}
+	return all
 }
 
 // Store is the queue for those who post. While events leave a backlog they wait for

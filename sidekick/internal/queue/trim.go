@@ -54,8 +54,9 @@ func (q *Queue) Keep(ctx context.Context, s Stream, outputs []string) error {
 //
 // Delivered events stay for two minutes, because the server recognises a repeated
 // event across a restart only while it holds the first; but never more of them
-// than fill a quarter of the stream. With no outputs at all the newest events stay
-// and fill up to that quarter, for an output that is configured later.
+// than fill a quarter of the stream, and none while the disk gets short. With no
+// outputs at all the newest events stay and fill up to that quarter, for an output
+// that is configured later.
 func (q *Queue) Run(ctx context.Context) {
 	trimmers := []*trimmer{{q: q, stream: Alerts}, {q: q, stream: Logs}}
 	k := &keeper{q: q}
@@ -67,9 +68,11 @@ func (q *Queue) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-timer.C:
+			if q.cluster == nil {
+				q.checkDisk()
+			}
 			if q.cluster == nil && now.Sub(cared) >= trimInterval {
 				cared = now
-				q.checkDisk()
 				q.revive()
 				k.keep(ctx, now)
 			}
@@ -86,8 +89,11 @@ func (q *Queue) Run(ctx context.Context) {
 // trimAgain is when to look next: before a stream can have filled up, but often only
 // where one may.
 func (q *Queue) trimAgain(trimmers []*trimmer) time.Duration {
-	if q.cluster != nil {
-		return groupTrimInterval // every member looks
+	if q.cluster != nil { // every member looks
+		if slices.ContainsFunc(trimmers, func(t *trimmer) bool { return t.fill > lagFrom/2 }) {
+			return trimInterval
+		}
+		return groupTrimInterval
 	}
 	wait := trimInterval
 	for _, t := range trimmers {
@@ -117,6 +123,7 @@ type trimmer struct {
 	stream Stream
 	marks  []mark // oldest first, no older than the duplicate window and one more
 	fill   int64  // eighths of the limit
+	told   time.Time
 }
 
 // mark says that every message up to seq was there at a time, by the clock that
@@ -133,7 +140,7 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 	}
 	state := stream.CachedInfo().State
 	t.fill = int64(state.Bytes) * 8 / max(t.q.limits[t.stream], 1)
-	t.relieve(state)
+	t.relieve(ctx, stream, state, now)
 	if state.Msgs == 0 {
 		return nil
 	}
