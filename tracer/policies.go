@@ -119,3 +119,11 @@ func hold(hub *policies.Hub, c config.Config, live bool) filter.Options {
 		Sockets: rule&rules.Network != 0,
 	}
 }
+
+// later is what rules that come later could deny.
+func later(live bool, held filter.Options) rules.Operation {
+	if !live {
+		return 0
+	}
+	return held.Hold
+}

@@ -250,3 +250,53 @@ func TestRulesThroughLinksOfTheSystem(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// confined forbids itself to read files, and says whether it can before and after it
+// is told to look again.
+const confined = `
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+ruleset = libc.syscall(444, struct.pack("Q", 1 << 2), 8, 0)
+libc.prctl(38, 1, 0, 0, 0)
+print("confined", libc.syscall(446, ruleset, 0), flush=True)
+for line in sys.stdin:
+    try:
+        os.close(os.open(line.strip(), os.O_RDONLY))
+        print("opened", flush=True)
+    except OSError as e:
+        print(e.strerror, flush=True)
+`
+
+// What a process has forbidden itself while no rule could deny a file stays forbidden
+// when one comes that can: then the tracer opens in its place.
+func TestLandlockHoldsUnderLaterPolicies(t *testing.T) {
+	dir, file := t.TempDir(), secretFile(t)
+	cmd := tracer(t, "run", "--policies", dir, "--policies-watch=true", "--log-level=info", "--", python, "-c", confined)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, log := &lines{more: make(chan struct{}, 1)}, &lines{more: make(chan struct{}, 1)}
+	cmd.Stdout, cmd.Stderr = out, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.await(t, "confined ")
+	if out.await(t, "\n") != "0" {
+		in.Close()
+		_ = cmd.Wait()
+		skip(t, "there is no Landlock here")
+	}
+	for range 2 {
+		fmt.Fprintln(in, file)
+		if got := out.await(t, "\n"); got != "Permission denied" {
+			t.Errorf("%s\n%s", got, log)
+		}
+		writePolicy(t, filepath.Join(dir, "a.yaml"), blockFile("a", "/nowhere"))
+		log.await(t, `"operations":"file"`)
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, log)
+	}
+}

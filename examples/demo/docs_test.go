@@ -198,10 +198,10 @@ var yamlFence = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 
 // The sidekick starts with the documented YAML, and has the documented metrics.
 func TestSidekickDocument(t *testing.T) {
-	text, dir := document(t, "sidekick.md"), t.TempDir()
+	text, dir := document(t, "sidekick/configure.md"), t.TempDir()
 	sample := yamlFence.FindStringSubmatch(text)
 	if sample == nil {
-		t.Fatal("no YAML in sidekick.md")
+		t.Fatal("no YAML in configure.md")
 	}
 	hook, config := filepath.Join(dir, "hook"), filepath.Join(dir, "config.yaml")
 	body := strings.NewReplacer("/run/secrets/slack", hook, "/var/lib/sidearmor", filepath.Join(dir, "queue")).Replace(sample[1])
@@ -214,8 +214,8 @@ func TestSidekickDocument(t *testing.T) {
 	if listening.Outputs != "slack,awscloudwatchlogs" {
 		t.Errorf("the sample turns on %s", listening.Outputs)
 	}
-	documented := table(t, text, "(?:sidearmor|falcosecurity)_.*")
-	sameKeys(t, "sidekick.md", documented, metrics(t, listening.Address))
+	documented := table(t, document(t, "sidekick/operate.md"), "(?:sidearmor|falcosecurity)_.*")
+	sameKeys(t, "operate.md", documented, metrics(t, listening.Address))
 }
 
 type listening struct{ Msg, Address, Outputs string }

@@ -27,9 +27,9 @@ func TestGRPCDocument(t *testing.T) {
 		}
 	}
 	sameKeys(t, "grpc.md", table(t, text, "sidearmor_.*"), exist)
-	for name := range table(t, document(t, "sidekick.md"), "(?:GRPC|KUBEARMOR)_.*") {
+	for name := range table(t, document(t, "sidekick/configure.md"), "(?:GRPC|KUBEARMOR)_.*") {
 		if _, ok := settings[name]; !ok || !strings.Contains(text, name) {
-			t.Errorf("sidekick.md has %s, grpc.md does not", name)
+			t.Errorf("configure.md has %s, grpc.md does not", name)
 		}
 	}
 }

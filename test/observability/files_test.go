@@ -176,12 +176,12 @@ func TestRules(t *testing.T) {
 // have, and the other way round.
 func TestMetricsExist(t *testing.T) {
 	documented := map[string]bool{}
-	text := slices.Concat(read(t, "sidekick.md"), read(t, "grpc.md"))
+	text := slices.Concat(read(t, "sidekick", "operate.md"), read(t, "grpc.md"))
 	for _, m := range regexp.MustCompile("(?m)^\\| `((?:sidearmor|falcosecurity)_[a-z_]+)` \\|").FindAllSubmatch(text, -1) {
 		documented[string(m[1])] = true
 	}
 	if len(documented) < 10 {
-		t.Fatalf("only %d metrics in sidekick.md", len(documented))
+		t.Fatalf("only %d metrics in operate.md", len(documented))
 	}
 	used := map[string]bool{}
 	for _, e := range expressions(t) {

@@ -9,7 +9,7 @@ import (
 
 // The table in the documentation has the fields that there are, with their types.
 func TestFieldsAreDocumented(t *testing.T) {
-	text, err := os.ReadFile("../../../docs/sidekick.md")
+	text, err := os.ReadFile("../../../docs/sidekick/configure.md")
 	if err != nil {
 		t.Fatal(err)
 	}

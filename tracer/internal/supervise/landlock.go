@@ -52,7 +52,7 @@ const (
 // installed, so that the tracer has it as well.
 func (w *worker) createRuleset(c *call) engine.Answer {
 	size, flags := c.Args[1], c.Args[2]
-	if flags != 0 || size == 0 || size > maxRulesetAttr || !c.rules.CanDeny(rules.File) {
+	if flags != 0 || size == 0 || size > maxRulesetAttr || !w.mayDenyFiles(c) {
 		return engine.Continue() // a question for the version, or one that fails
 	}
 	attr := make([]byte, size)
@@ -83,7 +83,7 @@ func (w *worker) keepRuleset(c *call, o engine.Outcome) {
 
 // restrictSelf answers landlock_restrict_self.
 func (w *worker) restrictSelf(c *call) engine.Answer {
-	if !c.rules.CanDeny(rules.File) {
+	if !w.mayDenyFiles(c) {
 		return engine.Continue()
 	}
 	allowed, err := w.mayRestrict(c)
@@ -111,6 +111,12 @@ func (w *worker) restrictSelf(c *call) engine.Answer {
 	}
 	d.take(c.process)
 	return engine.Continue()
+}
+
+// mayDenyFiles says whether a rule could deny a file, now or later: then files may be
+// opened in the place of the process.
+func (w *worker) mayDenyFiles(c *call) bool {
+	return c.rules.CanDeny(rules.File) || w.Later&rules.File != 0
 }
 
 // take notes that a process is in the domain.

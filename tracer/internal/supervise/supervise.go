@@ -21,7 +21,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// Options are what a Supervisor works with. All fields but the last two are needed.
+// Options are what a Supervisor works with. All fields but the last three are needed.
 type Options struct {
 	Processes *process.Table
 	Paths     *paths.Resolver
@@ -37,6 +37,9 @@ type Options struct {
 	// of them. nil does without: an exec is looked at again at the first held call
 	// of its program only.
 	Trace func(threads ...int) (Trace, bool)
+	// Later is what rules that come later could deny: what must be known by then is
+	// followed from the start.
+	Later rules.Operation
 	// LetOpensRun lets an open run that the rules allow, although another thread of
 	// its caller could change the path meanwhile.
 	LetOpensRun bool
