@@ -23,7 +23,7 @@ const (
 type Config struct {
 	Listen       Listen
 	Limits       Limits
-	Debug        bool
+	Log          Log
 	Enricher     *enrich.Enricher // what every event gets
 	MetricFields []string         // output fields that are labels of the metric of Falco events
 	Queue        Queue
@@ -73,7 +73,7 @@ func Load(in Input) (Config, error) {
 	c.GRPC = l.grpc(c.Listen)
 	l.insecureInVain(c)
 	c.KubeArmor = l.kubeArmor(c.GRPC)
-	c.Debug = l.boolean("debug", false)
+	c.Log = l.log()
 	l.enrichment(&c)
 	l.get(setting{path: clientFilesPath}) // to be shown
 	for _, k := range in.Kinds {
