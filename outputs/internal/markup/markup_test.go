@@ -90,15 +90,15 @@ func FuzzEscaped(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		// Huge widths are the author's own, and so is markup outside of the texts.
 		if strings.ContainsAny(text, "<>&") || strings.Contains(text, "raw") || strings.Contains(text, "_escape") || len(text) > 200 || strings.ContainsAny(text, "0123456789xXcCUb*\\") {
-			t.Skip()
+			return
 		}
 		tmpl, err := markup.Parse("test", text, "default")
 		if err != nil {
-			t.Skip()
+			return
 		}
 		var b strings.Builder
 		if tmpl.Execute(&b, sample(), func(s string) string { return strings.NewReplacer("<", "(", ">", ")").Replace(s) }) != nil {
-			t.Skip()
+			return
 		}
 		if strings.ContainsAny(b.String(), "<>") {
 			t.Errorf("%s prints %q", text, b.String())

@@ -80,8 +80,10 @@ sleep 30 &
 kill -STOP $!
 sleep 0.3
 jobs | grep -c Stopped
+exec 7>&2 2>/dev/null # bash says "Killed" or not, by chance
 kill -KILL $!
 until wait $!; [ $? != 147 ]; do :; done # 147: it was stopped
+exec 2>&7 7>&-
 echo "no longer"
 exec 3</dev/tcp/127.0.0.1/1
 echo $?

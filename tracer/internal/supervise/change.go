@@ -42,6 +42,11 @@ func (w *worker) changes(c *call) engine.Answer {
 	var ch change
 	defer ch.close()
 	if err := w.readChange(c, &ch); err != nil {
+		if c.Spec.Path == syscalls.None && errors.Is(err, process.ErrUnreadable) && c.Hold.Valid() {
+			// What a process that has changed its user has open cannot be seen. It was
+			// asked about when it was opened.
+			return engine.Continue()
+		}
 		if carry {
 			return w.unknown(c, err)
 		}
