@@ -73,7 +73,7 @@ func Load(in Input) (Config, error) {
 	c.GRPC = l.grpc(c.Listen)
 	l.insecureInVain(c)
 	c.KubeArmor = l.kubeArmor(c.GRPC)
-	c.Debug = l.boolean("debug", false)
+	c.Debug = l.debug()
 	l.enrichment(&c)
 	l.get(setting{path: clientFilesPath}) // to be shown
 	for _, k := range in.Kinds {
@@ -102,6 +102,18 @@ func (l *loader) boolean(path string, byDefault bool) bool {
 		l.problem("%s: %q is neither true nor false", v.name, v.text)
 	}
 	return b
+}
+
+// debug reads DEBUG, which other programs have too (DEBUG=express:* of Node's): a
+// value of theirs is only warned of.
+func (l *loader) debug() bool {
+	if text := l.env["DEBUG"]; text != "" {
+		if _, err := strconv.ParseBool(text); err != nil {
+			delete(l.env, "DEBUG")
+			l.off = append(l.off, fmt.Sprintf("DEBUG has no effect: %q is neither true nor false", text))
+		}
+	}
+	return l.boolean("debug", false)
 }
 
 func (l *loader) problem(format string, args ...any) {

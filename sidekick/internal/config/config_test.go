@@ -179,7 +179,8 @@ func TestRefused(t *testing.T) {
 		{"address", "", []string{"LISTENADDRESS=localhost"}, []string{`LISTENADDRESS: "localhost" is not an IP address`}},
 		{"port", "", []string{"LISTENPORT=65536"}, []string{`LISTENPORT: "65536" is not a port`}},
 		{"port in the file", "listenport: x", nil, []string{`conf.yaml:1): "x" is not a port`}},
-		{"boolean", "", []string{"DEBUG=yes"}, []string{`DEBUG: "yes" is neither true nor false`}},
+		{"boolean", "", []string{"LISTEN_INSECURE=yes"}, []string{`LISTEN_INSECURE: "yes" is neither true nor false`}},
+		{"boolean in the file", "debug: express", nil, []string{`conf.yaml:1): "express" is neither true nor false`}},
 		{"priority", "", []string{hook, "SLACK_MINIMUMPRIORITY=warn"}, []string{`SLACK_MINIMUMPRIORITY: unknown priority "warn"`}},
 		{"logs", "", []string{hook, "SLACK_LOGS=2"}, []string{`SLACK_LOGS: "2" is neither`}},
 		{"by the output", "", []string{hook, "SLACK_USERNAME=refuse"}, []string{`SLACK_USERNAME: refused`}},
@@ -208,8 +209,8 @@ func TestRefused(t *testing.T) {
 		{"not a mapping", "- a", nil, []string{"conf.yaml:1: the file must be a mapping"}},
 		{"no YAML", "a: b: c", nil, []string{"conf.yaml: yaml:"}},
 		{"two documents", "debug: true\n---\ndebug: true", nil, []string{"more than one document"}},
-		{"all at once", "listenport: x\nslack: {usernam: x}", []string{"DEBUG=x", hook, "SLACK_MINIMUMPRIORITY=warn", "SLACK_LOG=1"}, []string{
-			"unknown key slack.usernam", `"x" is not a port`, "DEBUG", "SLACK_MINIMUMPRIORITY", "SLACK_LOG",
+		{"all at once", "listenport: x\nslack: {usernam: x}", []string{"LISTEN_INSECURE=x", hook, "SLACK_MINIMUMPRIORITY=warn", "SLACK_LOG=1"}, []string{
+			"unknown key slack.usernam", `"x" is not a port`, "LISTEN_INSECURE", "SLACK_MINIMUMPRIORITY", "SLACK_LOG",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -240,13 +241,13 @@ func TestWarnings(t *testing.T) {
 		env  []string
 		want string // "" for no warning
 	}{
-		{"other outputs", "", []string{"GOTIFY_HOSTPORT=x", "MATTERMOST_WEBHOOKURL=x", "OTLP_TRACES_ENDPOINT=x", "AWS_SQS_URL=x"}, "AWS_SQS_URL, GOTIFY_HOSTPORT, MATTERMOST_WEBHOOKURL, OTLP_TRACES_ENDPOINT"},
+		{"other outputs", "", []string{"GOTIFY_HOSTPORT=x", "WEBEX_WEBHOOKURL=x", "OTLP_TRACES_ENDPOINT=x", "AWS_SECURITYLAKE_BUCKET=x"}, "AWS_SECURITYLAKE_BUCKET, GOTIFY_HOSTPORT, OTLP_TRACES_ENDPOINT, WEBEX_WEBHOOKURL"},
 		{"common to all", "", []string{"SLACK_CHECKCERT=false"}, "SLACK_CHECKCERT"},
 		{"the SDK's", "", []string{"AWS_PROFILE=x", "AWS_S3_USE_ARN_REGION=true", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/x"}, ""},
 		{"service links", "", []string{"SLACK_SERVICE_HOST=10.0.0.1", "SLACK_PORT=tcp://10.0.0.1:80", "SLACK_PORT_80_TCP_ADDR=10.0.0.1", "QUEUE_SERVICE_PORT_HTTP=80"}, ""},
 		{"without what turns it on", "", []string{"SLACK_USERNAME=x"}, "SLACK_USERNAME has no effect: slack is off without SLACK_WEBHOOKURL"},
-		{"upstream's sample", "mattermost: {webhookurl: '', checkcert: false, mutualtls: ~}\ngrafana: {hostport: '', customheaders: {a: ''}}", nil, ""},
-		{"in the file", "mattermost:\n  webhookurl: x", nil, "mattermost ("},
+		{"upstream's sample", "webex: {webhookurl: '', checkcert: false, mutualtls: ~}\ngrafana: {hostport: '', customheaders: {a: ''}}", nil, ""},
+		{"in the file", "webex:\n  webhookurl: x", nil, "webex ("},
 	} {
 		got, err := load(t, c.text, c.env...)
 		if err != nil {
@@ -388,5 +389,16 @@ func TestLowerCaseNames(t *testing.T) {
 	c, err := load(t, "", "slack_webhookurl=x", "Slack_Username=y", "http_proxy=z")
 	if want := "slack_webhookurl has no effect: names of variables are in capitals, SLACK_WEBHOOKURL"; err != nil || len(c.Outputs) != 0 || len(c.Warnings) != 2 || c.Warnings[1] != want {
 		t.Errorf("%q, %v", c.Warnings, err)
+	}
+}
+
+// Programs of the Node world are debugged by a DEBUG of their own.
+func TestDebugOfAnotherProgram(t *testing.T) {
+	for text, want := range map[string]bool{"": false, "debug: true": true} {
+		c, err := load(t, text, "DEBUG=express:*")
+		shown, _ := c.YAML()
+		if err != nil || c.Debug != want || len(c.Warnings) != 1 || c.Warnings[0] != `DEBUG has no effect: "express:*" is neither true nor false` || strings.Contains(string(shown), "express") {
+			t.Errorf("%q: %v, %q, %v", text, c.Debug, c.Warnings, err)
+		}
 	}
 }

@@ -82,7 +82,7 @@ func byNumber(a, b string) int {
 func (l *loader) addVariables(k outputs.Kind) {
 	for name := range l.env {
 		rest, ok := strings.CutPrefix(name, variable(k.Block)+"_")
-		if !ok {
+		if _, familiar := familiarVariables()[name]; !ok || familiar {
 			continue
 		}
 		number, _, _ := strings.Cut(rest, "_")

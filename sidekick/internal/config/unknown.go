@@ -29,6 +29,8 @@ func (l *loader) unknownVariables(outputsOn int) {
 		case isUpstreamVariable(name):
 			l.foreign = append(l.foreign, name)
 		case slices.Contains(sdkVariables(), name):
+		case known[familiarVariables()[name]] != "":
+			l.off = append(l.off, fmt.Sprintf("%s has no effect: other programs use it; the setting of the sidekick is %s", name, familiarVariables()[name]))
 		default:
 			if l.stranger(name, known, outputsOn) {
 				strangers = append(strangers, name)
@@ -139,14 +141,6 @@ func sortedLetters(s string) string {
 	letters := []byte(s)
 	slices.Sort(letters)
 	return string(letters)
-}
-
-// sdkVariables are those of AWS' SDKs that begin like an output's.
-func sdkVariables() []string {
-	return []string{
-		"AWS_S3_DISABLE_EXPRESS_SESSION_AUTH", "AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS",
-		"AWS_S3_USE_ARN_REGION", "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
-	}
 }
 
 // variables gives all that are settings, with the path of each.
