@@ -73,9 +73,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		}
 		return 0
 	}
-	level := new(slog.LevelVar)
-	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
-	if err := serve(ctx, in, environ, log, level); err != nil {
+	log := logger(stderr, config.Logging(in))
+	if err := serve(ctx, in, environ, log); err != nil {
 		for _, problem := range problems(err) {
 			log.Error("sidekick failed", "error", problem)
 		}
@@ -84,16 +83,21 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return 0
 }
 
+func logger(w io.Writer, how config.Log) *slog.Logger {
+	options := &slog.HandlerOptions{Level: how.Level}
+	if how.Text {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
 // serve runs until ctx ends, and then stops in the order in which events pass:
 // nothing new comes in, what is under way is finished, the queue is closed.
-func serve(ctx context.Context, in config.Input, environ []string, log *slog.Logger, level *slog.LevelVar) (err error) {
+func serve(ctx context.Context, in config.Input, environ []string, log *slog.Logger) (err error) {
 	defer survive(log)()
 	cfg, err := config.Load(in)
 	if err != nil {
 		return err
-	}
-	if cfg.Debug {
-		level.Set(slog.LevelDebug)
 	}
 	defer func() { err = errors.Join(err, closeOutputs(cfg.Outputs)) }()
 	for _, w := range cfg.Warnings {

@@ -398,7 +398,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"secret file", "", []string{"SLACK_WEBHOOKURL_FILE=/nowhere/url"}},
 		{"custom fields", "", []string{"CUSTOMFIELDS=a,b:%UNSET"}},
 		{"file", "slack:\n  webhookurl: https://hooks.slack.com/services/CANARY\n  outputformat: field\n  chanel: x\nlistenport: no\n", nil},
-		{"everything", "slak: {}\n", []string{"LISTEN_INSECURE=maybe", "STDOUT_ENABLED=true", "STDOUT_FORMAT=xml"}},
+		{"everything", "slak: {}\n", []string{"LOG_LEVEL=maybe", "STDOUT_ENABLED=true", "STDOUT_FORMAT=xml"}},
 	} {
 		var args []string
 		if c.file != "" {

@@ -149,3 +149,35 @@ func TestLimits(t *testing.T) {
 		t.Errorf("%d\n%s", status, metrics)
 	}
 }
+
+// The log is written as asked for, from its first line.
+func TestLogFormatAndLevel(t *testing.T) {
+	for env, want := range map[string]string{
+		"":                                `{"time":`,
+		"LOG_FORMAT=text":                 "level=ERROR msg=\"sidekick failed\" error=\"LISTENPORT:",
+		"LOG_FORMAT=text LOG_LEVEL=error": "level=ERROR",
+		"LOG_FORMAT=xml":                  `"error":"LOG_FORMAT: \"xml\" is not a format, use json or text"`,
+	} {
+		var log bytes.Buffer
+		status := run(t.Context(), nil, append(strings.Fields(env), "LISTENPORT=x"), io.Discard, &log)
+		if status != 1 || !strings.Contains(log.String(), want) {
+			t.Errorf("%s: %d\n%s", env, status, &log)
+		}
+	}
+	var log bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	env := environment(t.TempDir(), "LOG_LEVEL=error", "SLACK_USERNAME=x", "LISTENSOCKET="+filepath.Join(t.TempDir(), "s"))
+	env = append(env, "LISTENPORT=")
+	exit := make(chan int, 1)
+	go func() { exit <- run(ctx, nil, env, io.Discard, &log) }()
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		if run(ctx, []string{"healthcheck"}, env, io.Discard, io.Discard) == 0 {
+			break
+		}
+	}
+	cancel()
+	if status := <-exit; status != 0 || log.Len() > 0 {
+		t.Errorf("%d, with LOG_LEVEL=error:\n%s", status, &log)
+	}
+}

@@ -23,7 +23,7 @@ const (
 type Config struct {
 	Listen       Listen
 	Limits       Limits
-	Debug        bool
+	Log          Log
 	Enricher     *enrich.Enricher // what every event gets
 	MetricFields []string         // output fields that are labels of the metric of Falco events
 	Queue        Queue
@@ -73,7 +73,7 @@ func Load(in Input) (Config, error) {
 	c.GRPC = l.grpc(c.Listen)
 	l.insecureInVain(c)
 	c.KubeArmor = l.kubeArmor(c.GRPC)
-	c.Debug = l.debug()
+	c.Log = l.log()
 	l.enrichment(&c)
 	l.get(setting{path: clientFilesPath}) // to be shown
 	for _, k := range in.Kinds {
@@ -102,18 +102,6 @@ func (l *loader) boolean(path string, byDefault bool) bool {
 		l.problem("%s: %q is neither true nor false", v.name, v.text)
 	}
 	return b
-}
-
-// debug reads DEBUG, which other programs have too (DEBUG=express:* of Node's): a
-// value of theirs is only warned of.
-func (l *loader) debug() bool {
-	if text := l.env["DEBUG"]; text != "" {
-		if _, err := strconv.ParseBool(text); err != nil {
-			delete(l.env, "DEBUG")
-			l.off = append(l.off, fmt.Sprintf("DEBUG has no effect: %q is neither true nor false", text))
-		}
-	}
-	return l.boolean("debug", false)
 }
 
 func (l *loader) problem(format string, args ...any) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -73,7 +74,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Listen.Address != "127.0.0.1" || !c.Listen.Default || c.Listen.Port != 2801 || c.Debug || len(c.Outputs) != 0 || len(c.Warnings) != 0 {
+	if c.Listen.Address != "127.0.0.1" || !c.Listen.Default || c.Listen.Port != 2801 || c.Log != (Log{}) || len(c.Outputs) != 0 || len(c.Warnings) != 0 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -101,7 +102,7 @@ stdout:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Listen.Address != "::1" || c.Listen.Default || c.Listen.Port != 2900 || !c.Debug {
+	if c.Listen.Address != "::1" || c.Listen.Default || c.Listen.Port != 2900 || c.Log.Level != slog.LevelDebug {
 		t.Errorf("%+v", c)
 	}
 	if len(c.Outputs) != 3 {
@@ -389,16 +390,5 @@ func TestLowerCaseNames(t *testing.T) {
 	c, err := load(t, "", "slack_webhookurl=x", "Slack_Username=y", "http_proxy=z")
 	if want := "slack_webhookurl has no effect: names of variables are in capitals, SLACK_WEBHOOKURL"; err != nil || len(c.Outputs) != 0 || len(c.Warnings) != 2 || c.Warnings[1] != want {
 		t.Errorf("%q, %v", c.Warnings, err)
-	}
-}
-
-// Programs of the Node world are debugged by a DEBUG of their own.
-func TestDebugOfAnotherProgram(t *testing.T) {
-	for text, want := range map[string]bool{"": false, "debug: true": true} {
-		c, err := load(t, text, "DEBUG=express:*")
-		shown, _ := c.YAML()
-		if err != nil || c.Debug != want || len(c.Warnings) != 1 || c.Warnings[0] != `DEBUG has no effect: "express:*" is neither true nor false` || strings.Contains(string(shown), "express") {
-			t.Errorf("%q: %v, %q, %v", text, c.Debug, c.Warnings, err)
-		}
 	}
 }

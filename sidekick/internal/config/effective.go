@@ -47,7 +47,7 @@ func (l *loader) note(s setting, v value) {
 
 // defaults are those of settings that no output has.
 func defaults() map[string]string {
-	return map[string]string{"listenaddress": defaultAddress, "listenport": strconv.Itoa(defaultPort), "debug": "false"}
+	return map[string]string{"listenaddress": defaultAddress, "listenport": strconv.Itoa(defaultPort)}
 }
 
 // YAML writes all settings that are in effect, defaults included, as a

@@ -63,8 +63,7 @@ func newLoader(in Input) (*loader, error) {
 			l.env[name] = text
 		}
 	}
-	for _, s := range slices.Concat(listenSettings(), limitSettings(), queueSettings(), clusterSettings(), deliverySettings(), grpcSettings(), enrichSettings(), []setting{
-		{path: "debug"},
+	for _, s := range slices.Concat(listenSettings(), limitSettings(), queueSettings(), clusterSettings(), deliverySettings(), grpcSettings(), enrichSettings(), logSettings(), []setting{
 		{path: clientFilesPath},
 	}) {
 		l.known[s.path] = s

@@ -31,6 +31,8 @@ func (l *loader) unknownVariables(outputsOn int) {
 		case slices.Contains(sdkVariables(), name):
 		case known[familiarVariables()[name]] != "":
 			l.off = append(l.off, fmt.Sprintf("%s has no effect: other programs use it; the setting of the sidekick is %s", name, familiarVariables()[name]))
+		case strings.HasPrefix(name, "LOG_"):
+			l.logStranger(name, known)
 		default:
 			if l.stranger(name, known, outputsOn) {
 				strangers = append(strangers, name)
