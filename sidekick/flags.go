@@ -27,6 +27,7 @@ const usage = `Usage:
                                   show what each answers
 ` + letterUsage + `                                  see what outputs refused for good, deliver it
                                   again, or remove it
+  sidekick help config [OUTPUT]   show all settings, or those of one output
   sidekick version
 
 Flags:
@@ -34,10 +35,10 @@ Flags:
 
 // command is what the arguments ask for.
 type command struct {
-	name    string         // serve, healthcheck, check, test, deadletters, version or help
+	name    string         // serve, healthcheck, check, test, deadletters, version, help or help config
 	file    string         // configuration, "" for none
 	events  string         // for check: events to try it on, "" for none
-	output  string         // for test: the only one, "" for all
+	output  string         // for test and help config: the only one, "" for all
 	letters *letterCommand // for deadletters
 }
 
@@ -93,7 +94,15 @@ func (c *command) named(flags *pflag.FlagSet) error {
 			return unknown
 		}
 		c.output = strings.Join(rest[1:], "")
-	case "healthcheck", "check", "version", "serve", "help":
+	case "help":
+		if len(rest) > 3 || len(rest) > 1 && rest[1] != "config" {
+			return unknown
+		}
+		if len(rest) > 1 {
+			c.name, c.output = "help config", strings.Join(rest[2:], "")
+			return nil
+		}
+	case "healthcheck", "check", "version", "serve":
 		if len(rest) > 1 {
 			return unknown
 		}

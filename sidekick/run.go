@@ -47,6 +47,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case "version":
 		fmt.Fprintln(stdout, "sidekick", version)
 		return 0
+	case "help config":
+		err = explainSettings(stdout, in.Kinds, c.output)
 	case "healthcheck":
 		err = healthcheck(ctx, in)
 	case "check":
