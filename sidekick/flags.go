@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -21,8 +22,12 @@ const usage = `Usage:
   sidekick check [-c FILE] [--events FILE]
                                   check the configuration and show it; show which
                                   output would get what of a file of events
+  sidekick test [-c FILE] [OUTPUT]
+                                  send a sample event to one output or to all, and
+                                  show what each answers
 ` + letterUsage + `                                  see what outputs refused for good, deliver it
                                   again, or remove it
+  sidekick help config [OUTPUT]   show all settings, or those of one output
   sidekick version
 
 Flags:
@@ -30,9 +35,10 @@ Flags:
 
 // command is what the arguments ask for.
 type command struct {
-	name    string         // serve, healthcheck, check, deadletters, version or help
+	name    string         // serve, healthcheck, check, test, deadletters, version, help or help config
 	file    string         // configuration, "" for none
 	events  string         // for check: events to try it on, "" for none
+	output  string         // for test and help config: the only one, "" for all
 	letters *letterCommand // for deadletters
 }
 
@@ -54,20 +60,11 @@ func parse(args []string, stdout io.Writer) (command, error) {
 		c.name = "version"
 		return c, nil
 	}
-	switch rest := flags.Args(); {
-	case len(rest) == 0:
-	case rest[0] == "deadletters":
-		c.name = rest[0]
-		if err := letters.arguments(rest[1:], flags); err != nil {
-			return command{}, err
-		}
-	case len(rest) == 1 && (rest[0] == "healthcheck" || rest[0] == "check" || rest[0] == "version" || rest[0] == "serve" || rest[0] == "help"):
-		c.name = rest[0]
-		if c.name == "help" {
-			fmt.Fprint(stdout, usage, flags.FlagUsages())
-		}
-	default:
-		return command{}, fmt.Errorf("unknown command %q, see sidekick --help", rest)
+	if err := c.named(flags); err != nil {
+		return command{}, err
+	}
+	if c.name == "help" {
+		fmt.Fprint(stdout, usage, flags.FlagUsages())
 	}
 	if c.events != "" && c.name != "check" {
 		return command{}, errors.New("--events is for sidekick check")
@@ -78,4 +75,40 @@ func parse(args []string, stdout io.Writer) (command, error) {
 		}
 	}
 	return c, nil
+}
+
+// named takes in the name of a command, and what follows it.
+func (c *command) named(flags *pflag.FlagSet) error {
+	rest := flags.Args()
+	if len(rest) == 0 {
+		return nil
+	}
+	unknown := fmt.Errorf("unknown command %q, see sidekick --help", rest)
+	switch rest[0] {
+	case "deadletters":
+		if err := c.letters.arguments(rest[1:], flags); err != nil {
+			return err
+		}
+	case "test":
+		if len(rest) > 2 {
+			return unknown
+		}
+		c.output = strings.Join(rest[1:], "")
+	case "help":
+		if len(rest) > 3 || len(rest) > 1 && rest[1] != "config" {
+			return unknown
+		}
+		if len(rest) > 1 {
+			c.name, c.output = "help config", strings.Join(rest[2:], "")
+			return nil
+		}
+	case "healthcheck", "check", "version", "serve":
+		if len(rest) > 1 {
+			return unknown
+		}
+	default:
+		return unknown
+	}
+	c.name = rest[0]
+	return nil
 }

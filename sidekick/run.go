@@ -47,32 +47,30 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case "version":
 		fmt.Fprintln(stdout, "sidekick", version)
 		return 0
+	case "help config":
+		err = explainSettings(stdout, in.Kinds, c.output)
 	case "healthcheck":
-		if err := healthcheck(ctx, in); err != nil {
-			fmt.Fprintln(stderr, "sidekick:", err)
-			return 1
-		}
-		return 0
+		err = healthcheck(ctx, in)
+	case "check":
+		err = check(in, c.events, stdout, stderr)
+	case "test":
+		err = testOutputs(ctx, in, c.output, stdout, stderr)
+	case "deadletters":
+		err = deadLetters(ctx, in, environ, c.letters, stdout, stderr)
+	default:
+		return served(ctx, in, environ, stderr)
 	}
+	if err != nil {
+		for _, problem := range problems(err) {
+			fmt.Fprintln(stderr, "sidekick:", problem)
+		}
+		return 1
+	}
+	return 0
+}
 
-	if c.name == "check" {
-		if err := check(in, c.events, stdout, stderr); err != nil {
-			for _, problem := range problems(err) {
-				fmt.Fprintln(stderr, "sidekick:", problem)
-			}
-			return 1
-		}
-		return 0
-	}
-	if c.name == "deadletters" {
-		if err := deadLetters(ctx, in, environ, c.letters, stdout, stderr); err != nil {
-			for _, problem := range problems(err) {
-				fmt.Fprintln(stderr, "sidekick:", problem)
-			}
-			return 1
-		}
-		return 0
-	}
+// served serves, and logs why it ended if it was not asked to.
+func served(ctx context.Context, in config.Input, environ []string, stderr io.Writer) int {
 	log := logger(stderr, config.Logging(in))
 	if err := serve(ctx, in, environ, log); err != nil {
 		for _, problem := range problems(err) {

@@ -36,15 +36,15 @@ type Cluster struct {
 
 func clusterSettings() []setting {
 	return []setting{
-		{path: "queue.url", secret: true, isList: true},
-		{path: "queue.user"},
-		{path: "queue.password", secret: true},
-		{path: "queue.credsfile"},
-		{path: "queue.cacertfile"},
-		{path: "queue.certfile"},
-		{path: "queue.keyfile"},
-		{path: "queue.replicas"},
-		{path: "queue.name"},
+		{path: "queue.url", secret: true, isList: true, usage: "servers of a JetStream cluster, by commas, that stores events instead"},
+		{path: "queue.user", usage: "user at the cluster, with QUEUE_PASSWORD"},
+		{path: "queue.password", secret: true, usage: "password of QUEUE_USER"},
+		{path: "queue.credsfile", usage: "file with a user's JWT and nkey seed, instead of a password"},
+		{path: "queue.cacertfile", usage: "authorities of the servers' certificates, PEM; the system's without it"},
+		{path: "queue.certfile", usage: "certificate to show to the servers, PEM"},
+		{path: "queue.keyfile", usage: "its key, PEM"},
+		{path: "queue.replicas", byDefault: strconv.Itoa(defaultReplicas), usage: "copies of each event in the cluster: 1, 3 or 5"},
+		{path: "queue.name", byDefault: defaultQueueName, usage: "what the names of streams begin with"},
 	}
 }
 

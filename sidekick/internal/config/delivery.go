@@ -31,20 +31,22 @@ const (
 
 func deliverySettings() []setting {
 	return []setting{
-		{path: "shutdown_timeout", byDefault: defaultShutdownTimeout},
-		{path: "queue.max_age", byDefault: defaultMaxAge},
-		{path: "digest.window", byDefault: defaultDigestWindow},
+		{path: "shutdown_timeout", byDefault: defaultShutdownTimeout, usage: "how long an orderly stop may take"},
+		{path: "queue.max_age", byDefault: defaultMaxAge, usage: "how old an event may become before it is a dead letter, 0 for no limit"},
+		{path: "digest.window", byDefault: defaultDigestWindow, usage: "alike events within it become one message, 0 for never"},
 	}
 }
 
 // deliverySettingsOf are those of one output.
 func deliverySettingsOf(k outputs.Kind) []setting {
-	all := []setting{{path: k.Block + ".max_attempts", byDefault: strconv.Itoa(defaultMaxAttempts)}}
+	all := []setting{{path: k.Block + ".max_attempts", byDefault: strconv.Itoa(defaultMaxAttempts), usage: "attempts for an event that fails while others get through"}}
 	if !k.Serial {
-		all = append(all, setting{path: k.Block + ".concurrency", byDefault: "1"}, setting{path: k.Block + ".maxconcurrentrequests"})
+		all = append(all,
+			setting{path: k.Block + ".concurrency", byDefault: "1", usage: "requests in flight at a time; order is kept only with 1"},
+			setting{path: k.Block + ".maxconcurrentrequests", usage: "FalcoSidekick's name for the one above"})
 	}
 	if k.Digests {
-		all = append(all, setting{path: k.Block + ".digest_window"})
+		all = append(all, setting{path: k.Block + ".digest_window", usage: "instead of DIGEST_WINDOW, for outputs that have digests"})
 	}
 	return all
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -29,7 +28,7 @@ func (l *loader) note(s setting, v value) {
 	known := l.known[s.path]
 	e := Setting{Path: s.path, Value: v.text, From: v.name, isMap: v.isMap}
 	if v.text == "" {
-		e.Value, e.From = cmp.Or(known.byDefault, defaults()[s.path]), ""
+		e.Value, e.From = known.byDefault, ""
 	}
 	switch {
 	case e.Value == "":
@@ -43,11 +42,6 @@ func (l *loader) note(s setting, v value) {
 	if i < 0 {
 		l.effective = append(l.effective, e)
 	}
-}
-
-// defaults are those of settings that no output has.
-func defaults() map[string]string {
-	return map[string]string{"listenaddress": defaultAddress, "listenport": strconv.Itoa(defaultPort)}
 }
 
 // YAML writes all settings that are in effect, defaults included, as a

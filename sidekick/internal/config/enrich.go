@@ -13,12 +13,12 @@ const bracketReplacerPath = "bracketreplacer"
 
 func enrichSettings() []setting {
 	return []setting{
-		{path: "customfields", isMap: true},
-		{path: "customtags", isList: true},
-		{path: "templatedfields", isMap: true},
-		{path: bracketReplacerPath},
-		{path: "outputfieldformat"},
-		{path: "prometheus.extralabels", isList: true},
+		{path: "customfields", isMap: true, usage: "name:value, by commas, added to every event"},
+		{path: "customtags", isList: true, usage: "tags, by commas, added to Falco events and KubeArmor alerts"},
+		{path: "templatedfields", isMap: true, usage: "name:template, by commas, added to Falco events"},
+		{path: bracketReplacerPath, usage: "what stands for [ in names of output fields"},
+		{path: "outputfieldformat", usage: "how the output of Falco events is written"},
+		{path: "prometheus.extralabels", isList: true, usage: "output fields, by commas, that are labels of the metric of Falco events"},
 	}
 }
 

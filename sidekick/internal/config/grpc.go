@@ -36,13 +36,13 @@ type PeerTLS struct {
 
 func grpcSettings() []setting {
 	return []setting{
-		{path: "grpc.listen"},
-		{path: "kubearmor.grpc", isList: true},
-		{path: "kubearmor.grpc_logs", byDefault: "false"},
-		{path: "kubearmor.grpc_tls", byDefault: "false"},
-		{path: "kubearmor.grpc_cacertfile"},
-		{path: "kubearmor.grpc_certfile"},
-		{path: "kubearmor.grpc_keyfile"},
+		{path: "grpc.listen", usage: "address:port where events are read by gRPC"},
+		{path: "kubearmor.grpc", isList: true, usage: "host:port of KubeArmor or its relay to take events from, by commas"},
+		{path: "kubearmor.grpc_logs", byDefault: "false", usage: "takes logs too, and not alerts alone"},
+		{path: "kubearmor.grpc_tls", byDefault: "false", usage: "connects with TLS"},
+		{path: "kubearmor.grpc_cacertfile", usage: "authorities of the peers' certificates, PEM"},
+		{path: "kubearmor.grpc_certfile", usage: "certificate to show to the peers, PEM"},
+		{path: "kubearmor.grpc_keyfile", usage: "its key, PEM"},
 	}
 }
 

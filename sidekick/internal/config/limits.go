@@ -22,8 +22,8 @@ type Limits struct {
 
 func limitSettings() []setting {
 	return []setting{
-		{path: "rate_limit", byDefault: strconv.Itoa(defaultRate)},
-		{path: "max_connections", byDefault: strconv.Itoa(defaultConnections)},
+		{path: "rate_limit", byDefault: strconv.Itoa(defaultRate), usage: "events a second of one source, 0 for no limit"},
+		{path: "max_connections", byDefault: strconv.Itoa(defaultConnections), usage: "connections at a time, 16 or more"},
 	}
 }
 

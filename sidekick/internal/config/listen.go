@@ -52,18 +52,18 @@ type Endpoint struct {
 
 func listenSettings() []setting {
 	return []setting{
-		{path: "listenaddress"},
-		{path: "listenport"},
-		{path: "listensocket"},
-		{path: insecurePath},
-		{path: "auth.token", secret: true},
-		{path: "tlsserver.deploy"},
-		{path: "tlsserver.certfile"},
-		{path: "tlsserver.keyfile"},
-		{path: "tlsserver.mutualtls"},
-		{path: "tlsserver.cacertfile"},
-		{path: "tlsserver.notlsport"},
-		{path: "tlsserver.notlspaths", isList: true},
+		{path: "listenaddress", byDefault: defaultAddress, usage: "IP address to listen at, 0.0.0.0 for all"},
+		{path: "listenport", byDefault: strconv.Itoa(defaultPort), usage: "port, 0 for any free one"},
+		{path: "listensocket", usage: "path of a Unix socket to listen at"},
+		{path: insecurePath, byDefault: "false", usage: "whoever can connect may post, and read GRPC_LISTEN"},
+		{path: "auth.token", secret: true, usage: "tokens of those who may post, by commas"},
+		{path: "tlsserver.deploy", byDefault: "false", usage: "TLS on LISTENPORT"},
+		{path: "tlsserver.certfile", byDefault: defaultCertFile, usage: "certificate of the server, PEM"},
+		{path: "tlsserver.keyfile", byDefault: defaultKeyFile, usage: "its key, PEM"},
+		{path: "tlsserver.mutualtls", byDefault: "false", usage: "only clients with a certificate are let in"},
+		{path: "tlsserver.cacertfile", byDefault: defaultCAFile, usage: "authorities of the clients' certificates, PEM"},
+		{path: "tlsserver.notlsport", byDefault: strconv.Itoa(defaultPlainPort), usage: "port without TLS for TLSSERVER_NOTLSPATHS"},
+		{path: "tlsserver.notlspaths", isList: true, usage: "paths, by commas, that are served without TLS"},
 	}
 }
 

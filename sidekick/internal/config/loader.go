@@ -23,6 +23,7 @@ type setting struct {
 	isMap  bool
 	isList bool
 
+	usage     string
 	byDefault string // to be shown; whoever reads the setting applies it
 }
 
@@ -63,9 +64,7 @@ func newLoader(in Input) (*loader, error) {
 			l.env[name] = text
 		}
 	}
-	for _, s := range slices.Concat(listenSettings(), limitSettings(), queueSettings(), clusterSettings(), deliverySettings(), grpcSettings(), enrichSettings(), logSettings(), []setting{
-		{path: clientFilesPath},
-	}) {
+	for _, s := range generalSettings() {
 		l.known[s.path] = s
 	}
 	for _, k := range in.Kinds {
@@ -78,21 +77,29 @@ func newLoader(in Input) (*loader, error) {
 	return l, nil
 }
 
+// generalSettings are all that belong to no output.
+func generalSettings() []setting {
+	return slices.Concat(listenSettings(), limitSettings(), logSettings(), grpcSettings(), enrichSettings(),
+		queueSettings(), clusterSettings(), deliverySettings(), []setting{
+			{path: clientFilesPath, usage: "directory with client.crt, client.key and ca.crt, for MUTUALTLSCLIENT_*"},
+		})
+}
+
 func settingOf(k outputs.Kind, s outputs.Setting) setting {
 	block := k.Block
 	if s.Block != "" {
 		block = s.Block
 	}
-	return setting{path: block + "." + cmp.Or(s.Name, s.Key), secret: s.Secret, isMap: s.Map, byDefault: s.Default}
+	return setting{path: block + "." + cmp.Or(s.Name, s.Key), secret: s.Secret, isMap: s.Map, byDefault: s.Default, usage: s.Usage}
 }
 
 // commonSettings are those that every kind has and none declares.
 func commonSettings(k outputs.Kind) []setting {
 	return append([]setting{
-		{path: k.Block + ".name"},
-		{path: k.Block + ".minimumpriority"},
-		{path: k.Block + ".filter"},
-		{path: k.Block + ".logs", byDefault: strconv.FormatBool(k.Logs)},
+		{path: k.Block + ".name", usage: "tells several outputs of a kind apart"},
+		{path: k.Block + ".minimumpriority", usage: "events of a lower priority are not delivered"},
+		{path: k.Block + ".filter", usage: "expression over an event; what it is false for is not delivered"},
+		{path: k.Block + ".logs", byDefault: strconv.FormatBool(k.Logs), usage: "whether it gets KubeArmor logs, or alerts alone"},
 	}, deliverySettingsOf(k)...)
 }
 

@@ -20,9 +20,9 @@ type Log struct {
 
 func logSettings() []setting {
 	return []setting{
-		{path: "debug", byDefault: "false"},
-		{path: "log.level", byDefault: defaultLogLevel},
-		{path: "log.format", byDefault: defaultLogFormat},
+		{path: "debug", byDefault: "false", usage: "true is the same as LOG_LEVEL=debug"},
+		{path: "log.level", byDefault: defaultLogLevel, usage: "debug, info, warn or error"},
+		{path: "log.format", byDefault: defaultLogFormat, usage: "json or text"},
 	}
 }
 

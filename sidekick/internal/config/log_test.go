@@ -26,7 +26,7 @@ func TestLog(t *testing.T) {
 		// Programs of the Node world are debugged by a DEBUG of their own.
 		{"", "DEBUG=express:*", Log{}, `DEBUG has no effect: "express:*" is neither true nor false`, "debug: false\n"},
 		{"debug: true", "DEBUG=express:*", Log{Level: slog.LevelDebug}, `DEBUG has no effect: "express:*"`, "debug: true # debug ("},
-		{"", "LOG_LEVLE=x", Log{}, "LOG_LEVLE has no effect: unknown variable, did you mean LOG_LEVEL?", ""},
+		{"", "LOG_LEVELS=x", Log{}, "LOG_LEVELS has no effect: unknown variable, did you mean LOG_LEVEL?", ""},
 		{"", "LOG_FILE=/x LOG_FORMATTER=y LOG_LEVEL_ROOT=z LOG_PATH=/l", Log{}, "", ""},
 	} {
 		in := Input{Environ: strings.Fields(c.env), Kinds: kinds()}

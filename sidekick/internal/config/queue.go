@@ -24,7 +24,11 @@ type Queue struct {
 }
 
 func queueSettings() []setting {
-	return []setting{{path: "queue.dir"}, {path: "queue.max_bytes"}, {path: "queue.sync"}}
+	return []setting{
+		{path: "queue.dir", usage: "directory where events are stored"},
+		{path: "queue.max_bytes", byDefault: fmt.Sprintf("%dMiB", defaultQueueBytes>>20), usage: "room for events, in bytes or with KiB, MiB, GiB"},
+		{path: "queue.sync", byDefault: "interval", usage: "interval, or always: each event is on the disk before it is answered"},
+	}
 }
 
 func (l *loader) queue() Queue {
@@ -36,15 +40,22 @@ func (l *loader) queue() Queue {
 		}
 		q.MaxBytes = n
 	}
-	switch v := l.get(setting{path: "queue.sync"}); v.text {
+	if q.Cluster = l.cluster(); q.Cluster == nil {
+		q.SyncAlways = l.syncAlways()
+	}
+	return q
+}
+
+func (l *loader) syncAlways() bool {
+	v := l.get(setting{path: "queue.sync"})
+	switch v.text {
 	case "", "interval":
 	case "always":
-		q.SyncAlways = true
+		return true
 	default:
 		l.problem("%s: %q is neither interval nor always", v.name, v.text)
 	}
-	q.Cluster = l.cluster()
-	return q
+	return false
 }
 
 // parseBytes reads a number of bytes, or one with a unit.

@@ -86,14 +86,17 @@ func (h *handler) items(r *http.Request, body []byte, room *hold) ([][]byte, *re
 // test answers POST /test: a Falco event of the lowest priority, under the rule
 // that every output lets pass (FalcoSidekick handlers.go, testHandler).
 func (h *handler) test(w http.ResponseWriter, r *http.Request) {
-	event := fmt.Sprintf(`{"output":"This is a test from sidearmor","priority":"Debug","hostname":"sidearmor","rule":"Test rule",`+
-		`"time":%q,"output_fields":{"proc.name":"sidekick","user.name":"sidekick"},"tags":["test","example"]}`,
-		time.Now().UTC().Format(time.RFC3339))
 	if refused := h.paced(r, 1); refused != nil {
 		h.refuse(w, r, refused)
 		return
 	}
-	h.take(w, r, [][]byte{[]byte(event)}, "", h.room.hold(w))
+	h.take(w, r, [][]byte{testEvent(time.Now())}, "", h.room.hold(w))
+}
+
+func testEvent(now time.Time) []byte {
+	return fmt.Appendf(nil, `{"output":"This is a test from sidearmor","priority":"Debug","hostname":"sidearmor","rule":"Test rule",`+
+		`"time":%q,"output_fields":{"proc.name":"sidekick","user.name":"sidekick"},"tags":["test","example"]}`,
+		now.UTC().Format(time.RFC3339))
 }
 
 // take decodes, stores and answers.

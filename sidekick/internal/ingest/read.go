@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/sidekick/internal/enrich"
@@ -38,4 +39,27 @@ func ReadEvents(body []byte, enricher *enrich.Enricher) ([]Read, error) {
 		all[i].Event = e
 	}
 	return all, nil
+}
+
+// Sample gives the event of POST /test, as an output would get it from the store.
+func Sample(enricher *enrich.Enricher) (Read, error) {
+	now := time.Now().UTC()
+	all, err := ReadEvents(testEvent(now), enricher)
+	if err != nil {
+		return Read{}, fmt.Errorf("make test event: %w", err)
+	}
+	made := all[0]
+	if made.Err != nil {
+		return Read{}, fmt.Errorf("make test event: %w", made.Err)
+	}
+	made.Event.ID, made.Event.Received = eventID("", 0), now
+	text, err := made.Event.MarshalJSON()
+	if err != nil {
+		return Read{}, fmt.Errorf("make test event: %w", err)
+	}
+	var stored schema.Event
+	if err := stored.UnmarshalJSON(text); err != nil {
+		return Read{}, fmt.Errorf("make test event: %w", err)
+	}
+	return Read{Event: stored, Warning: made.Warning}, nil
 }
