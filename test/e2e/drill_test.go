@@ -28,21 +28,21 @@ type drill struct {
 // and a kill in the middle of it: the healthy output has everything, the others what
 // their budgets allow, and the numbers add up to what was accepted.
 func TestDrill(t *testing.T) {
-	count := 1920 // so that the dead letters become full
+	count := 1536 // so that the dead letters become full
 	if testing.Short() {
 		count = 960
 	}
 	d := startDrill(t, count)
-	d.reach(count / 4)
+	d.reach(480) // some have left the backlogs
 	d.checkFirstRun()
 
 	// The kill comes while the healthy output has taken an event and the sidekick
 	// does not know it yet, and while there is room for dead letters.
 	caught := make(chan struct{})
-	d.healthy.catch(count/2, func() { close(caught); time.Sleep(500 * time.Millisecond) })
+	d.healthy.catch(640, func() { close(caught); time.Sleep(500 * time.Millisecond) })
 	select {
 	case <-caught:
-	case <-time.After(patience):
+	case <-time.After(2 * patience):
 		t.Fatal("the healthy output does not get further")
 	}
 	d.s.kill()
@@ -66,7 +66,7 @@ func startDrill(t *testing.T, count int) *drill {
 		"WEBHOOK_PICKY_ADDRESS="+d.picky.URL, "WEBHOOK_PICKY_BATCH=ndjson",
 		"WEBHOOK_HEALTHY_ADDRESS="+d.healthy.URL, "WEBHOOK_HEALTHY_CONCURRENCY=4")
 	d.flood = &flood{url: d.s.url(), count: count, keepUp: []*hook{d.picky, d.healthy}}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
 	t.Cleanup(cancel)
 	go func() { d.flooding <- d.flood.run(ctx) }()
 	return d
@@ -104,19 +104,22 @@ func (d *drill) checkFirstRun() {
 	m := d.settled(want)
 	d.checkReadyz(m)
 	for name, h := range map[string]*hook{slow: d.slow, picky: d.picky, healthy: d.healthy} {
-		if events, repeated := h.counts(); events != m.of(name).delivered || events == 0 || repeated != 0 {
-			d.Errorf("%s took %d events, and %d too often; its numbers are %+v", name, events, repeated, m.of(name))
+		// An attempt that failed may have been taken all the same.
+		events, repeated := h.counts()
+		of := m.of(name)
+		if more := events - of.delivered; events == 0 || more < 0 || more > of.failed || repeated > of.failed {
+			d.Errorf("%s took %d events, and %d too often; its numbers are %+v", name, events, repeated, of)
 		}
 	}
-	dead := 0
+	letters := 0
 	for _, name := range all {
-		dead += m.of(name).letters
+		letters += m.of(name).letters
 		if lost := m.of(name).lost; lost != 0 {
 			d.Errorf("%s: %d events are lost, there is room for them as dead letters", name, lost)
 		}
 	}
-	if held := m.get("sidearmor_dead_letters_held"); held != dead {
-		d.Errorf("%d dead letters are held, %d were counted", held, dead)
+	if held := m.get("sidearmor_dead_letters_held"); held != letters || m.of(dead).letters == 0 {
+		d.Errorf("%d dead letters are held, %d were counted, of the dead output %+v", held, letters, m.of(dead))
 	}
 }
 

@@ -135,7 +135,7 @@ func (d *drill) checkReadyz(m numbers) {
 // there twice.
 func (d *drill) letters() map[string]map[int]bool {
 	d.Helper()
-	ctx, cancel := context.WithTimeout(d.Context(), patience)
+	ctx, cancel := context.WithTimeout(d.Context(), 2*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary(d.T, "sidekick"), "deadletters", "list", "--json", "--limit=0")
 	cmd.Env = d.s.env
