@@ -39,6 +39,8 @@ func (j *job) bury(ctx context.Context, reason, text string, meant func(*item) b
 		switch {
 		case gone:
 			j.log.Error("event was dropped: the queue does not have it any more", "error", err)
+			j.metrics.lost(lostGone)
+			j.board.died(j.target.Name, lostGone, false)
 		case err != nil:
 			return &failure{class: outputs.Transient, err: err}
 		case !meant(it):

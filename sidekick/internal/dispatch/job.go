@@ -35,6 +35,9 @@ const (
 	deadAttempts = "attempts"
 	// deadLag: the output has left so much undelivered that the queue was full.
 	deadLag = "lag"
+
+	// lostGone: the queue did not have it any more when it was to become a dead letter.
+	lostGone = "gone"
 )
 
 // job does what there is to do about one parcel, in a goroutine of its own.

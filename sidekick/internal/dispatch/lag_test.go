@@ -1,8 +1,10 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/schema"
 )
 
 // full is a stream that has the oldest events leave the backlog.
@@ -105,6 +108,31 @@ func TestBehindInDigests(t *testing.T) {
 		stop()
 		if _, events := c.got(); events != n-left || m.done() != n {
 			t.Errorf("%d told, %d acknowledged", events, m.done())
+		}
+	})
+}
+
+// emptied is a stream that has lost what was read of it.
+type emptied struct{ *memory }
+
+func (emptied) Event(_ context.Context, seq uint64) (schema.Event, int, error) {
+	return schema.Event{}, 0, fmt.Errorf("event %d: %w", seq, fs.ErrNotExist)
+}
+
+// Events of a refused digest that the queue has lost cannot become dead letters, and
+// are counted all the same.
+func TestRefusedDigestOfLostEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &chat{reply: func(int, told) error {
+			return &outputs.Error{Class: outputs.Permanent, Err: errors.New("400 invalid_blocks")}
+		}}
+		m, dead := newMemory(reads(500, 1)...), &letters{}
+		reg, stop := running(t, dead, chatTarget(c, emptied{m}))
+		time.Sleep(2 * time.Minute)
+		stop()
+		line := fmt.Sprintf(`sidearmor_lost_events_total{destination="slack",reason="gone"} %d`, 500-dead.count())
+		if n := dead.count(); n == 0 || n == 500 || m.done() != 500 || !metric(reg, line) {
+			t.Errorf("%d dead letters, %d acknowledged, or not %s", n, m.done(), line)
 		}
 	})
 }

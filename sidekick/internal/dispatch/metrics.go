@@ -44,7 +44,7 @@ func newMetrics(reg prometheus.Registerer, targets []Target) *metrics {
 		undecided: counter("sidearmor_filter_errors_total", "Events that an output's filter could not decide on, which are delivered.", "destination"),
 		digests:   counter("sidearmor_digests_total", "Messages delivered that count several alike events.", "destination"),
 		digested:  counter("sidearmor_digested_events_total", "Events counted in such messages.", "destination"),
-		lost:      counter("sidearmor_lost_events_total", "Events that left the backlog of an output and for which the dead letters had no room.", "destination", "reason"),
+		lost:      counter("sidearmor_lost_events_total", "Events that an output did not take and that are no dead letters: these had no room (lag), or the queue had lost the event (gone).", "destination", "reason"),
 		merged:    counter("sidearmor_digest_merged_events_total", "Events counted in a digest of several kinds, because too many kinds waited.", "destination"),
 		aside: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sidearmor_output_set_aside_events", Help: "Events that fail while the output takes others, and are tried apart from them.",
@@ -74,7 +74,9 @@ func (m *metrics) of(name string) *outputMetrics {
 	for _, reason := range []string{deadRefused, deadExpired, deadPanic, deadAttempts, deadLag} {
 		m.dead.WithLabelValues(name, reason)
 	}
-	m.lost.WithLabelValues(name, deadLag)
+	for _, reason := range []string{deadLag, lostGone} {
+		m.lost.WithLabelValues(name, reason)
+	}
 	return &outputMetrics{
 		ok:        m.outputs.WithLabelValues(name, "ok"),
 		failed:    m.outputs.WithLabelValues(name, "error"),
