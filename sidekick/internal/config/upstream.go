@@ -88,6 +88,7 @@ func familiarVariables() map[string]string {
 		"DATADOG_API_KEY":            "DATADOG_APIKEY",
 		"DATADOG_APP_KEY":            "DATADOG_APIKEY",
 		"OPSGENIE_API_KEY":           "OPSGENIE_APIKEY",
+		"SPLUNK_HEC_HOST":            "SPLUNK_HOST", // an output called "hec"
 		"TELEGRAM_CHAT_ID":           "TELEGRAM_CHATID",
 	}
 }
