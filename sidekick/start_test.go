@@ -143,7 +143,8 @@ func TestLimits(t *testing.T) {
 		t.Errorf("one more: %d, Retry-After %q", status, wait)
 	}
 	status, metrics := ask(t, client("tcp", address, nil, false), http.MethodGet, s.url+"/metrics", "")
-	if status != 200 || !strings.Contains(metrics, `sidearmor_requests_limited_total{limit="rate"} 1`) ||
+	// Requests whose rest never comes may be refused as well, once their connection is closed.
+	if status != 200 || strings.Contains(metrics, `sidearmor_requests_limited_total{limit="rate"} 0`) ||
 		strings.Contains(metrics, `sidearmor_requests_limited_total{limit="connections"} 0`) ||
 		!strings.Contains(metrics, `sidearmor_requests_limited_total{limit="memory"} 0`) {
 		t.Errorf("%d\n%s", status, metrics)
