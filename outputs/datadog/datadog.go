@@ -4,8 +4,6 @@ package datadog
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -35,9 +33,9 @@ func Kind() outputs.Kind {
 type output struct{ client *httppost.Client }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	key := strings.TrimSpace(v.String("apikey"))
-	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, fmt.Errorf("%s: not an API key", v.Name("apikey"))
+	key, err := httppost.Key(v, "apikey", "an API key")
+	if err != nil {
+		return nil, err
 	}
 	base := strings.TrimRight(v.String("host"), "/")
 	if err := httppost.CheckURL(v.Name("host"), base); err != nil {
@@ -61,9 +59,5 @@ func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
 }
 
 func (o *output) post(ctx context.Context, e *schema.Event) error {
-	body, err := json.Marshal(message(e, time.Now()))
-	if err != nil {
-		return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode Datadog event: %w", err)}
-	}
-	return o.client.Send(ctx, body)
+	return o.client.SendJSON(ctx, "Datadog event", message(e, time.Now()))
 }

@@ -4,19 +4,18 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs/datadog"
 	"github.com/sidearmor/sidearmor/outputs/outputtest"
-	"github.com/sidearmor/sidearmor/schema"
 )
 
-func TestConformance(t *testing.T) {
+// spec is Datadog as the tests see it.
+func spec(t testing.TB) outputtest.Spec {
 	valid := outputtest.JSONSchema(t, "event.schema.json")
-	outputtest.Run(t, outputtest.Spec{
+	return outputtest.Spec{
 		Kind: datadog.Kind(), Classes: outputtest.Outages(),
 		Settings: func(_ testing.TB, base string) outputtest.Settings {
 			return outputtest.Settings{"apikey": outputtest.Canary, "host": base + "/"}
@@ -29,39 +28,18 @@ func TestConformance(t *testing.T) {
 				t.Errorf("%s %s with %v", r.Method, r.URL, r.Header)
 			}
 			valid(t, body)
+			var got struct{ Title, Text string }
+			if err := json.Unmarshal(body, &got); err != nil || strings.ContainsAny(got.Title+got.Text, "@%") {
+				t.Errorf("%v, can notify or be Markdown: %.300s", err, got.Text)
+			}
 		},
-	})
+	}
 }
 
-func send(t *testing.T, e schema.Event) (raw []byte) {
-	t.Helper()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		raw, _ = io.ReadAll(r.Body)
-		w.WriteHeader(http.StatusAccepted)
-	}))
-	defer srv.Close()
-	if err := outputtest.New(t, datadog.Kind(), outputtest.Settings{"apikey": "k", "host": srv.URL}).Deliver(t.Context(), []schema.Event{e}); err != nil {
-		t.Fatal(err)
-	}
-	return raw
-}
+func TestConformance(t *testing.T) { outputtest.Run(t, spec(t)) }
 
 // The events of the golden files are older than Datadog takes, so they have no time.
-func TestGolden(t *testing.T) {
-	for _, c := range outputtest.Cases() {
-		t.Run(c.Name, func(t *testing.T) {
-			raw := send(t, c.Event)
-			var got struct{ Title, Text string }
-			if err := json.Unmarshal(raw, &got); err != nil {
-				t.Fatal(err)
-			}
-			if strings.ContainsAny(got.Title+got.Text, "@%") {
-				t.Errorf("can notify or be Markdown: %s", got.Text)
-			}
-			outputtest.GoldenJSON(t, c.Name+".json", raw)
-		})
-	}
-}
+func TestGolden(t *testing.T) { spec(t).Golden(t) }
 
 // TestTime: an event that Datadog would refuse for its age is shown at the time when
 // it comes.
@@ -73,7 +51,7 @@ func TestTime(t *testing.T) {
 		var got struct {
 			DateHappened int64 `json:"date_happened"`
 		}
-		if err := json.Unmarshal(send(t, e), &got); err != nil {
+		if err := json.Unmarshal(spec(t).SentEvent(t, e), &got); err != nil {
 			t.Fatal(err)
 		}
 		if (got.DateHappened != 0) != want || want && got.DateHappened != at.Unix() {
@@ -83,11 +61,9 @@ func TestTime(t *testing.T) {
 }
 
 func TestRefusedSettings(t *testing.T) {
-	for want, settings := range map[string]outputtest.Settings{
+	outputtest.RefusedEach(t, datadog.Kind(), outputtest.Settings{"apikey": outputtest.Canary}, map[string]outputtest.Settings{
 		"DATADOG_APIKEY":    {"apikey": outputtest.Canary + " x"},
-		"DATADOG_HOST":      {"apikey": outputtest.Canary, "host": "api.datadoghq.eu"},
-		"DATADOG_MUTUALTLS": {"apikey": outputtest.Canary, "mutualtls": "true"},
-	} {
-		outputtest.Refused(t, datadog.Kind(), settings, want)
-	}
+		"DATADOG_HOST":      {"host": "api.datadoghq.eu"},
+		"DATADOG_MUTUALTLS": {"mutualtls": "true"},
+	})
 }

@@ -56,39 +56,32 @@ var busName = regexp.MustCompile(`^(arn:[a-z-]+:events:[a-z0-9-]+:[0-9]{12}:even
 
 const maxName = 1600
 
-type output struct {
+type sender struct {
 	put awsconfig.Operation[eventbridge.PutEventsInput, eventbridge.PutEventsOutput, eventbridge.Options]
 	bus string
-	api awsbatch.API
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	o := &output{bus: v.String("busname")}
-	if !busName.MatchString(o.bus) || len(o.bus) > maxName {
-		return nil, fmt.Errorf("%s: %q is not a name of an event bus", v.Name("busname"), o.bus)
+	s := &sender{bus: v.String("busname")}
+	if !busName.MatchString(s.bus) || len(s.bus) > maxName {
+		return nil, fmt.Errorf("%s: %q is not a name of an event bus", v.Name("busname"), s.bus)
 	}
 	cfg, err := awsconfig.Load(v)
 	if err != nil {
 		return nil, err
 	}
-	o.put = eventbridge.NewFromConfig(cfg).PutEvents
-	o.api = awsbatch.API{
+	s.put = eventbridge.NewFromConfig(cfg).PutEvents
+	return &awsbatch.API{
 		Service: "EventBridge", Entries: maxEntries, Bytes: maxBytes, Body: maxDetail, Overhead: overhead,
-		Encode: (*schema.Event).Body, Send: o.send,
-	}
-	return o, nil
+		Encode: (*schema.Event).Body, Send: s.send,
+	}, nil
 }
 
-// Deliver implements outputs.Output.
-func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
-	return o.api.Deliver(ctx, batch)
-}
-
-func (o *output) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
+func (s *sender) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
 	in := &eventbridge.PutEventsInput{Entries: make([]types.PutEventsRequestEntry, len(request))}
 	for i, e := range request {
 		in.Entries[i] = types.PutEventsRequestEntry{
-			EventBusName: &o.bus, Source: aws.String(source), DetailType: aws.String(detailType(e.Event)),
+			EventBusName: &s.bus, Source: aws.String(source), DetailType: aws.String(detailType(e.Event)),
 			Detail: aws.String(string(e.Body)),
 		}
 		// The SDK writes a number, which has no room for the year 1.
@@ -96,7 +89,7 @@ func (o *output) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch
 			in.Entries[i].Time = &t
 		}
 	}
-	out, err := o.put(ctx, in)
+	out, err := s.put(ctx, in)
 	if err != nil {
 		return nil, err
 	}

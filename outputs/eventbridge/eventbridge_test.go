@@ -2,13 +2,8 @@ package eventbridge_test
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -34,30 +29,25 @@ type request struct {
 	}
 }
 
-// answer takes all entries but those whose detail contains what fail names.
-func answer(fail map[string]string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var req request
-		body, _ := io.ReadAll(r.Body)
-		_ = json.Unmarshal(body, &req)
-		results, failed := []map[string]any{}, 0
-		for i, e := range req.Entries {
-			result := map[string]any{"EventId": fmt.Sprint(i)}
-			for text, code := range fail {
-				if strings.Contains(e.Detail, text) {
-					result, failed = map[string]any{"ErrorCode": code, "ErrorMessage": "because"}, failed+1
-				}
+// answers are told apart by what the entries contain.
+func answers() outputtest.AWSPlaced {
+	return outputtest.AWSPlaced{
+		Count: "FailedEntryCount", List: "Entries", Taken: map[string]any{"EventId": "1"},
+		Texts: func(body []byte) (details []string) {
+			var req request
+			_ = json.Unmarshal(body, &req)
+			for _, e := range req.Entries {
+				details = append(details, e.Detail)
 			}
-			results = append(results, result)
-		}
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		_ = json.NewEncoder(w).Encode(map[string]any{"FailedEntryCount": failed, "Entries": results})
+			return details
+		},
 	}
 }
 
-func TestConformance(t *testing.T) {
-	outputtest.Run(t, outputtest.Spec{
-		Kind: eventbridge.Kind(), Settings: settings, Answer: answer(nil), AnswerCounts: true, Classes: outputtest.AWSClasses(true),
+// spec is EventBridge as the tests see it.
+func spec() outputtest.Spec {
+	return outputtest.Spec{
+		Kind: eventbridge.Kind(), Settings: settings, Answer: answers().Answer(nil), AnswerCounts: true, Classes: outputtest.AWSClasses(true),
 		Check: func(t testing.TB, r *http.Request, body []byte) {
 			var req request
 			outputtest.AWSRequest(t, r, "AWSEvents.PutEvents", body, &req)
@@ -77,22 +67,18 @@ func TestConformance(t *testing.T) {
 				t.Errorf("%d entries of %d bytes", n, all)
 			}
 		},
-	})
+	}
 }
 
+func TestConformance(t *testing.T) { outputtest.Run(t, spec()) }
+
 func TestPartial(t *testing.T) {
-	srv := httptest.NewServer(answer(map[string]string{"/usr/bin/python3.11": "ThrottlingException", "falcosidekick": "MalformedDetail"}))
-	defer srv.Close()
-	o := outputtest.New(t, eventbridge.Kind(), settings(t, srv.URL))
+	o := spec().Answered(t, answers().Answer(map[string]string{"/usr/bin/python3.11": "ThrottlingException", "falcosidekick": "MalformedDetail"}))
 	batch := []schema.Event{outputtest.Falco(), outputtest.BlockedExec(), outputtest.AuditedConnect()}
 	err := outputtest.Deliver(t.Context(), t, o, batch)
-	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.RateLimited || !slices.Equal(e.Failed, []int{0, 2}) {
-		t.Errorf("%v", err)
-	}
+	outputtest.WantFailed(t, err, outputs.RateLimited, 0, 2)
 	err = outputtest.Deliver(t.Context(), t, o, batch[:2])
-	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Permanent || !slices.Equal(e.Failed, []int{0}) {
-		t.Errorf("%v", err)
-	}
+	outputtest.WantFailed(t, err, outputs.Permanent, 0)
 }
 
 // TestMoto puts events on a bus of an emulator by the real protocol and reads what a
@@ -147,12 +133,9 @@ func TestMoto(t *testing.T) {
 }
 
 func TestRefusedSettings(t *testing.T) {
-	for want, change := range map[string]outputtest.Settings{
+	outputtest.AWSRefused(t, spec(), map[string]outputtest.Settings{
 		"AWS_EVENTBRIDGE_BUSNAME": {"busname": "arn:aws:sqs:eu-central-1:123456789012:alerts"},
-		"AWS_REGION":              {"region": ""},
-	} {
-		outputtest.Refused(t, eventbridge.Kind(), settings(t, "http://127.0.0.1:1").With(change), want)
-	}
+	})
 	for _, name := range []string{"default", "arn:aws-us-gov:events:us-gov-west-1:123456789012:event-bus/security"} {
 		outputtest.New(t, eventbridge.Kind(), settings(t, "").With(outputtest.Settings{"busname": name}))
 	}

@@ -6,7 +6,6 @@ package falcosidekick
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"time"
@@ -68,11 +67,7 @@ func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
 }
 
 func (o *output) post(ctx context.Context, e *schema.Event) error {
-	body, err := json.Marshal(falco(e))
-	if err != nil {
-		return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode Falco event: %w", err)}
-	}
-	return o.client.Send(ctx, body)
+	return o.client.SendJSON(ctx, "Falco event", falco(e))
 }
 
 // falco is the event as FalcoSidekick takes it: with the fields that its check

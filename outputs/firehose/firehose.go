@@ -16,7 +16,6 @@ import (
 	"github.com/sidearmor/sidearmor/outputs/internal/awsbatch"
 	"github.com/sidearmor/sidearmor/outputs/internal/awsconfig"
 	"github.com/sidearmor/sidearmor/outputs/internal/ocsf"
-	"github.com/sidearmor/sidearmor/schema"
 )
 
 // Limits of PutRecordBatch
@@ -52,16 +51,15 @@ var streamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
 
 const maxName = 64
 
-type output struct {
+type sender struct {
 	put    awsconfig.Operation[firehose.PutRecordBatchInput, firehose.PutRecordBatchOutput, firehose.Options]
 	stream string
-	api    awsbatch.API
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	o := &output{stream: v.String("streamname")}
-	if !streamName.MatchString(o.stream) || len(o.stream) > maxName {
-		return nil, fmt.Errorf("%s: %q is not a name of a stream", v.Name("streamname"), o.stream)
+	s := &sender{stream: v.String("streamname")}
+	if !streamName.MatchString(s.stream) || len(s.stream) > maxName {
+		return nil, fmt.Errorf("%s: %q is not a name of a stream", v.Name("streamname"), s.stream)
 	}
 	encode, err := ocsf.Encoder(v)
 	if err != nil {
@@ -71,26 +69,20 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.put = firehose.NewFromConfig(cfg).PutRecordBatch
-	o.api = awsbatch.API{
+	s.put = firehose.NewFromConfig(cfg).PutRecordBatch
+	return &awsbatch.API{
 		Service: "Firehose", Entries: maxEntries, Bytes: maxBytes, Body: maxRecord, Overhead: 1,
-		Encode: encode, Send: o.send,
-	}
-	return o, nil
-}
-
-// Deliver implements outputs.Output.
-func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
-	return o.api.Deliver(ctx, batch)
+		Encode: encode, Send: s.send,
+	}, nil
 }
 
 // send ends each record with a line end: Firehose puts records together as they are.
-func (o *output) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
-	in := &firehose.PutRecordBatchInput{DeliveryStreamName: &o.stream, Records: make([]types.Record, len(request))}
+func (s *sender) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
+	in := &firehose.PutRecordBatchInput{DeliveryStreamName: &s.stream, Records: make([]types.Record, len(request))}
 	for i, e := range request {
 		in.Records[i].Data = append(e.Body, '\n')
 	}
-	out, err := o.put(ctx, in)
+	out, err := s.put(ctx, in)
 	if err != nil {
 		return nil, err
 	}

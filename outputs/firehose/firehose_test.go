@@ -3,12 +3,9 @@ package firehose_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"slices"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -33,28 +30,25 @@ type request struct {
 	Records            []struct{ Data []byte }
 }
 
-// answer takes all records but those that contain fail.
-func answer(fail string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var req request
-		body, _ := io.ReadAll(r.Body)
-		_ = json.Unmarshal(body, &req)
-		results, failed := []map[string]any{}, 0
-		for i, record := range req.Records {
-			result := map[string]any{"RecordId": fmt.Sprint(i)}
-			if fail != "" && bytes.Contains(record.Data, []byte(fail)) {
-				result, failed = map[string]any{"ErrorCode": "ServiceUnavailableException", "ErrorMessage": "Slow down."}, failed+1
+// answers are told apart by what the records contain.
+func answers() outputtest.AWSPlaced {
+	return outputtest.AWSPlaced{
+		Count: "FailedPutCount", List: "RequestResponses", Taken: map[string]any{"RecordId": "1"},
+		Texts: func(body []byte) (lines []string) {
+			var req request
+			_ = json.Unmarshal(body, &req)
+			for _, record := range req.Records {
+				lines = append(lines, string(record.Data))
 			}
-			results = append(results, result)
-		}
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		_ = json.NewEncoder(w).Encode(map[string]any{"FailedPutCount": failed, "RequestResponses": results})
+			return lines
+		},
 	}
 }
 
-func TestConformance(t *testing.T) {
-	outputtest.Run(t, outputtest.Spec{
-		Kind: firehose.Kind(), Settings: settings, Answer: answer(""), AnswerCounts: true, Classes: outputtest.AWSClasses(true),
+// spec is Firehose as the tests see it.
+func spec() outputtest.Spec {
+	return outputtest.Spec{
+		Kind: firehose.Kind(), Settings: settings, Answer: answers().Answer(nil), AnswerCounts: true, Classes: outputtest.AWSClasses(true),
 		Check: func(t testing.TB, r *http.Request, body []byte) {
 			var req request
 			outputtest.AWSRequest(t, r, "Firehose_20150804.PutRecordBatch", body, &req)
@@ -69,35 +63,23 @@ func TestConformance(t *testing.T) {
 				t.Errorf("%d records of %d bytes to %q", n, all, req.DeliveryStreamName)
 			}
 		},
-	})
+	}
 }
 
+func TestConformance(t *testing.T) { outputtest.Run(t, spec()) }
+
 func TestOCSF(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var req request
-		body, _ := io.ReadAll(r.Body)
-		if json.Unmarshal(body, &req) != nil || len(req.Records) != 1 || !bytes.Contains(req.Records[0].Data, []byte(`"class_uid":2004`)) {
-			t.Errorf("%.300s", body)
-		}
-		_, _ = io.WriteString(w, `{"FailedPutCount": 0, "RequestResponses": [{"RecordId": "1"}]}`)
-	}))
-	defer srv.Close()
-	o := outputtest.New(t, firehose.Kind(), settings(t, srv.URL).With(outputtest.Settings{"format": "ocsf"}))
-	if err := o.Deliver(t.Context(), []schema.Event{outputtest.Falco()}); err != nil {
-		t.Error(err)
+	body := spec().With(outputtest.Settings{"format": "ocsf"}).SentEvent(t, outputtest.Falco())
+	var req request
+	if json.Unmarshal(body, &req) != nil || len(req.Records) != 1 || !bytes.Contains(req.Records[0].Data, []byte(`"class_uid":2004`)) {
+		t.Errorf("%.300s", body)
 	}
-	outputtest.Refused(t, firehose.Kind(), settings(t, srv.URL).With(outputtest.Settings{"format": "OCSF 1.5"}), "AWS_FIREHOSE_FORMAT")
 }
 
 func TestPartial(t *testing.T) {
-	srv := httptest.NewServer(answer("billing"))
-	defer srv.Close()
-	o := outputtest.New(t, firehose.Kind(), settings(t, srv.URL))
+	o := spec().Answered(t, answers().Answer(map[string]string{"billing": "ServiceUnavailableException"}))
 	err := outputtest.Deliver(t.Context(), t, o, []schema.Event{outputtest.BlockedExec(), outputtest.AuditedConnect(), outputtest.Falco()})
-	e, ok := errors.AsType[*outputs.Error](err)
-	if !ok || e.Class != outputs.Transient || !slices.Equal(e.Failed, []int{1}) {
-		t.Errorf("%v", err)
-	}
+	outputtest.WantFailed(t, err, outputs.Transient, 1)
 }
 
 // TestMoto writes to an emulator by the real protocol and reads the object that it
@@ -105,20 +87,10 @@ func TestPartial(t *testing.T) {
 func TestMoto(t *testing.T) {
 	base := outputtest.Moto(t)
 	o := outputtest.New(t, firehose.Kind(), settings(t, base))
-	var batch []schema.Event
-	var want bytes.Buffer
-	for _, c := range outputtest.Cases() {
-		body, err := c.Event.Body()
-		if err != nil {
-			t.Fatal(err)
-		}
-		batch = append(batch, c.Event)
-		want.Write(append(body, '\n'))
-	}
-	err := o.Deliver(t.Context(), batch)
-	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Transient {
-		t.Errorf("without a stream: %v", err)
-	}
+	batch, bodies := outputtest.Bodies(t, outputtest.Cases())
+	want := strings.Join(bodies, "\n") + "\n"
+	// The stream is not there yet.
+	outputtest.WantClass(t, o.Deliver(t.Context(), batch), outputs.Transient)
 	store := s3.NewFromConfig(outputtest.AWSConfig(base), func(o *s3.Options) { o.UsePathStyle = true })
 	if _, err := store.CreateBucket(t.Context(), &s3.CreateBucketInput{
 		Bucket: aws.String("lake"), CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: "eu-central-1"},
@@ -146,16 +118,14 @@ func TestMoto(t *testing.T) {
 	}
 	defer object.Body.Close()
 	got, err := io.ReadAll(object.Body)
-	if diff := cmp.Diff(want.String(), string(got)); diff != "" || err != nil {
+	if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
 }
 
 func TestRefusedSettings(t *testing.T) {
-	for want, change := range map[string]outputtest.Settings{
+	outputtest.AWSRefused(t, spec(), map[string]outputtest.Settings{
 		"AWS_FIREHOSE_STREAMNAME": {"streamname": "a b"},
-		"AWS_REGION":              {"region": ""},
-	} {
-		outputtest.Refused(t, firehose.Kind(), settings(t, "http://127.0.0.1:1").With(change), want)
-	}
+		"AWS_FIREHOSE_FORMAT":     {"format": "OCSF 1.5"},
+	})
 }

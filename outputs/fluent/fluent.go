@@ -137,7 +137,7 @@ func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
 }
 
 func (o *output) send(ctx context.Context, entries protocol.EntryList) error {
-	conn, err := o.dial(ctx)
+	conn, err := tlsclient.Dial(ctx, o.network, o.address, o.tls)
 	if err != nil {
 		return err
 	}
@@ -162,19 +162,6 @@ type made struct{ conn net.Conn }
 
 // New implements client.ConnectionFactory.
 func (m made) New() (net.Conn, error) { return m.conn, nil }
-
-func (o *output) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, o.network, o.address)
-	if err != nil || o.tls == nil {
-		return conn, err
-	}
-	secure := tls.Client(conn, o.tls)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return secure, nil
-}
 
 // described leaves out what the server says, which may repeat what it was sent.
 func described(err error) error {

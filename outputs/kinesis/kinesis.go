@@ -57,42 +57,35 @@ var streamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
 
 const maxName = 128
 
-type output struct {
+type sender struct {
 	put    awsconfig.Operation[kinesis.PutRecordsInput, kinesis.PutRecordsOutput, kinesis.Options]
 	stream string
-	api    awsbatch.API
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	o := &output{stream: v.String("streamname")}
-	if !streamName.MatchString(o.stream) || len(o.stream) > maxName {
-		return nil, fmt.Errorf("%s: %q is not a name of a stream", v.Name("streamname"), o.stream)
+	s := &sender{stream: v.String("streamname")}
+	if !streamName.MatchString(s.stream) || len(s.stream) > maxName {
+		return nil, fmt.Errorf("%s: %q is not a name of a stream", v.Name("streamname"), s.stream)
 	}
 	cfg, err := awsconfig.Load(v)
 	if err != nil {
 		return nil, err
 	}
-	o.put = kinesis.NewFromConfig(cfg).PutRecords
-	o.api = awsbatch.API{
+	s.put = kinesis.NewFromConfig(cfg).PutRecords
+	return &awsbatch.API{
 		Service: "Kinesis", Entries: maxEntries, Bytes: maxBytes, Body: maxRecord, Overhead: keyBytes,
-		Encode: (*schema.Event).Body, Send: o.send,
-	}
-	return o, nil
+		Encode: (*schema.Event).Body, Send: s.send,
+	}, nil
 }
 
-// Deliver implements outputs.Output.
-func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
-	return o.api.Deliver(ctx, batch)
-}
-
-func (o *output) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
-	in := &kinesis.PutRecordsInput{StreamName: &o.stream, Records: make([]types.PutRecordsRequestEntry, len(request))}
+func (s *sender) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
+	in := &kinesis.PutRecordsInput{StreamName: &s.stream, Records: make([]types.PutRecordsRequestEntry, len(request))}
 	for i, e := range request {
 		// By the place, so that all events of a container are in one shard.
 		key := clip.Line(cmp.Or(summary.Place(e.Event), "sidearmor"), maxKey, nil)
 		in.Records[i] = types.PutRecordsRequestEntry{Data: e.Body, PartitionKey: aws.String(key)}
 	}
-	out, err := o.put(ctx, in)
+	out, err := s.put(ctx, in)
 	if err != nil {
 		return nil, err
 	}

@@ -2,12 +2,7 @@ package kinesis_test
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -35,30 +30,26 @@ type request struct {
 	}
 }
 
-// answer takes all records but those of keys that begin with what fail names.
-func answer(fail map[string]string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var req request
-		body, _ := io.ReadAll(r.Body)
-		_ = json.Unmarshal(body, &req)
-		results, failed := []map[string]any{}, 0
-		for i, record := range req.Records {
-			result := map[string]any{"SequenceNumber": fmt.Sprint(i), "ShardId": "shardId-000000000000"}
-			for key, code := range fail {
-				if strings.HasPrefix(record.PartitionKey, key) {
-					result, failed = map[string]any{"ErrorCode": code, "ErrorMessage": "because"}, failed+1
-				}
+// answers are told apart by the keys of the records.
+func answers() outputtest.AWSPlaced {
+	return outputtest.AWSPlaced{
+		Count: "FailedRecordCount", List: "Records",
+		Taken: map[string]any{"SequenceNumber": "1", "ShardId": "shardId-000000000000"},
+		Texts: func(body []byte) (keys []string) {
+			var req request
+			_ = json.Unmarshal(body, &req)
+			for _, record := range req.Records {
+				keys = append(keys, record.PartitionKey)
 			}
-			results = append(results, result)
-		}
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		_ = json.NewEncoder(w).Encode(map[string]any{"FailedRecordCount": failed, "Records": results})
+			return keys
+		},
 	}
 }
 
-func TestConformance(t *testing.T) {
-	outputtest.Run(t, outputtest.Spec{
-		Kind: kinesis.Kind(), Settings: settings, Answer: answer(nil), AnswerCounts: true, Classes: outputtest.AWSClasses(true),
+// spec is Kinesis as the tests see it.
+func spec() outputtest.Spec {
+	return outputtest.Spec{
+		Kind: kinesis.Kind(), Settings: settings, Answer: answers().Answer(nil), AnswerCounts: true, Classes: outputtest.AWSClasses(true),
 		Check: func(t testing.TB, r *http.Request, body []byte) {
 			var req request
 			outputtest.AWSRequest(t, r, "Kinesis_20131202.PutRecords", body, &req)
@@ -74,19 +65,16 @@ func TestConformance(t *testing.T) {
 				t.Errorf("%d records of %d bytes to %q", n, all, req.StreamName)
 			}
 		},
-	})
+	}
 }
+
+func TestConformance(t *testing.T) { outputtest.Run(t, spec()) }
 
 // TestPartial: what a shard had no room for comes back as a matter of rate.
 func TestPartial(t *testing.T) {
-	srv := httptest.NewServer(answer(map[string]string{"billing/": "ProvisionedThroughputExceededException"}))
-	defer srv.Close()
-	o := outputtest.New(t, kinesis.Kind(), settings(t, srv.URL))
+	o := spec().Answered(t, answers().Answer(map[string]string{"billing/": "ProvisionedThroughputExceededException"}))
 	err := outputtest.Deliver(t.Context(), t, o, []schema.Event{outputtest.BlockedExec(), outputtest.AuditedConnect(), outputtest.Falco()})
-	e, ok := errors.AsType[*outputs.Error](err)
-	if !ok || e.Class != outputs.RateLimited || !slices.Equal(e.Failed, []int{1}) {
-		t.Errorf("%v", err)
-	}
+	outputtest.WantFailed(t, err, outputs.RateLimited, 1)
 }
 
 // TestMoto writes to an emulator by the real protocol and reads back what it has.
@@ -94,19 +82,9 @@ func TestMoto(t *testing.T) {
 	base := outputtest.Moto(t)
 	client := sdk.NewFromConfig(outputtest.AWSConfig(base))
 	o := outputtest.New(t, kinesis.Kind(), settings(t, base))
-	var batch []schema.Event
-	var want []string
-	for _, c := range outputtest.Cases() {
-		body, err := c.Event.Body()
-		if err != nil {
-			t.Fatal(err)
-		}
-		batch, want = append(batch, c.Event), append(want, string(body))
-	}
-	err := o.Deliver(t.Context(), batch)
-	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Transient {
-		t.Errorf("without a stream: %v", err)
-	}
+	batch, want := outputtest.Bodies(t, outputtest.Cases())
+	// The stream is not there yet.
+	outputtest.WantClass(t, o.Deliver(t.Context(), batch), outputs.Transient)
 	if _, err := client.CreateStream(t.Context(), &sdk.CreateStreamInput{StreamName: aws.String("events"), ShardCount: aws.Int32(1)}); err != nil {
 		t.Fatal(err)
 	}
@@ -133,11 +111,8 @@ func TestMoto(t *testing.T) {
 }
 
 func TestRefusedSettings(t *testing.T) {
-	for want, change := range map[string]outputtest.Settings{
+	outputtest.AWSRefused(t, spec(), map[string]outputtest.Settings{
 		"AWS_KINESIS_STREAMNAME": {"streamname": "a b"},
-		"AWS_REGION":             {"region": ""},
-	} {
-		outputtest.Refused(t, kinesis.Kind(), settings(t, "http://127.0.0.1:1").With(change), want)
-	}
+	})
 	outputtest.Refused(t, kinesis.Kind(), settings(t, "").With(outputtest.Settings{"streamname": strings.Repeat("a", 129)}), "AWS_KINESIS_STREAMNAME")
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -19,8 +18,9 @@ func settings(t testing.TB, base string) outputtest.Settings {
 	return outputtest.AWS(t, base).With(outputtest.Settings{"functionname": "respond:live"})
 }
 
-func TestConformance(t *testing.T) {
-	outputtest.Run(t, outputtest.Spec{
+// spec is Lambda as the tests see it.
+func spec() outputtest.Spec {
+	return outputtest.Spec{
 		Kind: lambda.Kind(), Settings: settings, AnswerCounts: true, Classes: outputtest.AWSClasses(false),
 		Answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `"done"`) },
 		Check: func(t testing.TB, r *http.Request, body []byte) {
@@ -31,20 +31,21 @@ func TestConformance(t *testing.T) {
 				t.Errorf("%d bytes: %.300s", len(body), body)
 			}
 		},
-	})
+	}
 }
+
+func TestConformance(t *testing.T) { outputtest.Run(t, spec()) }
 
 // TestFunctionFails: a 200 with the function's own error is no success, and the error
 // does not repeat it.
 func TestFunctionFails(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	o := spec().Answered(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Amz-Function-Error", "Unhandled")
 		_, _ = io.WriteString(w, `{"errorMessage":"`+outputtest.Canary+`"}`)
-	}))
-	defer srv.Close()
-	o := outputtest.New(t, lambda.Kind(), settings(t, srv.URL))
+	})
 	err := outputtest.Deliver(t.Context(), t, o, []schema.Event{outputtest.BlockedExec()})
-	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Transient || !strings.Contains(err.Error(), "the function failed") {
+	outputtest.WantClass(t, err, outputs.Transient)
+	if err == nil || !strings.Contains(err.Error(), "the function failed") {
 		t.Errorf("%v", err)
 	}
 }
@@ -61,14 +62,13 @@ func TestErrorCodes(t *testing.T) {
 		"RequestTooLargeException":       {413, outputs.Permanent},
 		"InvalidRequestContentException": {400, outputs.Permanent},
 	} {
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		o := spec().Answered(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Amzn-Errortype", code)
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(want.status)
 			_, _ = io.WriteString(w, `{"Message":"because"}`)
-		}))
-		err := outputtest.Deliver(t.Context(), t, outputtest.New(t, lambda.Kind(), settings(t, srv.URL)), []schema.Event{outputtest.Log()})
-		srv.Close()
+		})
+		err := outputtest.Deliver(t.Context(), t, o, []schema.Event{outputtest.Log()})
 		if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != want.class || !strings.Contains(err.Error(), "Lambda Invoke: "+code) {
 			t.Errorf("%s: %v", code, err)
 		}
@@ -97,11 +97,8 @@ func TestMoto(t *testing.T) {
 }
 
 func TestRefusedSettings(t *testing.T) {
-	for want, change := range map[string]outputtest.Settings{
+	outputtest.AWSRefused(t, spec(), map[string]outputtest.Settings{
 		"AWS_LAMBDA_FUNCTIONNAME":   {"functionname": "a/b"},
 		"AWS_LAMBDA_INVOCATIONTYPE": {"invocationtype": "DryRun"},
-		"AWS_REGION":                {"region": ""},
-	} {
-		outputtest.Refused(t, lambda.Kind(), settings(t, "http://127.0.0.1:1").With(change), want)
-	}
+	})
 }

@@ -30,26 +30,8 @@ func Kind() outputs.Kind {
 	}
 }
 
-// message is the body of a webhook call
-// (https://developers.mattermost.com/integrate/webhooks/incoming).
-type message struct {
-	Text     string `json:"text"`
-	Username string `json:"username,omitempty"`
-	IconURL  string `json:"icon_url,omitempty"`
-}
-
+// newOutput makes the output; the webhook is described at
+// https://developers.mattermost.com/integrate/webhooks/incoming.
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	client, err := chat.Webhook(v, "mattermost", nil)
-	if err != nil {
-		return nil, err
-	}
-	style, err := chat.NewStyle(v, v.String("footer"))
-	if err != nil {
-		return nil, err
-	}
-	name, icon := v.String("username"), v.String("icon")
-	return &chat.Output{
-		Client: client, Style: style, Markup: chat.Backticks("**", chat.Same),
-		Message: func(text string) any { return message{text, name, icon} },
-	}, nil
+	return chat.SlackWebhook(v, "mattermost", chat.Backticks("**", chat.Same), nil)
 }

@@ -4,7 +4,6 @@ package opsgenie
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -36,9 +35,9 @@ func Kind() outputs.Kind {
 type output struct{ client *httppost.Client }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	key := strings.TrimSpace(v.String("apikey"))
-	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, fmt.Errorf("%s: not a key", v.Name("apikey"))
+	key, err := httppost.Key(v, "apikey", "a key")
+	if err != nil {
+		return nil, err
 	}
 	address := v.String("address")
 	if address == "" {
@@ -72,9 +71,5 @@ func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
 }
 
 func (o *output) post(ctx context.Context, e *schema.Event) error {
-	body, err := json.Marshal(alertOf(e))
-	if err != nil {
-		return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode Opsgenie alert: %w", err)}
-	}
-	return o.client.Send(ctx, body)
+	return o.client.SendJSON(ctx, "Opsgenie alert", alertOf(e))
 }

@@ -20,6 +20,7 @@ type receiver struct {
 	t      testing.TB
 	answer http.HandlerFunc // guarded by mu; nil: as the service answers when it takes something
 	count  int              // guarded by mu
+	body   []byte           // of the last request; guarded by mu
 }
 
 func newReceiver(t testing.TB, s Spec) *receiver {
@@ -49,11 +50,17 @@ func (r *receiver) requests() int {
 	return r.count
 }
 
+func (r *receiver) last() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.body
+}
+
 // ServeHTTP implements http.Handler.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	r.mu.Lock()
-	r.count++
+	r.count, r.body = r.count+1, body
 	t, answer := r.t, r.answer
 	r.mu.Unlock()
 	if err != nil {

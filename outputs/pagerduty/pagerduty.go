@@ -41,13 +41,12 @@ type output struct {
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	key := strings.TrimSpace(v.String("routingkey"))
-	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, fmt.Errorf("%s: not an integration key", v.Name("routingkey"))
+	key, err := httppost.Key(v, "routingkey", "an integration key")
+	if err != nil {
+		return nil, err
 	}
 	address := v.String("address")
 	if address == "" {
-		var err error
 		if address, err = regional(v.Name("region"), v.String("region")); err != nil {
 			return nil, err
 		}

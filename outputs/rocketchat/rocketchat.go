@@ -32,28 +32,10 @@ func Kind() outputs.Kind {
 	}
 }
 
-// message is the body of a webhook call
-// (https://docs.rocket.chat/docs/integrations).
-type message struct {
-	Text     string `json:"text"`
-	Username string `json:"username,omitempty"`
-	IconURL  string `json:"icon_url,omitempty"`
-}
-
+// newOutput makes the output; the webhook is described at
+// https://docs.rocket.chat/docs/integrations.
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	client, err := chat.Webhook(v, "rocket.chat", refusal)
-	if err != nil {
-		return nil, err
-	}
-	style, err := chat.NewStyle(v, v.String("footer"))
-	if err != nil {
-		return nil, err
-	}
-	name, icon := v.String("username"), v.String("icon")
-	return &chat.Output{
-		Client: client, Style: style, Markup: chat.Backticks("*", escape),
-		Message: func(text string) any { return message{text, name, icon} },
-	}, nil
+	return chat.SlackWebhook(v, "rocket.chat", chat.Backticks("*", escape), refusal)
 }
 
 // escape breaks mentions of people and channels, which servers also find in code.

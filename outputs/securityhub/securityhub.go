@@ -55,35 +55,33 @@ var (
 	productARN = regexp.MustCompile(`^arn:[a-z-]+:securityhub:[a-z0-9-]+:[0-9]{0,12}:product/[a-z0-9-]+/[a-z0-9-]+$`)
 )
 
-type output struct {
+type sender struct {
 	put    awsconfig.Operation[securityhub.BatchImportFindingsInput, securityhub.BatchImportFindingsOutput, securityhub.Options]
 	origin origin
-	api    awsbatch.API
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	o := &output{origin: origin{account: v.String("accountid"), product: v.String("productarn")}}
-	if !accountID.MatchString(o.origin.account) {
-		return nil, fmt.Errorf("%s: %q has not the 12 digits of an account", v.Name("accountid"), o.origin.account)
+	s := &sender{origin: origin{account: v.String("accountid"), product: v.String("productarn")}}
+	if !accountID.MatchString(s.origin.account) {
+		return nil, fmt.Errorf("%s: %q has not the 12 digits of an account", v.Name("accountid"), s.origin.account)
 	}
-	if o.origin.product != "" && !productARN.MatchString(o.origin.product) {
-		return nil, fmt.Errorf("%s: %q is not the ARN of a product", v.Name("productarn"), o.origin.product)
+	if s.origin.product != "" && !productARN.MatchString(s.origin.product) {
+		return nil, fmt.Errorf("%s: %q is not the ARN of a product", v.Name("productarn"), s.origin.product)
 	}
 	cfg, err := awsconfig.Load(v)
 	if err != nil {
 		return nil, err
 	}
-	o.origin.region, o.origin.partition = cfg.Region, partition(cfg.Region)
-	if o.origin.product == "" {
-		o.origin.product = fmt.Sprintf("arn:%s:securityhub:%s:%s:product/%[3]s/default", o.origin.partition, cfg.Region, o.origin.account)
+	s.origin.region, s.origin.partition = cfg.Region, partition(cfg.Region)
+	if s.origin.product == "" {
+		s.origin.product = fmt.Sprintf("arn:%s:securityhub:%s:%s:product/%[3]s/default", s.origin.partition, cfg.Region, s.origin.account)
 	}
-	o.put = securityhub.NewFromConfig(cfg).BatchImportFindings
-	o.api = awsbatch.API{
+	s.put = securityhub.NewFromConfig(cfg).BatchImportFindings
+	return &awsbatch.API{
 		// Findings are made where they are sent; a body would be a second form of them.
 		Service: "Security Hub", Entries: maxEntries, Bytes: maxBytes, Overhead: maxFinding,
-		Encode: func(*schema.Event) ([]byte, error) { return nil, nil }, Send: o.send,
-	}
-	return o, nil
+		Encode: func(*schema.Event) ([]byte, error) { return nil, nil }, Send: s.send,
+	}, nil
 }
 
 // partition is the part of AWS that a region belongs to.
@@ -97,19 +95,14 @@ func partition(region string) types.Partition {
 	return types.PartitionAws
 }
 
-// Deliver implements outputs.Output.
-func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
-	return o.api.Deliver(ctx, batch)
-}
-
-func (o *output) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
+func (s *sender) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
 	in := &securityhub.BatchImportFindingsInput{Findings: make([]types.AwsSecurityFinding, len(request))}
 	places := make(map[string]int, len(request))
 	for i, e := range request {
-		in.Findings[i] = o.origin.finding(e.Event)
+		in.Findings[i] = s.origin.finding(e.Event)
 		places[*in.Findings[i].Id] = i
 	}
-	out, err := o.put(ctx, in)
+	out, err := s.put(ctx, in)
 	if err != nil {
 		return nil, err
 	}

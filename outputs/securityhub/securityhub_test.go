@@ -2,10 +2,8 @@ package securityhub_test
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"testing"
 
@@ -47,9 +45,10 @@ func answer(fail map[string]string) http.HandlerFunc {
 	}
 }
 
-func TestConformance(t *testing.T) {
+// spec is Security Hub as the tests see it.
+func spec(t testing.TB) outputtest.Spec {
 	valid := outputtest.JSONSchema(t, "asff.schema.json")
-	outputtest.Run(t, outputtest.Spec{
+	return outputtest.Spec{
 		Kind: securityhub.Kind(), Settings: settings, Answer: answer(nil), AnswerCounts: true, Classes: outputtest.AWSClasses(true),
 		Check: func(t testing.TB, r *http.Request, body []byte) {
 			var req request
@@ -63,29 +62,20 @@ func TestConformance(t *testing.T) {
 				}
 			}
 		},
-	})
+	}
 }
 
+func TestConformance(t *testing.T) { outputtest.Run(t, spec(t)) }
+
 func TestGolden(t *testing.T) {
-	var got request
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		_ = json.Unmarshal(body, &got)
-		_, _ = io.WriteString(w, `{"FailedCount": 0, "SuccessCount": 1, "FailedFindings": []}`)
-	}))
-	defer srv.Close()
-	o := outputtest.New(t, securityhub.Kind(), settings(t, srv.URL))
 	for _, c := range outputtest.Cases() {
 		t.Run(c.Name, func(t *testing.T) {
-			if err := o.Deliver(t.Context(), []schema.Event{c.Event}); err != nil || len(got.Findings) != 1 {
+			// The SDK writes the fields of a map in no order.
+			var got struct{ Findings []any }
+			if err := json.Unmarshal(spec(t).SentEvent(t, c.Event), &got); err != nil || len(got.Findings) != 1 {
 				t.Fatal(err, got)
 			}
-			// The SDK writes the fields of a map in no order.
-			var finding any
-			if err := json.Unmarshal(got.Findings[0], &finding); err != nil {
-				t.Fatal(err)
-			}
-			body, err := json.Marshal(finding)
+			body, err := json.Marshal(got.Findings[0])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,18 +85,12 @@ func TestGolden(t *testing.T) {
 }
 
 func TestPartial(t *testing.T) {
-	srv := httptest.NewServer(answer(map[string]string{"sidearmor/a-3": "InvalidInput", "sidearmor/f-1": "InternalError"}))
-	defer srv.Close()
-	o := outputtest.New(t, securityhub.Kind(), settings(t, srv.URL))
+	o := spec(t).Answered(t, answer(map[string]string{"sidearmor/a-3": "InvalidInput", "sidearmor/f-1": "InternalError"}))
 	batch := []schema.Event{outputtest.BlockedExec(), outputtest.AuditedConnect(), outputtest.Falco()}
 	err := outputtest.Deliver(t.Context(), t, o, batch)
-	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Transient || !slices.Equal(e.Failed, []int{1, 2}) {
-		t.Errorf("%v", err)
-	}
+	outputtest.WantFailed(t, err, outputs.Transient, 1, 2)
 	err = outputtest.Deliver(t.Context(), t, o, batch[:2])
-	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Permanent || !slices.Equal(e.Failed, []int{1}) {
-		t.Errorf("%v", err)
-	}
+	outputtest.WantFailed(t, err, outputs.Permanent, 1)
 }
 
 // TestMoto imports findings into an emulator by the real protocol and reads them back.
@@ -140,31 +124,19 @@ func TestProduct(t *testing.T) {
 		"cn-north-1":    "arn:aws-cn:securityhub:cn-north-1:123456789012:product/123456789012/default",
 		"us-gov-west-1": "arn:aws-us-gov:securityhub:us-gov-west-1:123456789012:product/123456789012/default",
 	} {
-		var product string
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			var req struct {
-				Findings []struct{ ProductArn string }
-			}
-			body, _ := io.ReadAll(r.Body)
-			_ = json.Unmarshal(body, &req)
-			product = req.Findings[0].ProductArn
-			_, _ = io.WriteString(w, `{"SuccessCount": 1}`)
-		}))
-		o := outputtest.New(t, securityhub.Kind(), settings(t, srv.URL).With(outputtest.Settings{"region": region}))
-		err := o.Deliver(t.Context(), []schema.Event{outputtest.Log()})
-		srv.Close()
-		if err != nil || product != want {
-			t.Errorf("%s: %s, %v", region, product, err)
+		var got struct {
+			Findings []struct{ ProductArn string }
+		}
+		body := spec(t).With(outputtest.Settings{"region": region}).SentEvent(t, outputtest.Log())
+		if err := json.Unmarshal(body, &got); err != nil || len(got.Findings) != 1 || got.Findings[0].ProductArn != want {
+			t.Errorf("%s: %v, %v", region, got, err)
 		}
 	}
 }
 
 func TestRefusedSettings(t *testing.T) {
-	for want, change := range map[string]outputtest.Settings{
+	outputtest.AWSRefused(t, spec(t), map[string]outputtest.Settings{
 		"AWS_SECURITYHUB_ACCOUNTID":  {"accountid": "12345678901"},
 		"AWS_SECURITYHUB_PRODUCTARN": {"productarn": "arn:aws:iam::123456789012:role/x"},
-		"AWS_REGION":                 {"region": ""},
-	} {
-		outputtest.Refused(t, securityhub.Kind(), settings(t, "http://127.0.0.1:1").With(change), want)
-	}
+	})
 }

@@ -143,7 +143,11 @@ func (o *output) DeliverDigest(ctx context.Context, d *outputs.Digest) error {
 
 // send has a connection for each mail: they are few, and servers end idle ones.
 func (o *output) send(ctx context.Context, m message) error {
-	conn, err := o.dial(ctx)
+	config := o.tls
+	if o.port != implicitPort {
+		config = nil // STARTTLS comes later
+	}
+	conn, err := tlsclient.Dial(ctx, "tcp", o.address, config)
 	if err != nil {
 		return failure(ctx, "connect", err, false)
 	}
@@ -155,19 +159,6 @@ func (o *output) send(ctx context.Context, m message) error {
 		return failure(ctx, step, err, step == "DATA")
 	}
 	return nil
-}
-
-func (o *output) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", o.address)
-	if err != nil || o.tls == nil || o.port != implicitPort {
-		return conn, err
-	}
-	secure := tls.Client(conn, o.tls)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return secure, nil
 }
 
 // talk gives the step at which it ended early.

@@ -52,16 +52,15 @@ func Kind() outputs.Kind {
 	}
 }
 
-type output struct {
+type sender struct {
 	put   awsconfig.Operation[sns.PublishBatchInput, sns.PublishBatchOutput, sns.Options]
 	topic string
-	api   awsbatch.API
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	o := &output{topic: v.String("topicarn")}
-	if a, err := arn.Parse(o.topic); err != nil || a.Service != "sns" || a.Resource == "" {
-		return nil, fmt.Errorf("%s: %q is not the ARN of a topic", v.Name("topicarn"), o.topic)
+	s := &sender{topic: v.String("topicarn")}
+	if a, err := arn.Parse(s.topic); err != nil || a.Service != "sns" || a.Resource == "" {
+		return nil, fmt.Errorf("%s: %q is not the ARN of a topic", v.Name("topicarn"), s.topic)
 	}
 	raw, err := outputs.Bool(v, "rawjson")
 	if err != nil {
@@ -71,35 +70,30 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.put = sns.NewFromConfig(cfg).PublishBatch
-	o.api = awsbatch.API{
+	s.put = sns.NewFromConfig(cfg).PublishBatch
+	api := &awsbatch.API{
 		Service: "SNS", Entries: maxEntries, Bytes: maxBytes, Body: maxBytes - maxAttributes, Overhead: maxAttributes,
-		Encode: sentence, Send: o.send,
+		Encode: sentence, Send: s.send,
 	}
 	if raw {
-		o.api.Encode = awsbatch.Message
+		api.Encode = awsbatch.Message
 	}
-	return o, nil
+	return api, nil
 }
 
-// Deliver implements outputs.Output.
-func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
-	return o.api.Deliver(ctx, batch)
-}
-
-func (o *output) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
-	in := &sns.PublishBatchInput{TopicArn: &o.topic, PublishBatchRequestEntries: make([]types.PublishBatchRequestEntry, len(request))}
+func (s *sender) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
+	in := &sns.PublishBatchInput{TopicArn: &s.topic, PublishBatchRequestEntries: make([]types.PublishBatchRequestEntry, len(request))}
 	for i, e := range request {
 		entry := types.PublishBatchRequestEntry{
 			Id: awsbatch.Name(i), Message: aws.String(string(e.Body)), MessageAttributes: attributes(e.Event),
 		}
-		if strings.HasSuffix(o.topic, ".fifo") {
+		if strings.HasSuffix(s.topic, ".fifo") {
 			group, id := awsbatch.FIFO(e.Event)
 			entry.MessageGroupId, entry.MessageDeduplicationId = &group, &id
 		}
 		in.PublishBatchRequestEntries[i] = entry
 	}
-	out, err := o.put(ctx, in)
+	out, err := s.put(ctx, in)
 	if err != nil {
 		return nil, err
 	}

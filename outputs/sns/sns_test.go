@@ -2,13 +2,10 @@ package sns_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -86,51 +83,46 @@ func takes(text string) bool {
 	})
 }
 
+// spec is SNS as the tests see it, with the setting rawjson.
+func spec(t testing.TB, raw string) outputtest.Spec {
+	return outputtest.Spec{
+		Kind: sns.Kind(), Answer: answer(t, ""), AnswerCounts: true, Classes: outputtest.AWSClasses(true),
+		Settings: func(t testing.TB, base string) outputtest.Settings {
+			return settings(t, base).With(outputtest.Settings{"rawjson": raw})
+		},
+		Check: func(t testing.TB, _ *http.Request, body []byte) {
+			size, list := 0, messages(t, body)
+			for _, m := range list {
+				size += len(m.Message)
+				for name, value := range m.Attributes {
+					size += len(name) + len("String") + len(value)
+					if !takes(value) {
+						t.Errorf("attribute %s: %q", name, value)
+					}
+				}
+				if !takes(m.Message) || len(m.Attributes) > 10 || (raw == "true") != json.Valid([]byte(m.Message)) {
+					t.Errorf("%d attributes, message %.300q", len(m.Attributes), m.Message)
+				}
+			}
+			if len(list) < 1 || len(list) > 10 || size > 256<<10 {
+				t.Errorf("%d messages of %d bytes", len(list), size)
+			}
+		},
+	}
+}
+
 func TestConformance(t *testing.T) {
 	for _, raw := range []string{"false", "true"} {
-		t.Run("rawjson "+raw, func(t *testing.T) {
-			outputtest.Run(t, outputtest.Spec{
-				Kind: sns.Kind(), Answer: answer(t, ""), AnswerCounts: true, Classes: outputtest.AWSClasses(true),
-				Settings: func(t testing.TB, base string) outputtest.Settings {
-					return settings(t, base).With(outputtest.Settings{"rawjson": raw})
-				},
-				Check: func(t testing.TB, _ *http.Request, body []byte) {
-					size, list := 0, messages(t, body)
-					for _, m := range list {
-						size += len(m.Message)
-						for name, value := range m.Attributes {
-							size += len(name) + len("String") + len(value)
-							if !takes(value) {
-								t.Errorf("attribute %s: %q", name, value)
-							}
-						}
-						if !takes(m.Message) || len(m.Attributes) > 10 || (raw == "true") != json.Valid([]byte(m.Message)) {
-							t.Errorf("%d attributes, message %.300q", len(m.Attributes), m.Message)
-						}
-					}
-					if len(list) < 1 || len(list) > 10 || size > 256<<10 {
-						t.Errorf("%d messages of %d bytes", len(list), size)
-					}
-				},
-			})
-		})
+		t.Run("rawjson "+raw, func(t *testing.T) { outputtest.Run(t, spec(t, raw)) })
 	}
 }
 
 func TestGolden(t *testing.T) {
-	var got []message
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		got = messages(t, body)
-		r.Body = io.NopCloser(strings.NewReader(string(body)))
-		answer(t, "")(w, r)
-	}))
-	defer srv.Close()
-	o := outputtest.New(t, sns.Kind(), settings(t, srv.URL))
 	for _, c := range outputtest.Cases() {
 		t.Run(c.Name, func(t *testing.T) {
-			if err := o.Deliver(t.Context(), []schema.Event{c.Event}); err != nil || len(got) != 1 {
-				t.Fatal(err, len(got))
+			got := messages(t, spec(t, "false").SentEvent(t, c.Event))
+			if len(got) != 1 {
+				t.Fatal(got)
 			}
 			body, err := json.Marshal(got[0])
 			if err != nil {
@@ -142,14 +134,9 @@ func TestGolden(t *testing.T) {
 }
 
 func TestPartial(t *testing.T) {
-	srv := httptest.NewServer(answer(t, "/usr/bin/python3.11"))
-	defer srv.Close()
-	o := outputtest.New(t, sns.Kind(), settings(t, srv.URL))
+	o := spec(t, "false").Answered(t, answer(t, "/usr/bin/python3.11"))
 	err := outputtest.Deliver(t.Context(), t, o, []schema.Event{outputtest.BlockedExec(), outputtest.AuditedConnect(), outputtest.Falco()})
-	e, ok := errors.AsType[*outputs.Error](err)
-	if !ok || e.Class != outputs.Transient || !slices.Equal(e.Failed, []int{1}) {
-		t.Errorf("%v", err)
-	}
+	outputtest.WantFailed(t, err, outputs.Transient, 1)
 }
 
 // TestMoto publishes to an emulator by the real protocol and reads what a queue that
@@ -161,10 +148,8 @@ func TestMoto(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := outputtest.New(t, sns.Kind(), settings(t, base).With(outputtest.Settings{"topicarn": strings.Replace(topic, "alerts", name, 1)}))
 			batch := []schema.Event{outputtest.BlockedExec(), outputtest.Falco()}
-			err := o.Deliver(t.Context(), batch)
-			if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Transient {
-				t.Errorf("without a topic: %v", err)
-			}
+			// The topic is not there yet.
+			outputtest.WantClass(t, o.Deliver(t.Context(), batch), outputs.Transient)
 			attributes := map[string]string{}
 			if name == "alerts.fifo" {
 				attributes["FifoTopic"] = "true"
@@ -205,11 +190,8 @@ func TestMoto(t *testing.T) {
 }
 
 func TestRefusedSettings(t *testing.T) {
-	for want, change := range map[string]outputtest.Settings{
+	outputtest.AWSRefused(t, spec(t, "false"), map[string]outputtest.Settings{
 		"AWS_SNS_TOPICARN": {"topicarn": "arn:aws:sqs:eu-central-1:123456789012:alerts"},
 		"AWS_SNS_RAWJSON":  {"rawjson": "yes"},
-		"AWS_REGION":       {"region": ""},
-	} {
-		outputtest.Refused(t, sns.Kind(), settings(t, "http://127.0.0.1:1").With(change), want)
-	}
+	})
 }

@@ -67,9 +67,9 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 		u.Path = defaultPath
 		address = u.String()
 	}
-	token := strings.TrimSpace(v.String("token"))
-	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, fmt.Errorf("%s: not a token", v.Name("token"))
+	token, err := httppost.Key(v, "token", "a token")
+	if err != nil {
+		return nil, err
 	}
 	headers, err := httppost.ParseHeaders(v.Name("customheaders"), v.String("customheaders"))
 	if err != nil {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 
@@ -61,11 +59,12 @@ func collector(word string) http.HandlerFunc {
 	}
 }
 
-func TestConformance(t *testing.T) {
-	outputtest.Run(t, outputtest.Spec{
+// spec is Splunk as the tests see it, with the setting index.
+func spec(index string) outputtest.Spec {
+	return outputtest.Spec{
 		Kind: splunk.Kind(), Answer: collector(""), Classes: outputtest.Outages(),
 		Settings: func(_ testing.TB, base string) outputtest.Settings {
-			return outputtest.Settings{"host": base, "token": outputtest.Canary, "index": "security", "customheaders": "X-Token:" + outputtest.Canary}
+			return outputtest.Settings{"host": base, "token": outputtest.Canary, "index": index, "customheaders": "X-Token:" + outputtest.Canary}
 		},
 		Check: func(t testing.TB, r *http.Request, body []byte) {
 			if r.Method != http.MethodPost || r.URL.Path != "/services/collector/event" || r.Header.Get("Authorization") != "Splunk "+outputtest.Canary {
@@ -76,38 +75,25 @@ func TestConformance(t *testing.T) {
 				t.Errorf("%d events in %d bytes, %v", len(list), len(body), err)
 			}
 			for _, e := range list {
-				if e.Source != "sidearmor" || e.SourceType != "_json" || e.Index != "security" || !strings.HasPrefix(string(e.Event), "{") {
+				if e.Source != "sidearmor" || e.SourceType != "_json" || e.Index != index || !strings.HasPrefix(string(e.Event), "{") {
 					t.Errorf("%+.300v", e)
 				}
 			}
 		},
-	})
-}
-
-func TestGolden(t *testing.T) {
-	var body []byte
-	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { body, _ = io.ReadAll(r.Body) }))
-	defer srv.Close()
-	o := outputtest.New(t, splunk.Kind(), outputtest.Settings{"host": srv.URL + "/services/collector/event", "token": "t"})
-	for _, c := range outputtest.Cases() {
-		t.Run(c.Name, func(t *testing.T) {
-			if err := o.Deliver(t.Context(), []schema.Event{c.Event}); err != nil {
-				t.Fatal(err)
-			}
-			outputtest.GoldenJSON(t, c.Name+".json", body)
-		})
 	}
 }
+
+func TestConformance(t *testing.T) { outputtest.Run(t, spec("security")) }
+
+func TestGolden(t *testing.T) { spec("").Golden(t) }
 
 // TestRefused: one event that is refused does not take the others with it, and a token
 // without rights to an index takes none.
 func TestRefused(t *testing.T) {
 	batch := []schema.Event{outputtest.BlockedExec(), outputtest.AuditedConnect(), outputtest.Falco(), outputtest.Log()}
-	srv := httptest.NewServer(collector("billing"))
-	defer srv.Close()
-	err := outputtest.Deliver(t.Context(), t, outputtest.New(t, splunk.Kind(), outputtest.Settings{"host": srv.URL, "token": "t"}), batch)
-	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Permanent || !slices.Equal(e.Failed, []int{1}) ||
-		e.Error() != "Splunk answered 400 Bad Request: code 6, Invalid data format" {
+	err := outputtest.Deliver(t.Context(), t, spec("").Answered(t, collector("billing")), batch)
+	outputtest.WantFailed(t, err, outputs.Permanent, 1)
+	if want := "Splunk answered 400 Bad Request: code 6, Invalid data format"; err == nil || err.Error() != want {
 		t.Errorf("%v", err)
 	}
 	for answer, class := range map[string]outputs.Class{
@@ -120,14 +106,13 @@ func TestRefused(t *testing.T) {
 		`400 {"text":"No data ` + strings.Repeat("x", 5000) + `","code":5,"more":1}`: outputs.Permanent,
 	} {
 		status, body, _ := strings.Cut(answer, " ")
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		o := spec("").Answered(t, func(w http.ResponseWriter, _ *http.Request) {
 			var code int
 			_, _ = fmt.Sscan(status, &code)
 			w.WriteHeader(code)
 			_, _ = io.WriteString(w, body)
-		}))
-		err := outputtest.Deliver(t.Context(), t, outputtest.New(t, splunk.Kind(), outputtest.Settings{"host": srv.URL, "token": "t"}), batch[:1])
-		srv.Close()
+		})
+		err := outputtest.Deliver(t.Context(), t, o, batch[:1])
 		if outputtest.Class(err) != class {
 			t.Errorf("%.80s: %v", answer, err)
 		}
@@ -135,11 +120,9 @@ func TestRefused(t *testing.T) {
 }
 
 func TestRefusedSettings(t *testing.T) {
-	for want, settings := range map[string]outputtest.Settings{
-		"SPLUNK_HOST":          {"host": "splunk:8088/" + outputtest.Canary, "token": "t"},
-		"SPLUNK_TOKEN":         {"host": "https://splunk:8088", "token": outputtest.Canary + " x"},
-		"SPLUNK_CUSTOMHEADERS": {"host": "https://splunk:8088", "token": "t", "customheaders": outputtest.Canary},
-	} {
-		outputtest.Refused(t, splunk.Kind(), settings, want)
-	}
+	outputtest.RefusedEach(t, splunk.Kind(), outputtest.Settings{"host": "https://splunk:8088", "token": "t"}, map[string]outputtest.Settings{
+		"SPLUNK_HOST":          {"host": "splunk:8088/" + outputtest.Canary},
+		"SPLUNK_TOKEN":         {"token": outputtest.Canary + " x"},
+		"SPLUNK_CUSTOMHEADERS": {"customheaders": outputtest.Canary},
+	})
 }

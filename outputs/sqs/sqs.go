@@ -16,7 +16,6 @@ import (
 	"github.com/sidearmor/sidearmor/outputs/internal/awsbatch"
 	"github.com/sidearmor/sidearmor/outputs/internal/awsconfig"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
-	"github.com/sidearmor/sidearmor/schema"
 )
 
 // Limits of SendMessageBatch. Messages may have 1 MiB since 2025, but queues that are
@@ -47,44 +46,37 @@ func Kind() outputs.Kind {
 	}
 }
 
-type output struct {
+type sender struct {
 	put awsconfig.Operation[sqs.SendMessageBatchInput, sqs.SendMessageBatchOutput, sqs.Options]
 	url string
-	api awsbatch.API
 }
 
 func newOutput(v outputs.Values) (outputs.Output, error) {
-	o := &output{url: v.String("url")}
-	if err := httppost.CheckURL(v.Name("url"), o.url); err != nil {
+	s := &sender{url: v.String("url")}
+	if err := httppost.CheckURL(v.Name("url"), s.url); err != nil {
 		return nil, err
 	}
 	cfg, err := awsconfig.Load(v)
 	if err != nil {
 		return nil, err
 	}
-	o.put = sqs.NewFromConfig(cfg).SendMessageBatch
-	o.api = awsbatch.API{
+	s.put = sqs.NewFromConfig(cfg).SendMessageBatch
+	return &awsbatch.API{
 		Service: "SQS", Entries: maxEntries, Bytes: maxBytes, Body: maxBytes,
-		Encode: awsbatch.Message, Send: o.send,
-	}
-	return o, nil
+		Encode: awsbatch.Message, Send: s.send,
+	}, nil
 }
 
-// Deliver implements outputs.Output.
-func (o *output) Deliver(ctx context.Context, batch []schema.Event) error {
-	return o.api.Deliver(ctx, batch)
-}
-
-func (o *output) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
-	in := &sqs.SendMessageBatchInput{QueueUrl: &o.url, Entries: make([]types.SendMessageBatchRequestEntry, len(request))}
+func (s *sender) send(ctx context.Context, request []awsbatch.Entry) ([]awsbatch.Fault, error) {
+	in := &sqs.SendMessageBatchInput{QueueUrl: &s.url, Entries: make([]types.SendMessageBatchRequestEntry, len(request))}
 	for i, e := range request {
 		in.Entries[i] = types.SendMessageBatchRequestEntry{Id: awsbatch.Name(i), MessageBody: aws.String(string(e.Body))}
-		if strings.HasSuffix(o.url, ".fifo") {
+		if strings.HasSuffix(s.url, ".fifo") {
 			group, id := awsbatch.FIFO(e.Event)
 			in.Entries[i].MessageGroupId, in.Entries[i].MessageDeduplicationId = &group, &id
 		}
 	}
-	out, err := o.put(ctx, in)
+	out, err := s.put(ctx, in)
 	if err != nil {
 		return nil, err
 	}

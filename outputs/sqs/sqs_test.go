@@ -3,11 +3,9 @@ package sqs_test
 import (
 	"crypto/md5"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -61,8 +59,9 @@ func answer(fail map[string]string) http.HandlerFunc {
 	}
 }
 
-func TestConformance(t *testing.T) {
-	outputtest.Run(t, outputtest.Spec{
+// spec is SQS as the tests see it.
+func spec() outputtest.Spec {
+	return outputtest.Spec{
 		Kind: sqs.Kind(), Settings: settings, Answer: answer(nil), AnswerCounts: true, Classes: outputtest.AWSClasses(true),
 		Check: func(t testing.TB, r *http.Request, body []byte) {
 			var req request
@@ -78,25 +77,22 @@ func TestConformance(t *testing.T) {
 				t.Errorf("%d messages of %d bytes to %s", n, size, req.QueueURL)
 			}
 		},
-	})
+	}
 }
+
+func TestConformance(t *testing.T) { outputtest.Run(t, spec()) }
 
 // TestPartial: what the queue did not take comes back, by the service's own words.
 func TestPartial(t *testing.T) {
-	srv := httptest.NewServer(answer(map[string]string{"/usr/bin/python3.11": "InvalidMessageContents", "/usr/bin/tee": "InternalError"}))
-	defer srv.Close()
-	o := outputtest.New(t, sqs.Kind(), settings(t, srv.URL))
+	o := spec().Answered(t, answer(map[string]string{"/usr/bin/python3.11": "InvalidMessageContents", "/usr/bin/tee": "InternalError"}))
 	batch := []schema.Event{outputtest.BlockedExec(), outputtest.AuditedConnect(), outputtest.Falco(), outputtest.Log()}
 	err := outputtest.Deliver(t.Context(), t, o, batch)
-	e, ok := errors.AsType[*outputs.Error](err)
-	if !ok || e.Class != outputs.Transient || !slices.Equal(e.Failed, []int{1, 3}) ||
-		e.Error() != "SQS took all but 2 of 4 events: SQS: InternalError: because" {
+	outputtest.WantFailed(t, err, outputs.Transient, 1, 3)
+	if want := "SQS took all but 2 of 4 events: SQS: InternalError: because"; err == nil || err.Error() != want {
 		t.Errorf("%v", err)
 	}
 	err = outputtest.Deliver(t.Context(), t, o, batch[:2])
-	if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Permanent || !slices.Equal(e.Failed, []int{1}) {
-		t.Errorf("%v", err)
-	}
+	outputtest.WantFailed(t, err, outputs.Permanent, 1)
 }
 
 // TestMoto delivers to an emulator by the real protocol and reads back what it has.
@@ -106,25 +102,18 @@ func TestMoto(t *testing.T) {
 	for _, name := range []string{"alerts", "alerts.fifo"} {
 		t.Run(name, func(t *testing.T) {
 			o := outputtest.New(t, sqs.Kind(), outputtest.AWS(t, base).With(outputtest.Settings{"url": base + "/123456789012/" + name}))
-			var batch []schema.Event
-			var want []string
-			for _, c := range append(outputtest.Cases(), outputtest.Cases()[:4]...) {
-				body, err := c.Event.Body()
-				if err != nil {
-					t.Fatal(err)
-				}
-				c.Event.ID = c.Name
-				batch, want = append(batch, c.Event), append(want, string(body))
+			cases := append(outputtest.Cases(), outputtest.Cases()[:4]...)
+			batch, want := outputtest.Bodies(t, cases)
+			for i := range batch {
+				batch[i].ID = cases[i].Name
 			}
 			attributes := map[string]string{}
 			if name == "alerts.fifo" {
 				// What is sent twice within five minutes is there once.
 				attributes["FifoQueue"], want = "true", want[:8]
 			}
-			err := o.Deliver(t.Context(), batch)
-			if e, ok := errors.AsType[*outputs.Error](err); !ok || e.Class != outputs.Transient {
-				t.Errorf("without a queue: %v", err)
-			}
+			// The queue is not there yet.
+			outputtest.WantClass(t, o.Deliver(t.Context(), batch), outputs.Transient)
 			if _, err := client.CreateQueue(t.Context(), &sdk.CreateQueueInput{QueueName: &name, Attributes: attributes}); err != nil {
 				t.Fatal(err)
 			}
@@ -162,11 +151,8 @@ func receive(t *testing.T, client *sdk.Client, url string) []string {
 }
 
 func TestRefusedSettings(t *testing.T) {
-	for want, change := range map[string]outputtest.Settings{
+	outputtest.AWSRefused(t, spec(), map[string]outputtest.Settings{
 		"AWS_SQS_URL":         {"url": "alerts"},
-		"AWS_REGION":          {"region": ""},
 		"AWS_SECRETACCESSKEY": {"secretaccesskey": ""},
-	} {
-		outputtest.Refused(t, sqs.Kind(), settings(t, "http://127.0.0.1:1").With(change), want)
-	}
+	})
 }

@@ -10,6 +10,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"github.com/sidearmor/sidearmor/outputs/internal/tlsclient"
 )
 
 // maxTalk is how much a server may send, which is expected to say nothing.
@@ -60,16 +62,7 @@ func (o *output) dial(ctx context.Context) (net.Conn, error) {
 	if o.protocol == protocolUDP {
 		network = protocolUDP
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, network, o.address)
-	if err != nil || o.tls == nil {
-		return conn, err
-	}
-	secure := tls.Client(conn, o.tls)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return secure, nil
+	return tlsclient.Dial(ctx, network, o.address, o.tls)
 }
 
 // confirm ends our side of the connection and waits for the server to end its

@@ -85,6 +85,7 @@ var rules = []rule{
 		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
 		"what several outputs need",
 	},
+	{"outputs/internal/chat/chattest", []string{"outputs", "outputs/outputtest", "schema"}, "tests any chat output, knows none"},
 
 	{"deploy/ecs", []string{"schema", "schema/*"}, "templates and their patching"},
 	{"deploy/eks", []string{"schema", "schema/*"}, "templates and their patching"},

@@ -14,7 +14,7 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-// API is one operation of one service.
+// API is one operation of one service, and the output that uses it.
 type API struct {
 	Service  string // for errors that name none: "SQS"
 	Entries  int    // at most so many in a request
@@ -39,7 +39,7 @@ type Fault struct {
 	Class         outputs.Class // when the code does not say
 }
 
-// Deliver sends a batch. When a request fails for a reason that may pass, the
+// Deliver implements outputs.Output. When a request fails for a reason that may pass, the
 // requests after it are not tried: they would meet the same.
 func (a *API) Deliver(ctx context.Context, batch []schema.Event) error {
 	var r report

@@ -22,3 +22,29 @@ func Webhook(v outputs.Values, service string, refusal func([]byte) error) (*htt
 		Service: service, URL: secret.New(address), TLS: config, Refusal: refusal,
 	}), nil
 }
+
+// signed is the body of Slack's first webhooks, which other services take too.
+type signed struct {
+	Text     string `json:"text"`
+	Username string `json:"username,omitempty"`
+	IconURL  string `json:"icon_url,omitempty"`
+}
+
+// SlackWebhook makes an output of a service whose webhook takes what Slack's took. It
+// reads webhookurl, username, icon, footer and StyleSettings; refusal is as httppost
+// has it.
+func SlackWebhook(v outputs.Values, service string, markup Markup, refusal func([]byte) error) (outputs.Output, error) {
+	client, err := Webhook(v, service, refusal)
+	if err != nil {
+		return nil, err
+	}
+	style, err := NewStyle(v, v.String("footer"))
+	if err != nil {
+		return nil, err
+	}
+	name, icon := v.String("username"), v.String("icon")
+	return &Output{
+		Client: client, Style: style, Markup: markup,
+		Message: func(text string) any { return signed{text, name, icon} },
+	}, nil
+}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -125,6 +126,16 @@ func (c *Client) Send(ctx context.Context, body []byte, more ...Header) error {
 		_, _ = io.Copy(io.Discard, resp.Body) // recorder bounds it
 		return resp.Body.Close()
 	})
+}
+
+// SendJSON is Send for a value that is still to be encoded, and that holds no secret: an
+// error of the encoding may show a part of it. what names the value in that error.
+func (c *Client) SendJSON(ctx context.Context, what string, value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return &outputs.Error{Class: outputs.Permanent, Err: fmt.Errorf("encode %s: %w", what, err)}
+	}
+	return c.Send(ctx, body)
 }
 
 // Exchange is Send for a service that says in its 2xx answers what it has taken:

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema/secret"
 )
 
@@ -42,4 +43,14 @@ func ParseHeaders(name, s string) ([]Header, error) {
 // Basic is the header of basic authentication.
 func Basic(user, password string) Header {
 	return Header{Name: "Authorization", Value: secret.New("Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password)))}
+}
+
+// Key reads a setting that is a key or a token, as headers can carry it. A file that it
+// comes from may end with a line end. what names it in the error: "a token".
+func Key(v outputs.Values, setting, what string) (string, error) {
+	key := strings.TrimSpace(v.String(setting))
+	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("%s: not %s", v.Name(setting), what)
+	}
+	return key, nil
 }

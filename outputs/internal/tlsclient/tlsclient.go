@@ -1,11 +1,13 @@
 // Package tlsclient reads the settings by which outputs check the certificate of
-// their service and show one of their own. It makes no connections.
+// their service and show one of their own, and connects with them.
 package tlsclient
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/sidearmor/sidearmor/outputs"
@@ -64,6 +66,20 @@ func Config(v outputs.Values) (*tls.Config, error) {
 		return &pair, nil
 	}
 	return c, nil
+}
+
+// Dial connects, with TLS unless config is nil.
+func Dial(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil || config == nil {
+		return conn, err
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secure, nil
 }
 
 // trust adds the authorities in the file that key names, if it does.
