@@ -63,6 +63,8 @@ int main(int argc, char **argv)
 	pid_t self = getpid(), sender = fork();
 	if (sender == 0)
 		send_signals(self, done);
+	while (!seen) // the loop can be over before the sender has begun
+		usleep(100);
 	for (int tries = atoi(argv[2]); tries > 0; tries--) {
 		int fd = tries % 2 ? open("/srv/public", O_RDONLY) : open("made", O_WRONLY | O_CREAT | O_TRUNC, 0600);
 		if (fd < 0 && errno == EINTR && !restart) {
