@@ -256,10 +256,9 @@ func (w *worker) openat(c *call, dirfd int, name string, flags int, mode uint32)
 	if wait {
 		flags |= unix.O_NONBLOCK
 	}
-	c.domain.do(func() {
-		if err = c.domain.standIn.Become(c.process, c.TID); err == nil {
-			fd, err = openat(c, dirfd, name, flags, mode)
-		}
+	err = c.domain.as(c, func() error {
+		fd, err = openat(c, dirfd, name, flags, mode)
+		return err
 	})
 	if !wait || err != nil && err != unix.ENXIO {
 		return fd, err

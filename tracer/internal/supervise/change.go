@@ -116,7 +116,7 @@ func (c *call) moves(end int) bool {
 	case syscalls.Rename, syscalls.Renameat:
 		return end == 0
 	case syscalls.Renameat2:
-		return end == 0 || c.Args[c.Spec.Flags]&unix.RENAME_EXCHANGE != 0
+		return end == 0 || c.flags()&unix.RENAME_EXCHANGE != 0
 	}
 	return false
 }
@@ -165,14 +165,11 @@ func (w *worker) carryOutChange(c *call, ch *change, a *rules.Access, v rules.Ve
 		return engine.Answer{} // what was read may not be the caller's
 	}
 	w.reportChange(c, ch, a, v)
+	carry := func() error { return ch.carry(c, w.Paths.Descriptors()) }
 	if domain == nil {
-		err = ch.carry(c, w.Paths.Descriptors())
+		err = carry()
 	} else {
-		domain.do(func() {
-			if err = domain.standIn.Become(c.process, c.TID); err == nil {
-				err = ch.carry(c, w.Paths.Descriptors())
-			}
-		})
+		err = domain.as(c, carry)
 	}
 	if err == nil {
 		return engine.Return(0)
@@ -219,7 +216,7 @@ func (c *call) links() bool {
 	case syscalls.Link, syscalls.Linkat:
 		return true
 	case syscalls.Renameat2:
-		return c.Args[c.Spec.Flags]&unix.RENAME_NOREPLACE != 0
+		return c.flags()&unix.RENAME_NOREPLACE != 0
 	}
 	return false
 }

@@ -16,7 +16,7 @@ func (ch *change) carry(c *call, fds int) error {
 	if err := ch.refusal(c); err != nil {
 		return err
 	}
-	switch id := c.Spec.ID; id {
+	switch c.Spec.ID {
 	case syscalls.Unlink, syscalls.Unlinkat, syscalls.Rmdir:
 		return unix.Unlinkat(ch.old.file.FD, ch.old.base, removeFlags(c))
 	case syscalls.Rename, syscalls.Renameat, syscalls.Renameat2:
@@ -37,14 +37,6 @@ func (ch *change) carry(c *call, fds int) error {
 		return unix.Fchownat(ch.old.file.FD, "", int(int32(c.Args[c.Spec.Owner])), int(int32(c.Args[c.Spec.Owner+1])), unix.AT_EMPTY_PATH)
 	}
 	return unix.EACCES
-}
-
-// flags are those of the call, 0 where it has none.
-func (c *call) flags() uint32 {
-	if c.Spec.Flags == syscalls.None {
-		return 0
-	}
-	return uint32(c.Args[c.Spec.Flags])
 }
 
 // flagsKnown says whether the kernel takes the flags of the call, which it looks at

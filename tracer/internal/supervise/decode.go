@@ -75,12 +75,23 @@ func (w *worker) path(c *call) (string, error) {
 	return c.process.ReadString(c.TID, c.Args[c.Spec.Path], unix.PathMax)
 }
 
-// dirfd is where a relative path begins.
-func (c *call) dirfd() int {
-	if c.Spec.Dirfd == syscalls.None {
+// flags are those of the call, 0 where it has none. The kernel takes an int.
+func (c *call) flags() uint64 {
+	if c.Spec.Flags == syscalls.None {
+		return 0
+	}
+	return uint64(uint32(c.Args[c.Spec.Flags]))
+}
+
+// dirfd is where the relative path of a call begins.
+func (c *call) dirfd() int { return c.dirfdAt(c.Spec.Dirfd) }
+
+// dirfdAt is the directory that an argument is, the working directory without one.
+func (c *call) dirfdAt(position int) int {
+	if position == syscalls.None {
 		return unix.AT_FDCWD
 	}
-	return int(int32(c.Args[c.Spec.Dirfd]))
+	return int(int32(c.Args[position]))
 }
 
 // resolve finds the file that a path leads the caller to, with the caller's rights.

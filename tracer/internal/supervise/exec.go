@@ -35,7 +35,7 @@ func (w *worker) exec(c *call) engine.Answer {
 	if err != nil {
 		return w.unknownExec(c, err)
 	}
-	file, err := w.resolve(c, path, execFlags(c.execFlags()))
+	file, err := w.resolve(c, path, lookupFlags(c.flags()))
 	if err != nil {
 		return w.unknownExec(c, err)
 	}
@@ -94,15 +94,8 @@ func (w *worker) execAccess(c *call, file *paths.Result) (a rules.Access, err er
 	return a, nil
 }
 
-// execFlags is the AT_ flags of an exec.
-func (c *call) execFlags() uint64 {
-	if c.Spec.Flags == syscalls.None {
-		return 0
-	}
-	return c.Args[c.Spec.Flags]
-}
-
-func execFlags(atFlags uint64) (f paths.Flags) {
+// lookupFlags is how AT_ flags have a path looked up.
+func lookupFlags(atFlags uint64) (f paths.Flags) {
 	if atFlags&unix.AT_SYMLINK_NOFOLLOW != 0 {
 		f |= paths.NoFollow
 	}
@@ -204,7 +197,7 @@ func (w *worker) reportExec(c *call, a *rules.Access, v rules.Verdict) {
 	}
 	w.beginReport(c, v)
 	r := &c.report
-	r.op, r.flags, r.program, r.args = rules.Process, c.execFlags(), a.Path, a.Args
+	r.op, r.flags, r.program, r.args = rules.Process, c.flags(), a.Path, a.Args
 	r.who.Parent = a.ParentSource
 }
 

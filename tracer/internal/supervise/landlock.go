@@ -198,6 +198,16 @@ func (d *domain) do(f func()) {
 	<-done
 }
 
+// as has the thread run f with the rights of the caller, and waits for it.
+func (d *domain) as(c *call, f func() error) (err error) {
+	d.do(func() {
+		if err = d.standIn.Become(c.process, c.TID); err == nil {
+			err = f()
+		}
+	})
+	return err
+}
+
 // placeInDomain finds out at each call of a process, while there are domains,
 // whether it is in one: later its parent may have gone.
 func (w *worker) placeInDomain(c *call) {

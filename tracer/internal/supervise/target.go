@@ -55,7 +55,7 @@ func (t *target) special() bool {
 }
 
 // own says whether it is in the tracer's own directory of procfs.
-func (t *target) own() bool { return t.path != "" && t.file.Own }
+func (t *target) own() bool { return t.file.Own }
 
 // readChange finds out what the call is about.
 func (w *worker) readChange(c *call, ch *change) error {
@@ -80,11 +80,7 @@ func (w *worker) readChange(c *call, ch *change) error {
 			return err
 		}
 		ch.new.entry = true
-		dirfd := unix.AT_FDCWD
-		if c.Spec.NewDirfd != syscalls.None {
-			dirfd = int(int32(c.Args[c.Spec.NewDirfd]))
-		}
-		if err = w.findEntry(c, dirfd, path, &ch.new); err != nil {
+		if err = w.findEntry(c, c.dirfdAt(c.Spec.NewDirfd), path, &ch.new); err != nil {
 			return err
 		}
 	}
@@ -109,8 +105,7 @@ func (w *worker) readRest(c *call, ch *change) (err error) {
 // changesEntry says whether the first path of the call names an entry of a
 // directory: a symbolic link is what the call is about then.
 func (c *call) changesEntry(path string) bool {
-	switch c.Spec.ID {
-	case syscalls.Linkat:
+	if c.Spec.ID == syscalls.Linkat {
 		return c.flags()&unix.AT_SYMLINK_FOLLOW == 0 && (path != "" || c.flags()&unix.AT_EMPTY_PATH == 0)
 	}
 	return c.Spec.Mode == syscalls.None && c.Spec.Owner == syscalls.None && c.Spec.ID != syscalls.Truncate || c.makes()
@@ -160,16 +155,7 @@ func splitEntry(path string) (dir, base string) {
 
 // findFile finds the file that a path leads to.
 func (w *worker) findFile(c *call, dirfd int, path string, t *target) error {
-	flags := paths.Existing
-	if c.Spec.Flags != syscalls.None {
-		at := c.Args[c.Spec.Flags]
-		if at&unix.AT_SYMLINK_NOFOLLOW != 0 {
-			flags |= paths.NoFollow
-		}
-		if at&unix.AT_EMPTY_PATH != 0 {
-			flags |= paths.EmptyPath
-		}
-	}
+	flags := paths.Existing | lookupFlags(c.flags())
 	if c.Spec.ID == syscalls.Lchown {
 		flags |= paths.NoFollow
 	}
