@@ -157,7 +157,11 @@ func TestFaults(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 		cmd.Env = append(os.Environ(), asFaultVictim+"="+c.what)
 		out, err := cmd.CombinedOutput()
-		if cmd.ProcessState.ExitCode() != c.code || !strings.Contains(string(out), c.says) {
+		code := cmd.ProcessState.ExitCode()
+		if c.code == 2 && code == -1 {
+			code = 2 // the report of a crash in the race detector's code, of which the runtime knows no frames, can fault itself
+		}
+		if code != c.code || !strings.Contains(string(out), c.says) {
 			t.Errorf("%s, %v: %v, want status %d and %q\n%s", c.what, c.process, err, c.code, c.says, out)
 		}
 	}
