@@ -12,9 +12,11 @@ STATIC_TAGS := netgo,osusergo,nethttpomithttp2
 STATIC_LINK := -linkmode external -extldflags -static -funcalign 16
 # What runs seldom, at the start or for a connection, is not inlined: the program is
 # smaller.
-COLD        := go.yaml.in/yaml/v3 github.com/spf13/pflag github.com/fsnotify/fsnotify regexp/syntax encoding/json \
-	crypto/tls crypto/x509 encoding/asn1 \
-	$(addprefix github.com/sidearmor/sidearmor/,schema/policy $(addprefix tracer/internal/,config policies identity filter))
+COLD        := go.yaml.in/yaml/v3 github.com/spf13/pflag github.com/fsnotify/fsnotify github.com/seccomp/libseccomp-golang \
+	regexp/syntax bufio compress/... context crypto/... encoding/... fmt internal/fmtsort io/fs log/slog/... math/big mime/... \
+	net net/http/... net/textproto net/url path/... reflect unicode/... vendor/... \
+	$(addprefix github.com/sidearmor/sidearmor/,schema/policy tracer \
+	$(addprefix tracer/internal/,config explain filter identity launch policies))
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
