@@ -32,6 +32,7 @@ func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %s", e.File, e.Line,
 // that one look at the errors is enough to mend a file.
 type reader struct {
 	file     string
+	before   int // lines of the file that stand before what is read
 	strict   bool
 	errs     []error
 	visits   int
@@ -44,13 +45,13 @@ func (r *reader) errorf(n *yaml.Node, format string, args ...any) {
 
 func (r *reader) errorAt(line int, format string, args ...any) {
 	if len(r.errs) < maxErrors {
-		r.errs = append(r.errs, &Error{File: r.file, Line: max(line, 1), What: fmt.Sprintf(format, args...)})
+		r.errs = append(r.errs, &Error{File: r.file, Line: r.before + max(line, 1), What: fmt.Sprintf(format, args...)})
 	}
 }
 
 func (r *reader) warnf(n *yaml.Node, format string, args ...any) {
 	if len(r.warnings) < maxErrors {
-		r.warnings = append(r.warnings, fmt.Sprintf("%s:%d: %s", r.file, n.Line, fmt.Sprintf(format, args...)))
+		r.warnings = append(r.warnings, fmt.Sprintf("%s:%d: %s", r.file, r.before+n.Line, fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -121,7 +122,7 @@ func (r *reader) mapping(n *yaml.Node, what string, f fields) {
 			continue
 		}
 		if other := last[keyText(n.Content[i])]; other != i {
-			r.doubtf(key, "%s gives %s twice: what stands in line %d counts", what, quote(key.Value), n.Content[other].Line)
+			r.doubtf(key, "%s gives %s twice: what stands in line %d counts", what, quote(key.Value), r.before+n.Content[other].Line)
 			continue
 		}
 		use, ok := f[key.Value]

@@ -42,6 +42,19 @@ func ParseStrict(name string, in io.Reader) ([]Document, error) {
 }
 
 func parse(r *reader, in io.Reader) ([]Document, error) {
+	data, err := r.text8(in)
+	if err != nil {
+		return nil, err
+	}
+	docs := r.documents(data)
+	if len(r.errs) > 0 {
+		return nil, r.err()
+	}
+	return docs, nil
+}
+
+// text8 reads a whole file.
+func (r *reader) text8(in io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(in, maxFileBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading policy file %s: %w", r.file, err)
@@ -52,14 +65,7 @@ func parse(r *reader, in io.Reader) ([]Document, error) {
 	case !utf8.Valid(data):
 		r.errorAt(firstInvalidLine(data), "the file is not UTF-8")
 	}
-	if len(r.errs) > 0 {
-		return nil, r.err()
-	}
-	docs := r.documents(data)
-	if len(r.errs) > 0 {
-		return nil, r.err()
-	}
-	return docs, nil
+	return data, r.err()
 }
 
 func firstInvalidLine(data []byte) int {
@@ -113,7 +119,7 @@ func (r *reader) syntaxError(err error) {
 }
 
 func (r *reader) document(root *yaml.Node) Document {
-	d := Document{Origin: fmt.Sprintf("%s:%d", r.file, root.Line)}
+	d := Document{Origin: fmt.Sprintf("%s:%d", r.file, r.before+root.Line)}
 	// The kind says what the spec may hold, wherever it stands in the document.
 	var version string
 	var spec *yaml.Node
@@ -149,7 +155,7 @@ func (r *reader) document(root *yaml.Node) Document {
 // failed says whether something from this document on was wrong: what is
 // missing is then often what was misspelt.
 func (r *reader) failed(root *yaml.Node) bool {
-	return len(r.errs) > 0 && lineOf(r.errs[len(r.errs)-1]) >= root.Line
+	return len(r.errs) > 0 && lineOf(r.errs[len(r.errs)-1]) >= r.before+root.Line
 }
 
 func (r *reader) version(n *yaml.Node) string {
@@ -190,7 +196,31 @@ func (r *reader) metadata(n *yaml.Node, d *Document) {
 	}
 	f["name"] = func(n *yaml.Node) { d.Name = r.objectName(n, "metadata.name", 253) }
 	f["namespace"] = func(n *yaml.Node) { d.Namespace = r.objectName(n, "metadata.namespace", 63) }
+	f["annotations"] = func(n *yaml.Node) { r.annotations(n, d) }
 	r.mapping(n, "metadata", f)
+}
+
+// annotations takes the one that says whether the policy enforces; the rest are
+// others'.
+func (r *reader) annotations(n *yaml.Node, d *Document) {
+	if n.Kind != yaml.MappingNode {
+		r.errorf(n, "metadata.annotations must be a mapping, not %s", kindName(n))
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := r.node(n.Content[i]), r.node(n.Content[i+1])
+		if key == nil || value == nil {
+			return
+		}
+		if key.Value != ModeAnnotation {
+			continue
+		}
+		mode, err := ParseMode(value.Value)
+		if err != nil || value.Kind != yaml.ScalarNode {
+			r.errorf(value, "the annotation %s is %s: it must be %s, %s or %s", ModeAnnotation, kindName(value), ModeEnabled, ModeAudited, ModeDisabled)
+		}
+		d.Mode = mode
+	}
 }
 
 // objectName checks only what alerts and logs rely on: no spaces, no control

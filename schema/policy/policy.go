@@ -34,6 +34,7 @@ type Document struct {
 	Kind      string // KindPolicy or KindClusterPolicy
 	Name      string
 	Namespace string // "" when the document names none
+	Mode      Mode   `json:",omitempty"`
 	Selector  Selector
 
 	Process      []ProcessRule

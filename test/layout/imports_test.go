@@ -62,11 +62,13 @@ var rules = []rule{
 	{"sidekick/internal/grpcapi", []string{"schema", "sidekick/internal/kubearmor"}, "shows events to who asks; it does not store and does not take"},
 	{"sidekick/internal/pull", []string{"schema", "sidekick/internal/kubearmor"}, "takes events and hands them on; it does not store"},
 	{
-		"sidekick/internal/queue sidekick/internal/dispatch sidekick/internal/policies " +
+		"sidekick/internal/queue sidekick/internal/dispatch " +
 			"sidekick/internal/ui",
 		[]string{"schema", "schema/*", "outputs"},
 		"the parts of the sidekick meet in sidekick/run.go only",
 	},
+
+	{"sidekick/internal/policies", []string{"schema/policy", "schema/rules"}, "policies of all sources become one state; events are not its business"},
 
 	{"outputs", []string{"schema", "schema/secret"}, "the contract"},
 	{"outputs/catalog", []string{"outputs", "outputs/*"}, "the list of kinds"},
