@@ -25,7 +25,9 @@ func (t *Table) impersonate(uid, gid int, groups []int, f func() error) error {
 		if !t.assume(uid, gid, groups, before.Groups) {
 			return fmt.Errorf("act as user %d: %w", uid, ErrUnreadable)
 		}
-		return f()
+		// The step from root to another user took the capabilities for files away. A process that has them can be
+		// looked into by one who has them too.
+		return elevated(f)
 	})
 }
 

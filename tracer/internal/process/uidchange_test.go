@@ -3,9 +3,12 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/process/processtest"
@@ -283,5 +286,36 @@ func TestMemoryFilesAreClosed(t *testing.T) {
 	v.Stop()
 	if after := openFDs(t); after != before {
 		t.Errorf("%d descriptors are open, %d were before", after, before)
+	}
+}
+
+// A process of another user that keeps a capability for files is looked into from a
+// thread of root, whose own go with the step to that user.
+func TestOtherUserWithCapabilities(t *testing.T) {
+	processtest.NeedsRoot(t)
+	cmd := exec.CommandContext(t.Context(), "setpriv", "--reuid", strconv.Itoa(otherUID), "--regid", strconv.Itoa(otherUID), "--clear-groups",
+		"--inh-caps=+dac_override", "--ambient-caps=+dac_override", "cat")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	defer stdin.Close()
+	if _, err := io.WriteString(stdin, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdout.Read(make([]byte, 1)); err != nil { // it runs, so setpriv is done
+		t.Fatal(err)
+	}
+	exe, err := get(t, newTable(t, Options{}), cmd.Process.Pid).Exe()
+	if err != nil || filepath.Base(exe) != "cat" {
+		t.Errorf("%q, %v", exe, err)
 	}
 }
