@@ -8,16 +8,16 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sidearmor/sidearmor/schema/policydir"
 	"github.com/sidearmor/sidearmor/tracer/internal/config"
 	"github.com/sidearmor/sidearmor/tracer/internal/explain"
-	"github.com/sidearmor/sidearmor/tracer/internal/policies"
 )
 
 // check says what policies mean.
 func check(c config.Config, stdout io.Writer) error {
 	var all []explain.File
 	for _, path := range c.Files {
-		names, err := policies.Files(path)
+		names, err := policydir.Files(path)
 		if err != nil {
 			return fmt.Errorf("policy check: %w", err)
 		}

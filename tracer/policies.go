@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+	"github.com/sidearmor/sidearmor/schema/policydir"
 	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/config"
 	"github.com/sidearmor/sidearmor/tracer/internal/filter"
@@ -64,12 +65,12 @@ func watched(c config.Config) bool {
 	if c.Policies == "" || c.PoliciesWatch == config.WatchNever {
 		return false
 	}
-	if c.PoliciesWatch == config.WatchAuto && !policies.IsVolume(c.Policies) {
+	if c.PoliciesWatch == config.WatchAuto && !policydir.IsVolume(c.Policies) {
 		return false
 	}
 	info, err := os.Stat(c.Policies)
 	if err != nil {
-		return !policies.IsFile(c.Policies) // one that is still to come
+		return !policydir.IsFile(c.Policies) // one that is still to come
 	}
 	return info.IsDir()
 }

@@ -25,6 +25,7 @@ var rules = []rule{
 	{"schema", nil, "what both programs share stands on nothing else of ours"},
 	{"schema/falco", []string{"schema"}, "Falco's own types are heavy; they stay out of schema and so out of the tracer"},
 	{"schema/policy", nil, "a policy document is data"},
+	{"schema/policydir", []string{"schema/policy"}, "files of policies are read and followed in one way"},
 	{"schema/secret", nil, "used from everywhere"},
 
 	{"tracer", []string{"tracer/internal/*", "tracer/internal/*/*", "schema", "schema/*"}, "wiring"},
@@ -50,7 +51,7 @@ var rules = []rule{
 	{"tracer/internal/emit", []string{"schema", "schema/secret"}, "carries events, does not make them"},
 	{"tracer/internal/explain", []string{"schema/policy", "schema/rules"}, "says what policies mean; it enforces nothing"},
 	{"tracer/internal/identity", []string{"schema", "schema/policy"}, "who this container is"},
-	{"tracer/internal/policies", []string{"schema/policy", "schema/rules"}, "documents of all sources become the rules in force"},
+	{"tracer/internal/policies", []string{"schema/policy", "schema/policydir", "schema/rules"}, "documents of all sources become the rules in force"},
 
 	{"sidekick", []string{"sidekick/internal/*", "outputs", "outputs/catalog", "schema", "schema/*"}, "wiring; single outputs come by the catalog"},
 	{"sidekick/internal/access", []string{"schema/secret"}, "who may come in; not what they bring"},
@@ -68,7 +69,7 @@ var rules = []rule{
 		"the parts of the sidekick meet in sidekick/run.go only",
 	},
 
-	{"sidekick/internal/policies", []string{"schema/policy", "schema/rules"}, "policies of all sources become one state; events are not its business"},
+	{"sidekick/internal/policies", []string{"schema/policy", "schema/policydir", "schema/rules"}, "policies of all sources become one state; events are not its business"},
 
 	{"outputs", []string{"schema", "schema/secret"}, "the contract"},
 	{"outputs/catalog", []string{"outputs", "outputs/*"}, "the list of kinds"},

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/schema/policydir"
 )
 
 func document(name, more string) string {
@@ -85,7 +87,7 @@ func TestLoad(t *testing.T) {
 
 func TestLoadRefuses(t *testing.T) {
 	many := map[string]string{}
-	for i := range MaxFiles + 1 {
+	for i := range policydir.MaxFiles + 1 {
 		many[fmt.Sprintf("%d.yaml", i)] = ""
 	}
 	for _, c := range []struct {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+	"github.com/sidearmor/sidearmor/schema/policydir"
 )
 
 // watched is a directory that is watched, and the names of the policies that it
@@ -185,40 +186,6 @@ func TestWatchKeepsWhatWasRight(t *testing.T) {
 	w.await(t, "a4", "b")
 }
 
-// Between two versions of a file there is no moment without it.
-func TestWatchNeverLosesAFileThatIsRewritten(t *testing.T) {
-	dir := write(t, map[string]string{"a.yaml": document("a", "")})
-	h := newHub(t, spolicy.Target{Labels: map[string]string{"app": "web"}})
-	log := &lockedBuffer{}
-	d, err := Open(dir, false, false, slog.New(slog.NewJSONHandler(log, nil)))
-	must(t, err)
-	defer d.Close()
-	docs, err := d.Load()
-	must(t, err)
-	h.Set(dir, docs)
-	path := filepath.Join(dir, "a.yaml")
-	now := time.Now()
-	for i := range 400 {
-		switch i % 4 {
-		case 0:
-			put(t, path, "")
-		case 1:
-			put(t, path, document("a", "")[:40])
-		case 2:
-			must(t, os.Rename(path, path+"~"))
-		case 3:
-			put(t, path, document("a", ""))
-		}
-		now = now.Add([]time.Duration{10, 30, 70, 130}[i/100] * time.Millisecond)
-		if changed, _ := d.look(now); changed {
-			h.Set(dir, d.documents())
-		}
-		if len(d.documents()) != 1 {
-			t.Fatalf("after step %d the file has no policies", i)
-		}
-	}
-}
-
 // kubelet changes a ConfigMap's files in one step: by a link that all lead through.
 func TestWatchFollowsConfigMaps(t *testing.T) {
 	dir := t.TempDir()
@@ -307,7 +274,7 @@ func TestPinnedDirectoryIsNotReplaced(t *testing.T) {
 
 func TestIsVolume(t *testing.T) {
 	for path, want := range map[string]bool{t.TempDir(): false, "/no/such": false, "/": false} {
-		if IsVolume(path) != want {
+		if policydir.IsVolume(path) != want {
 			t.Errorf("%s: %v", path, !want)
 		}
 	}

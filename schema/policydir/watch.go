@@ -1,4 +1,4 @@
-package policies
+package policydir
 
 import (
 	"context"
@@ -12,8 +12,6 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
-
-	spolicy "github.com/sidearmor/sidearmor/schema/policy"
 )
 
 const (
@@ -29,8 +27,8 @@ const (
 // Open makes a Directory that can be watched. Where the path leads is looked up
 // anew at each look, unless pinned: then it stays the directory that it is now,
 // whatever is renamed above it. Close it.
-func Open(path string, pinned, strict bool, log *slog.Logger) (*Directory, error) {
-	d := &Directory{path: path, at: filepath.Clean(path), strict: strict, log: log, close: func() error { return nil }, files: map[string]*file{}}
+func Open[C Content](path string, pinned bool, read Read[C], log *slog.Logger) (*Directory[C], error) {
+	d := &Directory[C]{path: path, at: filepath.Clean(path), read: read, log: log, close: func() error { return nil }, files: map[string]*file[C]{}}
 	if pinned {
 		f, err := os.Open(path)
 		if err != nil {
@@ -42,7 +40,7 @@ func Open(path string, pinned, strict bool, log *slog.Logger) (*Directory, error
 }
 
 // Close ends what Open began.
-func (d *Directory) Close() error { return d.close() }
+func (d *Directory[C]) Close() error { return d.close() }
 
 // IsVolume says whether a directory is a volume that is mounted read-only: others
 // can change what is in it, and this container cannot.
@@ -55,10 +53,10 @@ func IsVolume(path string) bool {
 	return fs.Flags&unix.ST_RDONLY != 0 && dir.Dev != root.Dev
 }
 
-// Watch gives set the documents whenever they have changed, until ctx ends; the
-// first time also when the directory was not there before. What is wrong is said in
-// the log, and changes nothing.
-func (d *Directory) Watch(ctx context.Context, set func([]spolicy.Document)) {
+// Watch gives set all files whenever they have changed, until ctx ends; the first
+// time also when the directory was not there before. What is wrong is said in the
+// log, and changes nothing.
+func (d *Directory[C]) Watch(ctx context.Context, set func([]File[C])) {
 	n := d.notifications()
 	defer n.end()
 	timer := time.NewTimer(0)
@@ -91,7 +89,7 @@ func (d *Directory) Watch(ctx context.Context, set func([]spolicy.Document)) {
 			n.follow(d.at)
 			changed, again := d.look(time.Now())
 			if changed {
-				set(d.documents())
+				set(d.contents())
 			}
 			wait := tick
 			if again > 0 {
@@ -105,9 +103,9 @@ func (d *Directory) Watch(ctx context.Context, set func([]spolicy.Document)) {
 
 // concerns says whether a change of a file can change policies: of one of them, of
 // a hidden one that they are links to, or of the directory itself.
-func (d *Directory) concerns(path string) bool {
+func (d *Directory[C]) concerns(path string) bool {
 	name := filepath.Base(path)
-	return path == d.at || wanted(name) || strings.HasPrefix(name, "..")
+	return path == d.at || IsFile(name) || strings.HasPrefix(name, "..")
 }
 
 // notifications are the kernel's, of changes in a directory. Without a watcher there
@@ -120,7 +118,7 @@ type notifications struct {
 	ino     uint64
 }
 
-func (d *Directory) notifications() *notifications {
+func (d *Directory[C]) notifications() *notifications {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		d.log.Warn("changes of policies are found by looking for them only", "error", err)
