@@ -342,7 +342,7 @@ func fetch(t *testing.T, address string) string {
 // waitForFailures returns when every output has failed.
 func waitForFailures(t *testing.T, s *sidekick, names []string) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(300 * time.Millisecond) {
 		metrics := fetch(t, s.url+"/metrics")
 		left := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 			series := fmt.Sprintf(`falcosecurity_falcosidekick_outputs_total{destination=%q,status="error"} `, name)

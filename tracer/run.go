@@ -61,6 +61,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		}
 	case config.Check:
 		err = check(c, stdout)
+	case config.Doctor:
+		err = examine(c, environ, stdout)
 	case config.Run:
 		return runWorkload(c, environ, stderr)
 	}

@@ -24,6 +24,7 @@ const (
 	Run     Command = "run"     // run a workload under the tracer
 	Install Command = "install" // copy the tracer's own file into a directory
 	Check   Command = "policy"  // say what policies mean
+	Doctor  Command = "doctor"  // find out what the host allows
 	Version Command = "version" // print the version
 	Help    Command = "help"    // print Config.Text
 )
@@ -68,7 +69,8 @@ type Config struct {
 	Argv  []string // run: the workload and its arguments, at least one
 	Dir   string   // install: the target directory
 	Files []string // policy check: files and directories, at least one
-	JSON  bool     // policy check: the output is JSON
+	JSON  bool     // policy check, doctor: the output is JSON
+	Wait  bool     // doctor: be the process that the doctor examines
 	Text  string   // help: what to print on standard output
 
 	SidekickURL     URL             // where events go; URL.IsZero means nowhere
@@ -149,6 +151,8 @@ func Parse(args, environ []string) (Config, error) {
 		c, err = parseInstall(rest)
 	case string(Check):
 		c, err = parseCheck(rest)
+	case string(Doctor):
+		c, err = parseDoctor(rest, environ)
 	case string(Version), "--version":
 		c, err = Config{Command: Version}, noMore(rest)
 	case string(Help), "--help", "-h":
@@ -164,7 +168,7 @@ func Parse(args, environ []string) (Config, error) {
 
 func hint(command string) string {
 	switch Command(command) {
-	case Run, Install, Check:
+	case Run, Install, Check, Doctor:
 		return fmt.Sprintf("see \"tracer help %s\"", command)
 	}
 	return "see \"tracer help\""
@@ -192,6 +196,25 @@ func parseCheck(args []string) (Config, error) {
 		c.Files = what[1:]
 	}
 	return c, nil
+}
+
+// parseDoctor reads what follows "doctor". The variables are those of "run": what
+// would stop it is told here.
+func parseDoctor(args, environ []string) (Config, error) {
+	var asJSON, wait bool
+	flags := pflag.NewFlagSet("doctor", pflag.ContinueOnError)
+	flags.Usage = func() {} // it would print by itself
+	flags.BoolVar(&asJSON, "json", false, "")
+	flags.BoolVar(&wait, "wait", false, "") // not for users, see package doctor
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return Config{Command: Help, Text: doctorHelp}, nil
+		}
+		return Config{}, fmt.Errorf("doctor: %w", err)
+	}
+	c, err := parseRun([]string{"--", "none"}, environ)
+	c.Command, c.Argv, c.JSON, c.Wait = Doctor, nil, asJSON, wait
+	return c, errors.Join(err, noMore(flags.Args()))
 }
 
 func noMore(args []string) error {
@@ -226,6 +249,8 @@ func parseHelp(args []string) (Config, error) {
 			text = installHelp
 		case string(Check):
 			text = checkHelp
+		case string(Doctor):
+			text = doctorHelp
 		default:
 			return Config{}, fmt.Errorf("help: unknown topic %q", args[0])
 		}

@@ -12,9 +12,10 @@ allows or denies it by KubeArmor policies, and reports it.
 Usage:
   tracer run [flags] -- CMD [ARGS...]   run CMD under the tracer
   tracer policy check FILE...           say what policies mean
+  tracer doctor                         find out what this host allows
   tracer install DIR                    copy this program to DIR/tracer
   tracer version                        print the version
-  tracer help [run|policy|install]      print help
+  tracer help [run|policy|doctor|install]  print help
 `
 
 const installHelp = `tracer install copies this program, one file that needs no other, to DIR/tracer.
@@ -35,6 +36,19 @@ Usage:
   --strict  all that does less than it says is an error
 
 It ends with 1 if a file is not taken, or with --strict does less than it says.
+`
+
+const doctorHelp = `tracer doctor tries what the tracer needs of this host, and says what follows where
+something is missing. It starts no workload and changes nothing. Run it where the
+workload will run: as the command of the container, with its user, capabilities and
+environment.
+
+Usage:
+  tracer doctor [--json]
+
+  --json    for programs
+
+It ends with 1 if no workload can be run under the tracer here.
 `
 
 const runIntro = `tracer run starts CMD and becomes invisible to it: same input, output, terminal
