@@ -25,6 +25,8 @@ QEMU_arm64 := qemu-system-arm
 DEBS       := gcc libc6-dev pkg-config libseccomp-dev curl python3 procps runc busybox-static
 # Servers that outputs are tested with, and a machine for other kernels.
 DEBS_TEST  := prometheus prometheus-alertmanager rsyslog rsyslog-gnutls $(QEMU_$(GOARCH))
+# What a Kubernetes API server keeps its objects in.
+DEBS_TEST  += etcd-server
 # Programs that are compared with themselves under the tracer.
 DEBS_TEST  += python3.11 libpython3.11-testsuite git sqlite3 perl postgresql redis-server redis-tools nginx-light \
 	strace bzip2 xz-utils patch
@@ -39,8 +41,11 @@ KERNELS_LONG := 5.10-amd64 6.1-amd64 6.1-arm64
 TOOLS         := $(CURDIR)/bin/tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-v2.15.0
 GOTESTSUM     := $(TOOLS)/gotestsum-v1.13.0
+# Built from a module of its own, test/kube/apiserver, which has the same version: the
+# first time that takes some ten minutes.
+KUBE_APISERVER := $(TOOLS)/kube-apiserver-v1.34.4
 
-.PHONY: all build build-arm64 deps deps-test deps-arm64 test test-kernels lint fmt demo bench soak generate images clean
+.PHONY: all build build-arm64 deps deps-test deps-arm64 test test-kernels lint fmt demo bench soak generate images kube-apiserver clean
 all: build
 
 build: deps
@@ -61,12 +66,21 @@ deps-test: deps
 deps-arm64: deps
 	@.ci/deps --arch arm64 $(DEBS_ARM64)
 
+# What cannot be built is the business of the tests that want it, as below.
+kube-apiserver: deps
+	-@$(MAKE) --no-print-directory $(KUBE_APISERVER)/kube-apiserver
+
+$(KUBE_APISERVER)/kube-apiserver:
+	cd test/kube/apiserver && CGO_ENABLED=0 GOWORK=off $(GO) build -trimpath -buildvcs=false -o $@ \
+		-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$(subst kube-apiserver-,,$(notdir $(@D))) \
+		-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34" k8s.io/kubernetes/cmd/kube-apiserver
+
 # A kernel that cannot be had is the business of the tests that want it: the others
 # can do without.
 kernel-%: deps
 	-@.ci/kernel build/kernels/$* $(subst -, ,$*)
 
-test: deps-test build kernel-$(KERNEL_TEST) $(GOTESTSUM)/gotestsum
+test: deps-test build kernel-$(KERNEL_TEST) kube-apiserver $(GOTESTSUM)/gotestsum
 	CGO_ENABLED=1 $(GOTESTSUM)/gotestsum --format pkgname --packages ./... -- -race -count=1 $(TESTFLAGS)
 
 # The tracer on other kernels, in emulated machines: all checks of test/kernels.

@@ -54,7 +54,7 @@ var rules = []rule{
 	{"tracer/internal/identity", []string{"schema", "schema/policy"}, "who this container is"},
 	{"tracer/internal/policies", []string{"schema/policy", "schema/policydir", "schema/rules"}, "documents of all sources become the rules in force"},
 
-	{"sidekick", []string{"sidekick/internal/*", "outputs", "outputs/catalog", "schema", "schema/*"}, "wiring; single outputs come by the catalog"},
+	{"sidekick", []string{"sidekick/internal/*", "sidekick/internal/policies/*", "outputs", "outputs/catalog", "schema", "schema/*"}, "wiring; single outputs come by the catalog"},
 	{"sidekick/internal/access", []string{"schema/secret"}, "who may come in; not what they bring"},
 	{"sidekick/internal/enrich", []string{"schema"}, "adds to one event"},
 	{"sidekick/internal/ingest", []string{"schema", "schema/*", "sidekick/internal/enrich"}, "takes events and hands them to what it is given"},
@@ -71,6 +71,7 @@ var rules = []rule{
 	},
 
 	{"sidekick/internal/policies", []string{"schema/policy", "schema/policydir", "schema/rules"}, "policies of all sources become one state; events are not its business"},
+	{"sidekick/internal/policies/kubernetes", []string{"sidekick/internal/policies", "schema/policy"}, "one source of policies; it knows no tracer"},
 
 	{"outputs", []string{"schema", "schema/secret"}, "the contract"},
 	{"outputs/catalog", []string{"outputs", "outputs/*"}, "the list of kinds"},
@@ -96,7 +97,7 @@ var rules = []rule{
 	{"deploy/inject", []string{"deploy/ecs", "deploy/eks"}, "the program around the two"},
 
 	{"examples/demo", []string{"schema", "schema/*"}, "programs that show how to use it from outside"},
-	{"test/layout test/containers test/e2e test/bench test/observability test/soak test/differential test/kernels", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
+	{"test/layout test/containers test/e2e test/bench test/observability test/soak test/differential test/kernels test/kube", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
 }
 
 type listed struct {
