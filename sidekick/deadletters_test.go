@@ -182,7 +182,7 @@ func TestDeadLettersArguments(t *testing.T) {
 		}
 	}
 	var errs bytes.Buffer
-	if status := run(t.Context(), []string{"check", "--limit", "3"}, nil, io.Discard, &errs); status != 2 || !strings.Contains(errs.String(), "--limit is for sidekick deadletters") {
+	if status := run(t.Context(), []string{"check", "--limit", "3"}, nil, io.Discard, &errs); status != 2 || !strings.Contains(errs.String(), "--limit is for sidekick deadletters and policy") {
 		t.Errorf("exit status %d, %s", status, &errs)
 	}
 	if _, err := os.Stat(strings.TrimPrefix(empty[1], "QUEUE_DIR=")); err == nil {

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/sidearmor/sidearmor/schema/rules"
 )
 
 // letterUsage is how to call sidekick deadletters.
@@ -25,6 +28,8 @@ const usage = `Usage:
   sidekick test [-c FILE] [OUTPUT]
                                   send a sample event to one output or to all, and
                                   show what each answers
+  sidekick policy simulate FILE... --events FILE|- [--posture block] [--limit N] [--json]
+                                  what policies would have done to events of the past
 ` + letterUsage + `                                  see what outputs refused for good, deliver it
                                   again, or remove it
   sidekick help config [OUTPUT]   show all settings, or those of one output
@@ -35,18 +40,20 @@ Flags:
 
 // command is what the arguments ask for.
 type command struct {
-	name    string         // serve, healthcheck, check, test, deadletters, version, help or help config
+	name    string         // serve, healthcheck, check, test, policy, deadletters, version, help or help config
 	file    string         // configuration, "" for none
 	events  string         // for check: events to try it on, "" for none
 	output  string         // for test and help config: the only one, "" for all
 	letters *letterCommand // for deadletters
+	policy  simulation     // for policy
 }
 
 func parse(args []string, stdout io.Writer) (command, error) {
 	flags := pflag.NewFlagSet("sidekick", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	file := flags.StringP("config-file", "c", "", "YAML configuration; variables win over it")
-	events := flags.String("events", "", "JSON or NDJSON file of events, for check")
+	events := flags.String("events", "", "JSON or NDJSON file of events, for check and policy simulate")
+	posture := flags.String("posture", rules.PostureAudit, "audit, block or allow what an allow list does not name, for policy simulate")
 	letters := letterFlags(flags)
 	showVersion := flags.BoolP("version", "v", false, "print the version")
 	if err := flags.Parse(args); errors.Is(err, pflag.ErrHelp) {
@@ -60,21 +67,28 @@ func parse(args []string, stdout io.Writer) (command, error) {
 		c.name = "version"
 		return c, nil
 	}
+	c.policy = simulation{events: *events, posture: *posture, limit: letters.limit, json: letters.json}
 	if err := c.named(flags); err != nil {
 		return command{}, err
 	}
 	if c.name == "help" {
 		fmt.Fprint(stdout, usage, flags.FlagUsages())
 	}
-	if c.events != "" && c.name != "check" {
-		return command{}, errors.New("--events is for sidekick check")
+	return c, misplaced(c.name, flags)
+}
+
+// misplaced says which flag is not for the command.
+func misplaced(name string, flags *pflag.FlagSet) (err error) {
+	takers := map[string][]string{
+		"events": {"check", "policy"}, "posture": {"policy"}, "all": {"deadletters"}, "output": {"deadletters"},
+		"limit": {"deadletters", "policy"}, "json": {"deadletters", "policy"},
 	}
-	for _, name := range []string{"all", "output", "limit", "json"} {
-		if c.name != "deadletters" && flags.Changed(name) {
-			return command{}, fmt.Errorf("--%s is for sidekick deadletters", name)
+	flags.Visit(func(f *pflag.Flag) {
+		if allowed, ok := takers[f.Name]; ok && !slices.Contains(allowed, name) {
+			err = fmt.Errorf("--%s is for sidekick %s", f.Name, strings.Join(allowed, " and "))
 		}
-	}
-	return c, nil
+	})
+	return err
 }
 
 // named takes in the name of a command, and what follows it.
@@ -87,6 +101,10 @@ func (c *command) named(flags *pflag.FlagSet) error {
 	switch rest[0] {
 	case "deadletters":
 		if err := c.letters.arguments(rest[1:], flags); err != nil {
+			return err
+		}
+	case "policy":
+		if err := c.policy.arguments(rest[1:]); err != nil {
 			return err
 		}
 	case "test":

@@ -53,6 +53,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		err = healthcheck(ctx, in)
 	case "check":
 		err = check(in, c.events, stdout, stderr)
+	case "policy":
+		err = simulatePolicies(&c.policy, stdout, stderr)
 	case "test":
 		err = testOutputs(ctx, in, c.output, stdout, stderr)
 	case "deadletters":

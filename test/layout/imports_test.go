@@ -73,6 +73,8 @@ var rules = []rule{
 	{"sidekick/internal/policies", []string{"schema/policy", "schema/policydir", "schema/rules"}, "policies of all sources become one state; events are not its business"},
 	{"sidekick/internal/policies/kubernetes", []string{"sidekick/internal/policies", "schema/policy"}, "one source of policies; it knows no tracer"},
 
+	{"sidekick/internal/simulate", []string{"schema", "schema/policy", "schema/rules"}, "decides as the tracer does, about what has been"},
+
 	{"outputs", []string{"schema", "schema/secret"}, "the contract"},
 	{"outputs/catalog", []string{"outputs", "outputs/*"}, "the list of kinds"},
 	{"outputs/outputtest", []string{"outputs", "schema", "schema/secret"}, "tests any output, knows none"},
