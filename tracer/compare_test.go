@@ -48,6 +48,7 @@ spec:
   process: {matchPaths: [{path: /no/such/program}]}
   file: {matchPaths: [{path: /no/such/file}]}
   network: {matchProtocols: [{protocol: sctp}]}
+  capabilities: {matchCapabilities: [{capability: sys_pacct}]}
   action: Block
 `
 

@@ -51,6 +51,9 @@ func compileDocuments(docs []spolicy.Document, posture Posture, selected func(*s
 		process: newPathRules(Process, posture.File, true),
 		file:    newPathRules(File, posture.File, false),
 		network: networkRules{class: class{op: Network, posture: posture.Network}},
+
+		capabilities: capabilityRules{class: class{op: Capabilities, posture: posture.Capabilities}, byName: map[string]*node{}},
+		syscalls:     syscallRules{byName: map[string][]*syscallRule{}},
 	}}
 	for i := range docs {
 		if selected(&docs[i]) {
@@ -63,17 +66,21 @@ func compileDocuments(docs []spolicy.Document, posture Posture, selected func(*s
 type compiler struct {
 	rules *Rules
 	doc   *spolicy.Document
+	shows Operation // what shows the use of capabilities that rules name
 }
 
 // finish works out what can be asked of all rules together.
 func (c *compiler) finish() *Rules {
 	r := c.rules
-	for _, class := range []*class{&r.process.class, &r.file.class, &r.network.class} {
+	for _, class := range []*class{&r.process.class, &r.file.class, &r.network.class, &r.capabilities.class} {
 		if class.allowList {
 			r.can.allowList(class.posture, class.op)
 		}
 	}
-	r.wants, r.denies = r.can.alerted.whole(), r.can.denied.whole()
+	r.wants, r.denies = r.can.alerted.whole()|c.shows, r.can.denied.whole()
+	if r.capabilities.allowList && r.wants&Capabilities != 0 {
+		r.wants |= FileWrite | Network // which show the use of capabilities, too
+	}
 	return r
 }
 
@@ -88,14 +95,14 @@ func (c *compiler) document(d *spolicy.Document) {
 	for i := range d.Network {
 		c.network(&d.Network[i])
 	}
-	for _, r := range d.Capabilities {
-		c.note("capabilities.matchCapabilities", r.Action, r.Capability+": capabilities are not observed")
+	for i := range d.Capabilities {
+		c.capability(&d.Capabilities[i])
 	}
-	for _, r := range d.Syscalls {
-		c.note("syscalls", r.Action, fmt.Sprintf("%v: rules about system calls are not evaluated", r.Syscalls))
+	for i := range d.Syscalls {
+		c.syscall(&d.Syscalls[i])
 	}
-	for _, r := range d.Presets {
-		c.note("presets", r.Action, r.Name+": presets are not evaluated")
+	for i := range d.Presets {
+		c.preset(&d.Presets[i])
 	}
 	if d.AppArmor != "" {
 		c.note("apparmor", "", "raw AppArmor text means nothing without AppArmor")
@@ -191,6 +198,19 @@ func (c *compiler) network(r *spolicy.NetworkRule) {
 	}
 	sources := programs(r.FromSource)
 	n.nodes[protocol].add(c.add(&n.class, r.Effect, limits{noTTY: r.PTS != nil && !*r.PTS}, sources), sources)
+}
+
+func (c *compiler) capability(r *spolicy.CapabilityRule) {
+	k := &c.rules.capabilities
+	name := capabilityName(r.Capability)
+	op := CapabilityOperation(name)
+	if op == 0 {
+		c.leaveOut(&k.class, "capabilities.matchCapabilities", r.Action, r.Capability+": no call shows its use")
+		return
+	}
+	c.shows |= op
+	sources := programs(r.FromSource)
+	at(k.byName, name).add(c.add(&k.class, r.Effect, limits{}, sources), sources)
 }
 
 func programs(sources []string) []string {

@@ -21,8 +21,8 @@ func TestNotes(t *testing.T) {
 			{Domain: "example.com", Effect: effect(allow)},
 			{Protocol: "quic", Effect: effect(block)},
 		},
-		Capabilities: []spolicy.CapabilityRule{{Capability: "net_raw", Effect: effect(block)}},
-		Syscalls:     []spolicy.SyscallRule{{Syscalls: []string{"unlink"}, Effect: effect(audit)}},
+		Capabilities: []spolicy.CapabilityRule{{Capability: "sys_nice", Effect: effect(block)}},
+		Syscalls:     []spolicy.SyscallRule{{Syscalls: []string{"getpid", "futex"}, Effect: effect(audit)}},
 		Presets:      []spolicy.PresetRule{{Name: spolicy.PresetExec, Effect: effect(block)}},
 		AppArmor:     "deny /x r,",
 	}
@@ -38,8 +38,8 @@ func TestNotes(t *testing.T) {
 		"p file.matchPatterns pattern \"/etc/{a\"",
 		"p network.matchDNSQueries example.com",
 		"p network.matchProtocols unknown protocol \"quic\"",
-		"p capabilities.matchCapabilities net_raw",
-		"p syscalls [unlink]",
+		"p capabilities.matchCapabilities sys_nice",
+		"p syscalls getpid, futex",
 		"p presets exec",
 		"p apparmor raw AppArmor text means nothing without AppArmor",
 	}

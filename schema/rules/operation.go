@@ -9,7 +9,7 @@ import (
 // apart: one bit each, so that several are a set. The kernel filter, the rules,
 // visibility, postures and events all speak of these. The zero Operation is
 // none: calls that only change facts about a process.
-type Operation uint8
+type Operation uint16
 
 // The operations. An open for writing, with O_CREAT or with O_TRUNC is a
 // FileWrite, any other open a FileRead.
@@ -18,12 +18,16 @@ const (
 	FileRead
 	FileWrite
 	Network
+	Syscall      // a call that changes who the caller is, or reaches out of it: setuid, ptrace, mount and their kind
+	Capabilities // the use of a capability
+	MapExec      // anonymous memory that is made executable
 )
 
-// Sets of operations.
+// Sets of operations. All leaves out what programs with compilers of their own do
+// all the time.
 const (
 	File = FileRead | FileWrite
-	All  = Process | File | Network
+	All  = Process | File | Network | Syscall | Capabilities
 )
 
 // String is the operation's name in KubeArmor's events.
@@ -33,6 +37,10 @@ func (op Operation) String() string {
 		return "Process"
 	case op == Network:
 		return "Network"
+	case op == Capabilities:
+		return "Capabilities"
+	case op == Syscall, op == MapExec:
+		return "Syscall"
 	case op != 0 && op&^File == 0:
 		return "File"
 	}
@@ -43,11 +51,21 @@ func (op Operation) String() string {
 var words = []struct {
 	word string
 	op   Operation
-}{{"all", All}, {"process", Process}, {"file", File}, {"file:read", FileRead}, {"file:write", FileWrite}, {"network", Network}}
+}{
+	{"all", All},
+	{"process", Process},
+	{"file", File},
+	{"file:read", FileRead},
+	{"file:write", FileWrite},
+	{"network", Network},
+	{"syscalls", Syscall},
+	{"capabilities", Capabilities},
+	{"mapexec", MapExec},
+}
 
 // ParseOperations reads a set as settings write it: process, file, file:read,
-// file:write, network and all, separated by commas. The error names the word
-// that is none of them.
+// file:write, network, syscalls, capabilities, mapexec and all, separated by
+// commas. The error names the word that is none of them.
 func ParseOperations(list string) (op Operation, err error) {
 	for part := range strings.SplitSeq(list, ",") {
 		found := Operation(0)
@@ -57,7 +75,7 @@ func ParseOperations(list string) (op Operation, err error) {
 			}
 		}
 		if found == 0 {
-			return 0, fmt.Errorf("%q: use process, file, file:write and network, separated by commas, or all", part)
+			return 0, fmt.Errorf("%q: use process, file, file:write, network, syscalls, capabilities and mapexec, separated by commas, or all", part)
 		}
 		op |= found
 	}

@@ -25,7 +25,9 @@ package rules
 // Access is one thing that the workload is about to do.
 type Access struct {
 	Operation    Operation
-	Path         string   // resolved; for Process the new program
+	Path         string   // resolved; for Process the new program; for Syscall "" where the call has none
+	Name         string   // Capabilities: of the capability, such as net_raw; Syscall: of the call
+	PID          int      // of the acting process; File needs it
 	Source       string   // program of the acting process; for Process the one that calls exec
 	ParentSource string   // program of its parent
 	Args         []string // Process: argv without argv[0]
@@ -46,6 +48,7 @@ type Verdict struct {
 	Severity   string // "1" to "10", or ""
 	Tags       []string
 	Message    string
+	Enforcer   string // of a preset; "" for other rules
 }
 
 // Posture says what happens to an access that no rule names while Allow rules
@@ -74,10 +77,13 @@ func (n Note) String() string {
 
 // Rules are compiled policies. They never change and may be shared.
 type Rules struct {
-	process pathRules
-	file    pathRules
-	network networkRules
-	notes   []Note
+	process      pathRules
+	file         pathRules
+	network      networkRules
+	capabilities capabilityRules
+	syscalls     syscallRules
+	presets      presets
+	notes        []Note
 
 	can           reaches
 	wants, denies Operation // of all programs together
@@ -90,11 +96,17 @@ type Rules struct {
 func (r *Rules) Decide(a *Access) Verdict {
 	switch a.Operation {
 	case Process:
-		return r.process.decide(a)
+		return r.presets.over(r.process.decide(a), a)
 	case FileRead, FileWrite:
-		return r.file.decide(a)
+		return r.presets.over(r.file.decide(a), a)
 	case Network:
 		return r.network.decide(a)
+	case Capabilities:
+		return r.capabilities.decide(a)
+	case Syscall:
+		return r.syscalls.decide(a)
+	case MapExec:
+		return r.presets.over(Verdict{}, a)
 	}
 	return Verdict{}
 }

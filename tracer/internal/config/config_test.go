@@ -25,7 +25,7 @@ func defaults() Config {
 	return Config{
 		Command: Run, Argv: []string{"cmd"}, SidekickURL: u,
 		PoliciesWatch: WatchAuto, OnMissingPolicy: MissingBlock, PolicyTimeout: 30 * time.Second,
-		Visibility: rules.Process | rules.FileWrite | rules.Network, Opens: OpensCarryOut,
+		Visibility: rules.Process | rules.FileWrite | rules.Network | rules.Syscall, Opens: OpensCarryOut,
 		Posture: rules.Posture{File: "audit", Network: "audit", Capabilities: "audit"},
 		Format:  FormatKubeArmor, Engine: EngineAuto, Log: Log{Level: slog.LevelInfo},
 		BufferBytes: 16 << 20, FlushTimeout: 2 * time.Second,
@@ -161,7 +161,7 @@ func TestParseRefuses(t *testing.T) {
 		{[]string{"run", "--", "cmd"}, []string{"TRACER_=1"}, "unknown variable TRACER_ "},
 		{[]string{"run", "--format=xml", "--", "cmd"}, nil, "--format"},
 		{[]string{"run", "--visibility=", "--", "cmd"}, nil, "--visibility"},
-		{[]string{"run", "--visibility=file:writ", "--", "cmd"}, nil, `--visibility: "file:writ": use process, file, file:write and network, separated by commas, or all, or none`},
+		{[]string{"run", "--visibility=file:writ", "--", "cmd"}, nil, `--visibility: "file:writ": use process, file, file:write, network, syscalls, capabilities and mapexec, separated by commas, or all, or none`},
 		{[]string{"run", "--hold=none", "--", "cmd"}, nil, `--hold: "none": use`},
 		{[]string{"run", "--opens=let", "--", "cmd"}, nil, `--opens: "let": use carry-out or let-run`},
 		{[]string{"run", "--", "cmd"}, []string{"TRACER_ON_MISSING_POLICY=allow"}, `TRACER_ON_MISSING_POLICY: "allow": use block or run`},

@@ -47,8 +47,8 @@ func settings() []setting {
 		{"strict", "TRACER_STRICT", "false", "make an error of what KubeArmor passes over in a policy, such as keys that are not known: true or false", setStrict},
 		{"on-missing-policy", "TRACER_ON_MISSING_POLICY", MissingBlock, "when it is not known in time which policies are for this container: block (do not start) or run", setOnMissingPolicy},
 		{"policy-timeout", "TRACER_POLICY_TIMEOUT", "30s", "how long the start may wait to know them", setPolicyTimeout},
-		{"visibility", "TRACER_VISIBILITY", "process,file:write,network", "what is logged when no policy matches: process, file (all opens), file:write, network, all, or none", setVisibility},
-		{"hold", "TRACER_HOLD", "auto", "what is held from the start beside that, for policies that come later: process, file, file:write, network, all, or auto", setHold},
+		{"visibility", "TRACER_VISIBILITY", "process,file:write,network,syscalls", "what is logged when no policy matches: process, file (all opens), file:write, network, syscalls (of identity and escape), mapexec, all, or none", setVisibility},
+		{"hold", "TRACER_HOLD", "auto", "what is held from the start beside that, for policies that come later: process, file, file:write, network, syscalls, capabilities, mapexec, all, or auto", setHold},
 		{"opens", "TRACER_OPENS", OpensCarryOut, "files that a rule could deny: carry-out (opened by the tracer) or let-run (faster; a racing thread can get past file rules)", setOpens},
 		{"default-file-posture", "DEFAULTFILEPOSTURE", rules.PostureAudit, "what an allow-list does to files and processes that it does not name: audit, block or allow", setPosture(func(p *rules.Posture) *string { return &p.File })},
 		{"default-network-posture", "DEFAULTNETWORKPOSTURE", rules.PostureAudit, "the same for network rules", setPosture(func(p *rules.Posture) *string { return &p.Network })},
@@ -138,6 +138,9 @@ func setVisibility(c *Config, value string, _ bool) (err error) {
 	}
 	if c.Visibility, err = rules.ParseOperations(value); err != nil {
 		return fmt.Errorf("%w, or none", err)
+	}
+	if c.Visibility&rules.Capabilities != 0 {
+		c.Visibility |= rules.Syscall // what KubeArmor shows under this name
 	}
 	return nil
 }

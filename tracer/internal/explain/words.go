@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+	"github.com/sidearmor/sidearmor/schema/rules"
 )
 
 // words says what each rule that is enforced does.
@@ -52,6 +53,43 @@ func words(d *spolicy.Document) (all []string) {
 		}
 		what += map[bool]string{true: "any socket", false: r.Protocol + " sockets"}[r.Protocol == "all"]
 		all = append(all, sentence(r.Effect, what+by(r.FromSource), limits{noTTY: r.PTS != nil && !*r.PTS}))
+	}
+	return append(all, otherWords(d)...)
+}
+
+// otherWords are those of capabilities, system calls and presets.
+func otherWords(d *spolicy.Document) (all []string) {
+	for _, r := range d.Capabilities {
+		if rules.CapabilityOperation(r.Capability) != 0 {
+			all = append(all, sentence(r.Effect, "using the capability "+r.Capability+by(r.FromSource), limits{}))
+		}
+	}
+	for _, r := range d.Syscalls {
+		what := "the system call " + strings.Join(r.Syscalls, ", ")
+		switch {
+		case strings.HasSuffix(r.Path, "/") && r.Recursive:
+			what += " of " + below(r.Path, true)
+		case r.Path != "":
+			what += " of " + r.Path
+		}
+		var sources []string
+		for _, s := range r.FromSource {
+			if s.Dir != "" {
+				sources = append(sources, "programs in "+below(s.Dir, s.Recursive))
+			} else {
+				sources = append(sources, s.Path)
+			}
+		}
+		all = append(all, sentence(r.Effect, what+by(sources), limits{}))
+	}
+	for _, r := range d.Presets {
+		all = append(all, sentence(r.Effect, map[string]string{
+			spolicy.PresetAnonymousMapExec: "making memory executable that is of no file or is writable",
+			spolicy.PresetFilelessExec:     "running programs of memory (memfd) and in /dev/shm/ and /run/shm/",
+			spolicy.PresetProtectEnv:       "opening the environment of another process",
+			spolicy.PresetProtectProc:      "opening files of another process in /proc",
+			spolicy.PresetExec:             "entering the container from outside",
+		}[r.Name], limits{}))
 	}
 	return all
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	seccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
@@ -40,6 +41,9 @@ func (o Options) holds(s *syscalls.Spec) (when []syscalls.Condition, held bool) 
 		return nil, false
 	}
 	when = s.When
+	if s.Op&o.Hold != 0 && s.WhenTold != nil {
+		when = slices.Concat(when, s.WhenTold)
+	}
 	if s.WhenWriting != nil && o.Hold&rules.File == rules.FileWrite {
 		when = s.WhenWriting
 	}
@@ -51,7 +55,7 @@ func (o Options) holds(s *syscalls.Spec) (when []syscalls.Condition, held bool) 
 	case syscalls.Chdir, syscalls.Fchdir:
 		return when, o.FollowCwd
 	}
-	return when, s.Op == 0 || s.Op == rules.Process || s.Op&o.Hold != 0
+	return when, s.Op == 0 || s.State || s.Op == rules.Process || s.Op&o.Hold != 0
 }
 
 // Program builds the filter: held calls notify, guarded calls fail, calls of a
@@ -67,10 +71,10 @@ func Program(o Options) ([]unix.SockFilter, error) {
 		return nil, err
 	}
 	defer f.Release()
-	if err := addGuards(f, o.Tracer); err != nil {
+	if err := addGuards(f, o); err != nil {
 		return nil, err
 	}
-	if err := addHeld(f, o); err != nil {
+	if err := addRows(f, o); err != nil {
 		return nil, err
 	}
 	return export(f)
@@ -120,11 +124,8 @@ func setArch(f *seccomp.ScmpFilter, arch string) error {
 	return f.RemoveArch(native)
 }
 
-func addGuards(f *seccomp.ScmpFilter, tracer int) error {
-	if tracer == 0 {
-		tracer = os.Getpid()
-	}
-	for _, g := range guards(tracer) {
+func addGuards(f *seccomp.ScmpFilter, o Options) error {
+	for _, g := range o.guards() {
 		if err := add(f, g.name, seccomp.ActErrno.SetReturnCode(int16(g.errno)), g.when); err != nil {
 			return fmt.Errorf("seccomp: refusing %s: %w", g.name, err)
 		}
@@ -132,13 +133,22 @@ func addGuards(f *seccomp.ScmpFilter, tracer int) error {
 	return nil
 }
 
-func addHeld(f *seccomp.ScmpFilter, o Options) error {
+// addRows holds what is held, and refuses what is refused by the tracer elsewhere.
+func addRows(f *seccomp.ScmpFilter, o Options) error {
 	table := syscalls.Table()
 	for i := range table {
-		if when, held := o.holds(&table[i]); held {
-			if err := add(f, table[i].Name, seccomp.ActNotify, when); err != nil {
-				return fmt.Errorf("seccomp: holding %s: %w", table[i].Name, err)
-			}
+		s := &table[i]
+		when, held := o.holds(s)
+		action := seccomp.ActNotify
+		switch {
+		case held:
+		case s.Refuse != 0:
+			action, when = seccomp.ActErrno.SetReturnCode(int16(s.Refuse)), nil
+		default:
+			continue
+		}
+		if err := add(f, s.Name, action, when); err != nil {
+			return fmt.Errorf("seccomp: holding %s: %w", s.Name, err)
 		}
 	}
 	return nil

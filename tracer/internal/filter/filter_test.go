@@ -84,8 +84,12 @@ func expected(o Options, args [6]uint64, g *guard, s *syscalls.Spec) uint32 {
 	if s == nil {
 		return retAllow
 	}
-	if when, held := o.holds(s); held && applies(when) {
+	when, held := o.holds(s)
+	switch {
+	case held && applies(when):
 		return retNotify
+	case !held && s.Refuse != 0:
+		return retErrno | uint32(s.Refuse)
 	}
 	return retAllow
 }
@@ -102,6 +106,7 @@ func arguments() (all [][6]uint64) {
 		0, 1, 2, 3, unix.PR_SET_DUMPABLE, unix.PR_SET_DUMPABLE | upper, upper, unix.O_CREAT, unix.O_TRUNC, unix.O_CLOEXEC,
 		unix.O_TMPFILE, unix.MSG_FASTOPEN, unix.MSG_FASTOPEN | upper, unix.MSG_FASTOPEN << 32, unix.MSG_NOSIGNAL, syscalls.All,
 		tracerPID, tracerPID | upper, tracerPID << 32, unix.PTRACE_ATTACH, unix.PTRACE_SEIZE, unix.PR_SET_MM, 1 | upper,
+		unix.CLONE_NEWUSER, unix.CLONE_NEWNS | unix.CLONE_VM, unix.PR_SET_PTRACER, uint64(unix.SIGKILL), uint64(unix.SIGKILL) | upper, unix.MAP_ANONYMOUS | unix.MAP_PRIVATE,
 	}
 	for _, v := range values {
 		for _, w := range values {
@@ -122,6 +127,10 @@ func TestProgramHoldsExactlyWhatIsWanted(t *testing.T) {
 		{Hold: rules.File, Starts: true},
 		{Hold: rules.Network},
 		{Hold: rules.Network, Sockets: true},
+		{Hold: rules.Syscall},
+		{Hold: rules.Capabilities},
+		{Hold: rules.MapExec},
+		{Hold: rules.All | rules.MapExec, Sockets: true, FollowCwd: true},
 		{Hold: everything},
 		{Hold: everything, Sockets: true, FollowCwd: true},
 	} {
@@ -139,7 +148,7 @@ func compare(t *testing.T, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(prog) > 256 {
+	if len(prog) > 384 {
 		t.Errorf("%+v: %d instructions: is the tree gone?", o, len(prog))
 	}
 	rows, refused := map[int]*syscalls.Spec{}, map[int]*guard{}
@@ -152,7 +161,7 @@ func compare(t *testing.T, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, g := range guards(o.Tracer) {
+	for _, g := range o.guards() {
 		nr, err := seccomp.GetSyscallFromNameByArch(g.name, arch)
 		if err != nil {
 			t.Fatal(err)
@@ -206,8 +215,8 @@ func TestHeldCalls(t *testing.T) {
 		{Options{Hold: rules.Network}, syscalls.Sendmsg, call{2: unix.MSG_FASTOPEN}, true},
 		{Options{Hold: rules.Network}, syscalls.Sendmmsg, call{3: unix.MSG_FASTOPEN}, true},
 		{Options{Hold: rules.File}, syscalls.Sendto, call{3: unix.MSG_FASTOPEN}, false},
-		{Options{Hold: rules.Process}, syscalls.SetDumpable, call{unix.PR_SET_DUMPABLE | upper}, true},
-		{Options{Hold: rules.Process}, syscalls.SetDumpable, call{unix.PR_GET_DUMPABLE}, false},
+		{Options{Hold: rules.Process}, syscalls.Prctl, call{unix.PR_SET_DUMPABLE | upper}, true},
+		{Options{Hold: rules.Process}, syscalls.Prctl, call{unix.PR_GET_DUMPABLE}, false},
 		{Options{}, syscalls.Prlimit64, call{17}, false},
 		{Options{Hold: rules.Process}, syscalls.Prlimit64, call{17}, true},
 		{Options{Hold: rules.Process}, syscalls.Prlimit64, call{0, unix.RLIMIT_NOFILE}, false},

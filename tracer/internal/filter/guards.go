@@ -1,10 +1,11 @@
 package filter
 
 import (
-	"slices"
+	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
@@ -16,27 +17,35 @@ type guard struct {
 	when  []syscalls.Condition
 }
 
-func guards(tracer int) []guard { return slices.Concat(detours(), attacks(tracer)) }
+// guards are those of a program. What a held call does to the tracer is refused
+// where it is answered.
+func (o Options) guards() []guard {
+	tracer := o.Tracer
+	if tracer == 0 {
+		tracer = os.Getpid()
+	}
+	all := detours()
+	if o.Hold&(rules.Syscall|rules.Capabilities) != 0 {
+		// Its flags are in memory, where no filter sees new namespaces: its callers make
+		// do with clone, as they must under container runtimes' default profiles.
+		all = append(all, guard{"clone3", unix.ENOSYS, nil})
+	}
+	for _, g := range attacks(tracer) {
+		if o.Hold&rules.Syscall == 0 || g.name != "ptrace" && g.name != "process_vm_writev" {
+			all = append(all, g)
+		}
+	}
+	return all
+}
 
-// detours lists what reaches files, sockets or the tracer past the held calls.
-// Container runtimes' default profiles refuse nearly all of them as well, so
-// that programs cope. io_uring answers ENOSYS, which makes its users fall back
-// to ordinary calls.
+// detours lists the steps behind calls that are refused (see package syscalls), and
+// what gets past the tracer by its arguments.
 func detours() []guard {
 	return []guard{
-		{"io_uring_setup", unix.ENOSYS, nil},
 		{"io_uring_enter", unix.ENOSYS, nil},
 		{"io_uring_register", unix.ENOSYS, nil},
-		{"open_by_handle_at", unix.EPERM, nil}, // opens by inode, no path
-		{"userfaultfd", unix.EPERM, nil},       // stalls the tracer's reads of the workload's memory
-		{"pidfd_getfd", unix.EPERM, nil},       // takes descriptors from other processes
-		{"fsopen", unix.EPERM, nil},            // the mount API aliases paths
 		{"fsmount", unix.EPERM, nil},
 		{"fsconfig", unix.EPERM, nil},
-		{"fspick", unix.EPERM, nil},
-		{"open_tree", unix.EPERM, nil},
-		{"move_mount", unix.EPERM, nil},
-		{"mount_setattr", unix.EPERM, nil},
 		// Gives a process another program's name, by which rules know it. (It takes
 		// CAP_SYS_RESOURCE, or the root of a user namespace.)
 		{"prctl", unix.EPERM, []syscalls.Condition{{is(0, unix.PR_SET_MM)}}},

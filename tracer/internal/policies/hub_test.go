@@ -171,7 +171,7 @@ metadata: {name: p}
 spec:
   process: {matchDirectories: [{dir: /usr/bin}]}
   network: {matchDNSQueries: [{domain: evil.example}]}
-  syscalls: {matchSyscalls: [{syscall: [unlink]}]}
+  syscalls: {matchSyscalls: [{syscall: [getpid]}]}
   action: Block
 `)
 	h := newHub(t, spolicy.Target{})

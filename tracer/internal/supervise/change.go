@@ -28,7 +28,7 @@ type change struct {
 // could deny to this program are carried out here: another thread could change the
 // path after the check.
 func (w *worker) changes(c *call) engine.Answer {
-	could := w.couldDeny(c, rules.FileWrite)
+	could := w.couldDeny(c, rules.FileWrite) || w.couldDenyCapability(c)
 	if !could && (c.rules.Wants()|w.Visible)&rules.FileWrite == 0 {
 		return engine.Continue()
 	}
@@ -61,6 +61,8 @@ func (w *worker) changes(c *call) engine.Answer {
 	case v.Deny:
 		w.reportChange(c, &ch, &a, v)
 		return engine.Fail(unix.EACCES)
+	case w.deniesCapability(c, &ch):
+		return engine.Fail(unix.EPERM)
 	case carry:
 		return w.carryOutChange(c, &ch, &a, v)
 	}
@@ -122,7 +124,7 @@ func (c *call) moves(end int) bool {
 }
 
 func (w *worker) changeAccess(c *call, t *target) (a rules.Access, err error) {
-	a = rules.Access{Operation: rules.FileWrite, Path: t.path, HasTTY: hasTTY(c.process), Create: !t.exists()}
+	a = rules.Access{Operation: rules.FileWrite, Path: t.path, PID: c.process.PID(), HasTTY: hasTTY(c.process), Create: !t.exists()}
 	if uid, err := c.process.UID(c.TID); err == nil {
 		a.Owner = t.owner() == uid
 	}
@@ -133,7 +135,7 @@ func (w *worker) changeAccess(c *call, t *target) (a rules.Access, err error) {
 }
 
 func (w *worker) reportChange(c *call, ch *change, a *rules.Access, v rules.Verdict) {
-	if !w.reported(v, rules.FileWrite) {
+	if c.report.due || !w.reported(v, rules.FileWrite) {
 		return
 	}
 	w.beginReport(c, v)

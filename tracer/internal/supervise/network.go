@@ -16,6 +16,9 @@ import (
 // another thread: a protocol that a rule denies is denied here. The calls that
 // use a socket are asked about as well, for one that was there before the rule.
 func (w *worker) socket(c *call) engine.Answer {
+	if isRaw(c) && w.useCapability(c, unix.CAP_NET_RAW) {
+		return engine.Fail(unix.EPERM)
+	}
 	if !w.couldDeny(c, rules.Network) {
 		return engine.Continue()
 	}

@@ -151,7 +151,7 @@ func (w *worker) unknownRead(c *call, err error) engine.Answer {
 
 // fileAccess is an open as the rules see it.
 func (w *worker) fileAccess(c *call, file *paths.Result, how *openHow) (a rules.Access, err error) {
-	a = rules.Access{Operation: rules.FileRead, Path: file.Path, HasTTY: hasTTY(c.process), Create: !file.Exists}
+	a = rules.Access{Operation: rules.FileRead, Path: file.Path, PID: c.process.PID(), HasTTY: hasTTY(c.process), Create: !file.Exists}
 	if how.writes() || !file.Exists {
 		a.Operation = rules.FileWrite
 	}

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ func (f *recorder) event(r *report, origin *schema.Origin) schema.Event {
 		Tags:       strings.Join(v.Tags, ","),
 		ATags:      v.Tags,
 		Message:    v.Message,
-		Enforcer:   enforcer,
+		Enforcer:   cmp.Or(v.Enforcer, enforcer),
 		Action:     v.Action,
 	}
 	f.record(&f.alert.Record, r, origin)
@@ -88,7 +89,7 @@ func (f *recorder) record(e *schema.Record, r *report, origin *schema.Origin) {
 		ExecEvent:         &f.exec,
 	}
 	e.HostPID, e.HostPPID = e.PID, e.PPID
-	if r.op == rules.Process {
+	if r.spec.Op == rules.Process {
 		e.ProcessName = r.program
 		e.Source = r.who.Parent // for exec KubeArmor names the parent, without arguments
 		e.Resource = joinCommand(r.program, r.args)
@@ -124,7 +125,10 @@ func (f *recorder) cwdOf(r *report) string {
 }
 
 func (f *recorder) dataOf(r *report) string {
-	if r.spec.Op == rules.FileWrite && r.spec.ID != syscalls.Creat {
+	if r.data != "" {
+		return r.data
+	}
+	if r.spec.Op&(rules.Syscall|rules.MapExec) != 0 || r.spec.Op == rules.FileWrite && r.spec.ID != syscalls.Creat {
 		return r.spec.Data(&r.callArg, r.flags) + r.detail // of each another one
 	}
 	key := dataKey{call: r.spec.ID, flags: r.flags}
@@ -146,7 +150,7 @@ func (f *recorder) dataOf(r *report) string {
 }
 
 func (f *recorder) eventData(e *schema.Record, r *report) map[string]string {
-	if e.Operation == schema.OperationNetwork || r.detail != "" { // of each another one
+	if e.Operation == schema.OperationNetwork || r.detail != "" || r.data != "" { // of each another one
 		return schema.EventData(e.Operation, e.Resource, e.Data)
 	}
 	words, ok := f.words[e.Data]

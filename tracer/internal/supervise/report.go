@@ -38,12 +38,15 @@ type report struct {
 	protocol string   // of its socket
 	owner    int      // File: of the file
 	detail   string   // what Data says beside the call's arguments
+	data     string   // Data, where it is not about the call
 }
 
-// reported says whether an operation is told of: every alert is, and every other
-// one that is visible.
+// reported says whether an operation is told of: every alert is, every other one
+// that is visible, and one that a rule about the call may be about.
 func (w *worker) reported(v rules.Verdict, op rules.Operation) bool {
-	return v.Alert || w.Visible&op != 0
+	c := &w.call
+	c.hidden = !v.Alert && w.Visible&op == 0
+	return !c.hidden || c.audited
 }
 
 // beginReport begins the report of the call. Who makes it is taken down now: once
@@ -74,7 +77,25 @@ func (w *worker) finishReport(c *call, o engine.Outcome) {
 	case o.Known:
 		r.result = schema.ResultPassed
 	}
-	w.tell(r)
+	if !c.hidden || r.denied {
+		w.tell(r)
+	}
+	if c.audited {
+		w.audit(c)
+	}
+}
+
+// audit tells of a call once more, where a rule about it by its name says so.
+func (w *worker) audit(c *call) {
+	r := c.report
+	a := rules.Access{Operation: rules.Syscall, Name: r.spec.Name, Path: r.resource, Source: r.who.Exe}
+	if r.program != "" {
+		a.Path = r.program
+	}
+	if r.verdict = c.rules.Decide(&a); r.verdict.Alert {
+		r.op = rules.Syscall
+		w.tell(&r)
+	}
 }
 
 // tell hands a report over to Run.

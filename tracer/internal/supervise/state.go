@@ -14,9 +14,10 @@ import (
 func (w *worker) moves(c *call) engine.Answer {
 	w.keepReadable(c)
 	_, _ = c.process.Credentials(c.TID) // what they are before tells what they can be after
+	a := w.escapes(c)
 	c.process.MarkRoot()
 	c.process.MarkCredentials()
-	return engine.Continue()
+	return a
 }
 
 // changesDirectory answers chdir and fchdir. A caller that is not readable any
@@ -56,17 +57,15 @@ func (w *worker) directory(c *call) (paths.Result, error) {
 	return w.resolve(c, path, 0)
 }
 
-// changesUser answers the calls that change what a thread may do.
+// changesUser answers the calls that change what a thread may do, or whether it may
+// be looked into.
 func (w *worker) changesUser(c *call) engine.Answer {
 	w.keepReadable(c)
-	c.process.MarkCredentials()
-	return engine.Continue()
-}
-
-// changesDumpable answers prctl(PR_SET_DUMPABLE).
-func (w *worker) changesDumpable(c *call) engine.Answer {
-	w.keepReadable(c)
-	return engine.Continue()
+	a := w.escapes(c)
+	if c.Spec.ID != syscalls.Prctl {
+		c.process.MarkCredentials()
+	}
+	return a
 }
 
 // aims answers a call that acts upon another thread: not upon one of the

@@ -99,18 +99,23 @@ func handlers() (h [syscalls.Count]handler) {
 		syscalls.Chdir: (*worker).changesDirectory, syscalls.Fchdir: (*worker).changesDirectory,
 		syscalls.Chroot: (*worker).moves, syscalls.PivotRoot: (*worker).moves,
 		syscalls.Unshare: (*worker).moves, syscalls.Setns: (*worker).moves,
-		syscalls.Setuid: (*worker).changesUser, syscalls.Setgid: (*worker).changesUser,
-		syscalls.Setreuid: (*worker).changesUser, syscalls.Setregid: (*worker).changesUser,
-		syscalls.Setresuid: (*worker).changesUser, syscalls.Setresgid: (*worker).changesUser,
-		syscalls.Setfsuid: (*worker).changesUser, syscalls.Setfsgid: (*worker).changesUser,
-		syscalls.Setgroups: (*worker).changesUser, syscalls.Capset: (*worker).changesUser,
-		syscalls.SetDumpable:           (*worker).changesDumpable,
 		syscalls.LandlockCreateRuleset: (*worker).createRuleset, syscalls.LandlockRestrictSelf: (*worker).restrictSelf,
+		syscalls.Mount: (*worker).mounts,
+		syscalls.Mmap:  (*worker).mapsExecutable, syscalls.Mprotect: (*worker).mapsExecutable, syscalls.PkeyMprotect: (*worker).mapsExecutable,
 		syscalls.Prlimit64: (*worker).aims, syscalls.Setpriority: (*worker).aims, syscalls.IoprioSet: (*worker).aims,
 		syscalls.SchedSetparam: (*worker).aims, syscalls.SchedSetscheduler: (*worker).aims,
 		syscalls.SchedSetaffinity: (*worker).aims, syscalls.SchedSetattr: (*worker).aims,
 	} {
 		h[id] = f
+	}
+	for _, row := range syscalls.Table() {
+		if h[row.ID] != nil || row.Op&rules.Syscall == 0 {
+			continue
+		}
+		h[row.ID] = (*worker).escapes
+		if row.State && row.Victim == syscalls.None {
+			h[row.ID] = (*worker).changesUser
+		}
 	}
 	return h
 }
@@ -134,6 +139,8 @@ type call struct {
 	verify *verification
 	// approved says that the exec that was let run cannot be followed.
 	approved bool
+	audited  bool // a rule may be about the call by its name
+	hidden   bool // but for that, nothing is to be told
 	// domain is that of Landlock that the caller of an open is in, nil for none.
 	domain *domain
 	waits  bool // the open waits for another, as that of a named pipe
@@ -175,12 +182,13 @@ func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome))
 func (w *worker) answer(c *call) engine.Answer {
 	p, err := w.Processes.Get(c.TID)
 	if err != nil {
-		if c.Spec.Op == 0 && !errors.Is(err, process.ErrGone) {
+		if (c.Spec.Op == 0 || c.Spec.State) && !errors.Is(err, process.ErrGone) {
 			return engine.Fail(unix.EAGAIN) // it changes what is kept of a process that is not known
 		}
 		return w.unknown(c, err)
 	}
 	c.process = p
+	c.audited = c.rules.AuditsCall(c.Spec.Name)
 	w.placeInDomain(c)
 	if !w.vet(c) {
 		return engine.Fail(unix.EACCES)

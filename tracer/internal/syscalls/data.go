@@ -111,7 +111,7 @@ func (s *Spec) Data(args *[6]uint64, flags uint64) string {
 	case Open, Creat, Openat, Openat2:
 		out += " flags=" + OpenFlags(flags)
 	}
-	if s.FD != None {
+	if s.FD != None && s.words == nil {
 		out += " fd=" + strconv.Itoa(int(int32(args[s.FD])))
 	}
 	return out + s.changeWords(args)

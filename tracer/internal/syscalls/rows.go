@@ -10,7 +10,8 @@ import (
 
 // Table returns every row, in the order of the IDs. The slice is the caller's own.
 func Table() []Spec {
-	return slices.Concat(programs(), files(), names(), inodes(), sockets(), namespaces(), credentials(), starts(), victims())
+	return slices.Concat(programs(), files(), names(), inodes(), sockets(), namespaces(), credentials(), starts(), victims(),
+		escapes(), detours(), signals(), maps())
 }
 
 // row is a call without any of the arguments that have a place in Spec.
@@ -18,7 +19,7 @@ func row(id ID, name string, amd64, arm64 int, op rules.Operation) Spec {
 	return Spec{
 		ID: id, Name: name, AMD64: amd64, ARM64: arm64, Op: op,
 		Dirfd: None, Path: None, Flags: None, Argv: None, FD: None, Addr: None, Msg: None,
-		NewDirfd: None, NewPath: None, Mode: None, Owner: None, Victim: None, Which: None,
+		NewDirfd: None, NewPath: None, Mode: None, Owner: None, Victim: None, Which: None, Capability: None,
 	}
 }
 
@@ -67,6 +68,10 @@ func names() []Spec {
 		s.Mode = mode
 		return s
 	}
+	device := func(s Spec) Spec {
+		s.Capability = unix.CAP_MKNOD
+		return s
+	}
 	return []Spec{
 		name(Unlink, "unlink", 87, Absent, None, 0, None),
 		name(Unlinkat, "unlinkat", 263, 35, 0, 1, 2),
@@ -80,8 +85,8 @@ func names() []Spec {
 		name(Symlinkat, "symlinkat", 266, 36, 1, 2, None),
 		made(name(Mkdir, "mkdir", 83, Absent, None, 0, None), 1),
 		made(name(Mkdirat, "mkdirat", 258, 34, 0, 1, None), 2),
-		made(name(Mknod, "mknod", 133, Absent, None, 0, None), 1),
-		made(name(Mknodat, "mknodat", 259, 33, 0, 1, None), 2),
+		device(made(name(Mknod, "mknod", 133, Absent, None, 0, None), 1)),
+		device(made(name(Mknodat, "mknodat", 259, 33, 0, 1, None), 2)),
 	}
 }
 
@@ -93,11 +98,11 @@ func inodes() []Spec {
 		return s
 	}
 	mode := func(s Spec, mode int) Spec {
-		s.Mode = mode
+		s.Mode, s.Capability = mode, unix.CAP_FOWNER
 		return s
 	}
 	owner := func(s Spec, owner int) Spec {
-		s.Owner = owner
+		s.Owner, s.Capability = owner, unix.CAP_CHOWN
 		return s
 	}
 	return []Spec{
@@ -131,41 +136,6 @@ func sockets() []Spec {
 		send(row(Sendto, "sendto", 44, 206, rules.Network), 4, None, 3),
 		send(row(Sendmsg, "sendmsg", 46, 211, rules.Network), None, 1, 2),
 		send(row(Sendmmsg, "sendmmsg", 307, 269, rules.Network), None, 1, 3),
-	}
-}
-
-// namespaces are the calls that change what a path leads to.
-func namespaces() []Spec {
-	chdir, fchdir := row(Chdir, "chdir", 80, 49, 0), row(Fchdir, "fchdir", 81, 50, 0)
-	chdir.Path, fchdir.FD = 0, 0
-	return []Spec{
-		chdir, fchdir,
-		row(Chroot, "chroot", 161, 51, 0),
-		row(PivotRoot, "pivot_root", 155, 41, 0),
-		row(Unshare, "unshare", 272, 97, 0),
-		row(Setns, "setns", 308, 268, 0),
-	}
-}
-
-// credentials are the calls that change what a thread may do, or who may look
-// into it.
-func credentials() []Spec {
-	dumpable := row(SetDumpable, "prctl", 157, 167, 0)
-	dumpable.When = []Condition{{equal(0, unix.PR_SET_DUMPABLE)}}
-	return []Spec{
-		row(Setuid, "setuid", 105, 146, 0),
-		row(Setgid, "setgid", 106, 144, 0),
-		row(Setreuid, "setreuid", 113, 145, 0),
-		row(Setregid, "setregid", 114, 143, 0),
-		row(Setresuid, "setresuid", 117, 147, 0),
-		row(Setresgid, "setresgid", 119, 149, 0),
-		row(Setfsuid, "setfsuid", 122, 151, 0),
-		row(Setfsgid, "setfsgid", 123, 152, 0),
-		row(Setgroups, "setgroups", 116, 159, 0),
-		row(Capset, "capset", 126, 91, 0),
-		dumpable,
-		row(LandlockCreateRuleset, "landlock_create_ruleset", 444, 444, 0),
-		row(LandlockRestrictSelf, "landlock_restrict_self", 446, 446, 0),
 	}
 }
 

@@ -7,6 +7,8 @@ package syscalls
 import (
 	"runtime"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sidearmor/sidearmor/schema/rules"
 )
 
@@ -65,7 +67,7 @@ const (
 	Setfsgid
 	Setgroups
 	Capset
-	SetDumpable
+	Prctl
 	LandlockCreateRuleset
 	LandlockRestrictSelf
 	SetTidAddress
@@ -77,6 +79,49 @@ const (
 	SchedSetscheduler
 	SchedSetaffinity
 	SchedSetattr
+	Ptrace
+	ProcessVMWritev
+	Clone
+	Mount
+	Umount2
+	Keyctl
+	AddKey
+	RequestKey
+	Bpf
+	PerfEventOpen
+	MemfdCreate
+	InitModule
+	FinitModule
+	DeleteModule
+	KexecLoad
+	KexecFileLoad
+	Reboot
+	Swapon
+	Swapoff
+	Sethostname
+	Setdomainname
+	Settimeofday
+	ClockSettime
+	Acct
+	Iopl
+	Ioperm
+	IOUringSetup
+	Userfaultfd
+	OpenByHandleAt
+	PidfdGetfd
+	Fsopen
+	Fspick
+	OpenTree
+	MoveMount
+	MountSetattr
+	Kill
+	Tkill
+	Tgkill
+	RtSigqueueinfo
+	RtTgsigqueueinfo
+	Mmap
+	Mprotect
+	PkeyMprotect
 
 	Count // of rows
 )
@@ -118,6 +163,13 @@ type Spec struct {
 	// a program, or may be aimed at the tracer. Those are held while any other
 	// call is.
 	Op rules.Operation
+	// State says the same of a call that is an operation as well.
+	State bool
+	// Refuse is what every workload gets for the call: where it is not held, from the
+	// filter.
+	Refuse unix.Errno
+	// Capability is the one that the call wants: a CAP_ number, or None.
+	Capability int
 
 	Dirfd int // directory that a relative path starts from; None means the working directory
 	Path  int // pointer to the path
@@ -142,9 +194,13 @@ type Spec struct {
 	// When limits the row to calls for which one of the conditions is true:
 	// others never stop. nil is no limit.
 	When []Condition
+	// WhenTold adds conditions while the row's operation is wanted.
+	WhenTold []Condition
 	// WhenWriting takes the place of When while writes of files are wanted and
 	// reads are not.
 	WhenWriting []Condition
+
+	words []word // see Words
 }
 
 // Number is the call's number on the architecture that this program runs on,

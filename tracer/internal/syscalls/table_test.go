@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/schema/rules"
 )
 
 func TestTableRowsAreInOrderAndDistinct(t *testing.T) {
@@ -112,6 +114,48 @@ func TestData(t *testing.T) {
 	} {
 		if got := table[c.id].Data(&c.args, c.flags); got != c.want {
 			t.Errorf("%s %#x: %q, want %q", table[c.id].Name, c.flags, got, c.want)
+		}
+	}
+}
+
+// Rules about calls by their names know the calls that are always held while their
+// operation is wanted.
+func TestRulesKnowTheCalls(t *testing.T) {
+	known := map[string]rules.Operation{}
+	for _, s := range Table() {
+		if whole := s.When == nil && s.Op != 0 && s.ID != Socket; whole || s.ID == Ptrace {
+			known[s.Name] = s.Op &^ rules.Capabilities
+		}
+	}
+	for _, s := range Table() {
+		if got := rules.SyscallOperation(s.Name); got != known[s.Name] {
+			t.Errorf("%s: rules take it for %q, the table for %q", s.Name, got.Words(), known[s.Name].Words())
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	read := func(addr uint64) string { return map[uint64]string{1: "here", 2: "there", 3: "tmpfs"}[addr] }
+	table := Table()
+	for _, c := range []struct {
+		id   ID
+		args [6]uint64
+		want string
+	}{
+		{Setuid, [6]uint64{1000 | 1<<32}, " userid=1000"},
+		{Setresgid, [6]uint64{0xffffffff, 5, 0}, " rgroupid=-1 egroupid=5 sgroupid=0"},
+		{Mount, [6]uint64{1, 2, 3, 4096, 0}, " source=here target=there filesystem=tmpfs mountflag=4096 data="},
+		{Umount2, [6]uint64{2, 2}, " target=there flag=2"},
+		{Unshare, [6]uint64{unix.CLONE_NEWUSER | unix.CLONE_NEWNS}, " flags=CLONE_NEWNS|CLONE_NEWUSER"},
+		{Ptrace, [6]uint64{unix.PTRACE_SEIZE, 7}, " request=PTRACE_SEIZE pid=7"},
+		{Prctl, [6]uint64{unix.PR_SET_PTRACER, 7}, " option=PR_SET_PTRACER value=7"},
+		{Kill, [6]uint64{7, 9}, " pid=7 signal=9"},
+		{MemfdCreate, [6]uint64{1, unix.MFD_CLOEXEC}, " flags=MFD_CLOEXEC"},
+		{Mmap, [6]uint64{0, 0, unix.PROT_READ | unix.PROT_EXEC}, " prot=PROT_READ|PROT_EXEC"},
+		{Capset, [6]uint64{1, 2}, ""},
+	} {
+		if got := table[c.id].Words(&c.args, read); got != c.want {
+			t.Errorf("%s: %q, want %q", table[c.id].Name, got, c.want)
 		}
 	}
 }
