@@ -16,6 +16,8 @@ func TestChangesAreAsTheWorkloadsOwn(t *testing.T) {
 	const known = `from-tmpfile2`
 	scene{argv: victimOf(t, "changes.py"), as: []caller{asItself, asUser}, known: known}.test(t)
 	scene{argv: victimOf(t, "changes.py", "unreadable"), as: []caller{asContainer, asNotTracer}, known: known}.test(t)
+	scene{argv: victimOf(t, "attributes.py"), as: []caller{asItself, asUser}}.test(t)
+	scene{argv: victimOf(t, "attributes.py", "unreadable"), as: []caller{asContainer, asNotTracer}}.test(t)
 }
 
 // bypasses are ways to a denied file, or to change it, by other calls than open.
@@ -39,6 +41,8 @@ chmod 777 secret/key
 chmod 777 secret
 chown 0:0 secret/key
 truncate -s 0 secret/key
+touch -d 2001-01-01 secret/key
+python3 -c 'import os; os.setxattr("secret/key", "user.x", b"x")'
 python3 -c 'import ctypes, os; exit(0 if ctypes.CDLL(None).renameat2(-100, b"public", -100, b"secret", 2) == 0 else 1)'
 python3 -c 'import os; os.truncate("secret/key", 0)'
 python3 -c 'import os; f = os.open("public", os.O_PATH); os.rename("../secret/key", "x", src_dir_fd=f, dst_dir_fd=f)'
@@ -133,7 +137,7 @@ func TestChangesAreTold(t *testing.T) {
 import os, sys
 os.chdir(sys.argv[1]); os.umask(0)
 os.mkdir("d", 0o750); os.mknod("n", 0o600); os.symlink("n", "s"); os.link("n", "l"); os.rename("l", "m"); os.chmod("n", 0o640)
-os.chown("n", -1, -1); os.truncate("n", 3); os.unlink("m"); os.rmdir("d")
+os.chown("n", -1, -1); os.truncate("n", 3); os.utime("n"); os.setxattr("n", "user.a", b"x"); os.removexattr("n", "user.a"); os.unlink("m"); os.rmdir("d")
 for f in (lambda: os.mkdir("n"), lambda: os.unlink("missing"), lambda: os.rename("missing", "x")):
     try: f()
     except OSError: pass
@@ -162,6 +166,9 @@ DIR/l syscall=SYS_RENAME newpath=DIR/m Passed
 DIR/n syscall=SYS_CHMOD mode=0640 Passed
 DIR/n syscall=SYS_CHOWN userid=-1 group=-1 Passed
 DIR/n syscall=SYS_TRUNCATE length=3 Passed
+DIR/n syscall=SYS_UTIMENSAT fd=-100 flags= Passed
+DIR/n syscall=SYS_SETXATTR name=user.a Passed
+DIR/n syscall=SYS_REMOVEXATTR name=user.a Passed
 DIR/m syscall=SYS_UNLINK Passed
 DIR/d syscall=SYS_RMDIR Passed
 DIR/n syscall=SYS_MKDIR mode=0777 File exists

@@ -70,6 +70,7 @@ var escapesTold = []struct{ operation, resource, data, result string }{
 	{"Syscall", "", "syscall=SYS_SETHOSTNAME", ""},
 	{"Syscall", "", "syscall=SYS_SETTIMEOFDAY", ""},
 	{"Syscall", "/dir", "syscall=SYS_SWAPOFF", ""},
+	{"Syscall", "/dir", "syscall=SYS_NAME_TO_HANDLE_AT fd=-100", ""},
 	{"Syscall", "", "syscall=SYS_PRCTL option=PR_SET_PTRACER value=", ""},
 	{"Syscall", "/dir", "syscall=SYS_CHROOT", "Passed"},
 	{"Syscall", "", "syscall=SYS_IO_URING_SETUP entries=8", "Function not implemented"},

@@ -117,7 +117,8 @@ func SyscallOperation(name string) Operation {
 		return File
 	case "creat", "unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat",
 		"mkdir", "mkdirat", "mknod", "mknodat", "truncate", "chmod", "fchmod", "fchmodat", "fchmodat2",
-		"chown", "lchown", "fchown", "fchownat":
+		"chown", "lchown", "fchown", "fchownat", "utime", "utimes", "futimesat", "utimensat",
+		"setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr":
 		return FileWrite
 	case "connect":
 		return Network
@@ -126,7 +127,7 @@ func SyscallOperation(name string) Operation {
 		"keyctl", "add_key", "request_key", "bpf", "perf_event_open", "memfd_create",
 		"init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff",
 		"sethostname", "setdomainname", "settimeofday", "clock_settime", "acct", "iopl", "ioperm",
-		"io_uring_setup", "userfaultfd", "open_by_handle_at", "pidfd_getfd",
+		"name_to_handle_at", "io_uring_setup", "userfaultfd", "open_by_handle_at", "pidfd_getfd",
 		"fsopen", "fspick", "open_tree", "move_mount", "mount_setattr":
 		return Syscall
 	}

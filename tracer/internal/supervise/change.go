@@ -18,10 +18,12 @@ type change struct {
 	old target // of link and rename; of the others the only one
 	new target // of link and rename
 
-	opened bool   // link: old is an open file, named by its descriptor alone
-	target string // symlink: what it leads to
-	umask  uint32 // mkdir, mknod
-	fsize  uint64 // truncate: the caller's RLIMIT_FSIZE
+	opened bool            // link: old is an open file, named by its descriptor alone
+	target string          // symlink: what it leads to
+	umask  uint32          // mkdir, mknod
+	times  []unix.Timespec // utimensat and its kind: nil for now
+	attr   attribute       // setxattr, removexattr
+	fsize  uint64          // truncate: the caller's RLIMIT_FSIZE
 }
 
 // changes answers the calls that change files. As with opens, those that a rule
@@ -42,7 +44,7 @@ func (w *worker) changes(c *call) engine.Answer {
 	var ch change
 	defer ch.close()
 	if err := w.readChange(c, &ch); err != nil {
-		if c.Spec.Path == syscalls.None && errors.Is(err, process.ErrUnreadable) && c.Hold.Valid() {
+		if _, open := c.descriptor(); open && errors.Is(err, process.ErrUnreadable) && c.Hold.Valid() {
 			// What a process that has changed its user has open cannot be seen. It was
 			// asked about when it was opened.
 			return engine.Continue()
@@ -151,6 +153,8 @@ func (w *worker) reportChange(c *call, ch *change, a *rules.Access, v rules.Verd
 		r.detail = " newpath=" + ch.new.path
 	case ch.target != "":
 		r.detail = " target=" + ch.target
+	case c.Spec.Attr != syscalls.None:
+		r.detail = " name=" + ch.attr.name
 	}
 }
 
@@ -233,6 +237,11 @@ func (w *worker) mayChange(c *call, t *target) bool {
 	}
 	if c.Spec.ID == syscalls.Link || c.Spec.ID == syscalls.Linkat {
 		return true
+	}
+	if c.Spec.Attr != syscalls.None || c.Spec.Times != syscalls.None && c.Args[c.Spec.Times] == 0 {
+		if w.mayAccess(c, &t.file, unix.W_OK) {
+			return true
+		}
 	}
 	cred, err := c.process.Credentials(c.TID)
 	const fowner, chown = 1 << unix.CAP_FOWNER, 1 << unix.CAP_CHOWN

@@ -36,6 +36,12 @@ func (ch *change) carry(c *call, fds int) error {
 	case syscalls.Chown, syscalls.Lchown, syscalls.Fchown, syscalls.Fchownat:
 		return unix.Fchownat(ch.old.file.FD, "", int(int32(c.Args[c.Spec.Owner])), int(int32(c.Args[c.Spec.Owner+1])), unix.AT_EMPTY_PATH)
 	}
+	switch {
+	case c.Spec.Times != syscalls.None:
+		return unix.UtimesNanoAt(fds, strconv.Itoa(ch.old.file.FD), ch.times, 0)
+	case c.Spec.Attr != syscalls.None:
+		return ch.attr.set(ch.old.file.FD)
+	}
 	return unix.EACCES
 }
 
@@ -48,7 +54,7 @@ func (c *call) flagsKnown() bool {
 		return flags&^unix.AT_REMOVEDIR == 0
 	case syscalls.Linkat:
 		return flags&^(unix.AT_SYMLINK_FOLLOW|unix.AT_EMPTY_PATH) == 0
-	case syscalls.Fchownat, syscalls.Fchmodat2:
+	case syscalls.Fchownat, syscalls.Fchmodat2, syscalls.Utimensat:
 		return flags&^(unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH) == 0
 	case syscalls.Renameat2:
 		const keep, exchange, whiteout = unix.RENAME_NOREPLACE, unix.RENAME_EXCHANGE, unix.RENAME_WHITEOUT

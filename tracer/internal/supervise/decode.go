@@ -41,7 +41,7 @@ func kernelsAnswer(err error) (unix.Errno, bool) {
 	switch e {
 	case unix.EFAULT, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EBADF, unix.EXDEV, unix.EINVAL,
 		unix.EACCES, unix.EPERM, unix.EAGAIN, unix.E2BIG, unix.EIO, unix.ESTALE, unix.ENXIO, unix.ENODEV,
-		unix.EMFILE, unix.EISDIR:
+		unix.EMFILE, unix.EISDIR, unix.ERANGE:
 		return e, true
 	}
 	return 0, false

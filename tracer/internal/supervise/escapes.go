@@ -131,7 +131,7 @@ func (w *worker) reached(c *call) (path string, ok bool) {
 	}
 	var t target
 	defer t.close()
-	if err := w.findFile(c, unix.AT_FDCWD, name, &t); err != nil {
+	if err := w.findFile(c, c.dirfd(), name, &t); err != nil {
 		_, answered := kernelsAnswer(err)
 		return name, !answered
 	}

@@ -59,8 +59,12 @@ func (t *target) own() bool { return t.file.Own }
 
 // readChange finds out what the call is about.
 func (w *worker) readChange(c *call, ch *change) error {
-	if c.Spec.Path == syscalls.None {
-		return w.findFD(c, int(int32(c.Args[c.Spec.FD])), &ch.old)
+	err := w.readValues(c, ch)
+	if err != nil {
+		return err
+	}
+	if fd, ok := c.descriptor(); ok {
+		return w.findFD(c, fd, &ch.old)
 	}
 	path, err := w.path(c)
 	if err != nil {
@@ -102,13 +106,38 @@ func (w *worker) readRest(c *call, ch *change) (err error) {
 	return err
 }
 
+// readValues reads what a call is to write, which the kernel reads first.
+func (w *worker) readValues(c *call, ch *change) error {
+	switch {
+	case c.Spec.Times != syscalls.None:
+		return w.readTimes(c, ch)
+	case c.Spec.Attr != syscalls.None:
+		return w.readAttribute(c, ch)
+	}
+	return nil
+}
+
+// descriptor is the open file that a call is about, which utimensat and futimesat
+// may be as well: without a path.
+func (c *call) descriptor() (fd int, ok bool) {
+	switch {
+	case c.Spec.Path == syscalls.None:
+		return int(int32(c.Args[c.Spec.FD])), true
+	case (c.Spec.ID == syscalls.Utimensat || c.Spec.ID == syscalls.Futimesat) && c.Args[c.Spec.Path] == 0 && c.dirfd() != unix.AT_FDCWD:
+		return c.dirfd(), true
+	}
+	return -1, false
+}
+
 // changesEntry says whether the first path of the call names an entry of a
 // directory: a symbolic link is what the call is about then.
 func (c *call) changesEntry(path string) bool {
 	if c.Spec.ID == syscalls.Linkat {
 		return c.flags()&unix.AT_SYMLINK_FOLLOW == 0 && (path != "" || c.flags()&unix.AT_EMPTY_PATH == 0)
 	}
-	return c.Spec.Mode == syscalls.None && c.Spec.Owner == syscalls.None && c.Spec.ID != syscalls.Truncate || c.makes()
+	s := c.Spec
+	ofFile := s.Mode != syscalls.None || s.Owner != syscalls.None || s.Times != syscalls.None || s.Attr != syscalls.None || s.ID == syscalls.Truncate
+	return !ofFile || c.makes()
 }
 
 // findEntry finds the directory that a name is in.
@@ -156,7 +185,7 @@ func splitEntry(path string) (dir, base string) {
 // findFile finds the file that a path leads to.
 func (w *worker) findFile(c *call, dirfd int, path string, t *target) error {
 	flags := paths.Existing | lookupFlags(c.flags())
-	if c.Spec.ID == syscalls.Lchown {
+	if c.Spec.ID == syscalls.Lchown || c.Spec.ID == syscalls.Lsetxattr || c.Spec.ID == syscalls.Lremovexattr {
 		flags |= paths.NoFollow
 	}
 	file, err := w.resolveAt(c, dirfd, path, flags)

@@ -185,12 +185,15 @@ func escapes() []Spec {
 	for _, r := range requests {
 		ptrace.When = append(ptrace.When, Condition{equal(0, r.bits)})
 	}
+	handle := named(1, escape(NameToHandleAt, "name_to_handle_at", 303, 264))
+	handle.Dirfd = 0
 	clone := privileged(unix.CAP_SYS_ADMIN, escape(Clone, "clone", 56, 220, word{"flags", 0, bits, cloneFlags}))
 	clone.When = anyBit(0, NewNamespaces)
 	return []Spec{
 		ptrace,
 		at(0, escape(ProcessVMWritev, "process_vm_writev", 311, 271, n("pid", 0))),
 		clone,
+		handle,
 		named(1, privileged(unix.CAP_SYS_ADMIN, escape(Mount, "mount", 165, 40, t("source", 0), t("target", 1), t("filesystem", 2), n("mountflag", 3), t("data", 4)))),
 		named(0, privileged(unix.CAP_SYS_ADMIN, escape(Umount2, "umount2", 166, 39, t("target", 0), n("flag", 1)))),
 		escape(Keyctl, "keyctl", 250, 219, n("operation", 0)),

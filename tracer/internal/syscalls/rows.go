@@ -19,7 +19,7 @@ func row(id ID, name string, amd64, arm64 int, op rules.Operation) Spec {
 	return Spec{
 		ID: id, Name: name, AMD64: amd64, ARM64: arm64, Op: op,
 		Dirfd: None, Path: None, Flags: None, Argv: None, FD: None, Addr: None, Msg: None,
-		NewDirfd: None, NewPath: None, Mode: None, Owner: None, Victim: None, Which: None, Capability: None,
+		NewDirfd: None, NewPath: None, Mode: None, Times: None, Attr: None, Owner: None, Victim: None, Which: None, Capability: None,
 	}
 }
 
@@ -105,6 +105,14 @@ func inodes() []Spec {
 		s.Owner, s.Capability = owner, unix.CAP_CHOWN
 		return s
 	}
+	times := func(s Spec, times int) Spec {
+		s.Times = times
+		return s
+	}
+	attribute := func(s Spec) Spec {
+		s.Attr = 1
+		return s
+	}
 	return []Spec{
 		inode(Truncate, "truncate", 76, 45, None, 0, None, None),
 		mode(inode(Chmod, "chmod", 90, Absent, None, 0, None, None), 1),
@@ -115,6 +123,16 @@ func inodes() []Spec {
 		owner(inode(Lchown, "lchown", 94, Absent, None, 0, None, None), 1),
 		owner(inode(Fchown, "fchown", 93, 55, None, None, 0, None), 1),
 		owner(inode(Fchownat, "fchownat", 260, 54, 0, 1, None, 4), 2),
+		times(inode(Utime, "utime", 132, Absent, None, 0, None, None), 1),
+		times(inode(Utimes, "utimes", 235, Absent, None, 0, None, None), 1),
+		times(inode(Futimesat, "futimesat", 261, Absent, 0, 1, None, None), 2),
+		times(inode(Utimensat, "utimensat", 280, 88, 0, 1, None, 3), 2),
+		attribute(inode(Setxattr, "setxattr", 188, 5, None, 0, None, None)),
+		attribute(inode(Lsetxattr, "lsetxattr", 189, 6, None, 0, None, None)),
+		attribute(inode(Fsetxattr, "fsetxattr", 190, 7, None, None, 0, None)),
+		attribute(inode(Removexattr, "removexattr", 197, 14, None, 0, None, None)),
+		attribute(inode(Lremovexattr, "lremovexattr", 198, 15, None, 0, None, None)),
+		attribute(inode(Fremovexattr, "fremovexattr", 199, 16, None, None, 0, None)),
 	}
 }
 

@@ -46,6 +46,16 @@ const (
 	Lchown
 	Fchown
 	Fchownat
+	Utime
+	Utimes
+	Futimesat
+	Utimensat
+	Setxattr
+	Lsetxattr
+	Fsetxattr
+	Removexattr
+	Lremovexattr
+	Fremovexattr
 	Connect
 	Socket
 	Sendto
@@ -82,6 +92,7 @@ const (
 	Ptrace
 	ProcessVMWritev
 	Clone
+	NameToHandleAt
 	Mount
 	Umount2
 	Keyctl
@@ -183,6 +194,8 @@ type Spec struct {
 	NewDirfd int
 	NewPath  int
 	Mode     int // mode_t of a file that is made, or of fchmod and its kind
+	Times    int // pointer to the times of utimensat and its kind
+	Attr     int // pointer to the name of an extended attribute; its value, size and flags follow it
 	Owner    int // uid_t; a gid_t follows it
 
 	// Victim is the number of the thread, or of the process by any of its threads,
