@@ -15,21 +15,27 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sidearmor/sidearmor/sidekick/internal/access"
+	"github.com/sidearmor/sidearmor/sidekick/internal/api"
 	"github.com/sidearmor/sidearmor/sidekick/internal/config"
-	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
 )
 
-// authorization gives what decides who may post; nil when everybody may who can
-// connect.
-func authorization(t config.Tokens, log *slog.Logger) (func(*http.Request) bool, error) {
-	if !t.Required() {
-		return nil, nil
+// authorization gives what decides who may post, read and administer.
+func authorization(t config.Tokens, log *slog.Logger) (api.Tokens, error) {
+	var all api.Tokens
+	for _, scope := range []struct {
+		tokens config.TokenList
+		valid  *func(*http.Request) bool
+	}{{t.Post, &all.Post}, {t.Read, &all.Read}, {t.Admin, &all.Admin}} {
+		if !scope.tokens.Set() {
+			continue
+		}
+		tokens, err := access.NewTokens(scope.tokens.File, scope.tokens.Load, log)
+		if err != nil {
+			return api.Tokens{}, err
+		}
+		*scope.valid = tokens.Valid
 	}
-	tokens, err := access.NewTokens(t.File, t.Load, log)
-	if err != nil {
-		return nil, err
-	}
-	return tokens.Valid, nil
+	return all, nil
 }
 
 // limited gives what counts that a limit was reached.
@@ -56,6 +62,7 @@ func pace(n config.Limits) func(*http.Request, int) time.Duration {
 // without, and a Unix socket.
 type front struct {
 	log         *slog.Logger
+	api         *api.API
 	connections *access.Connections // of all doors
 	doors       []door
 }
@@ -67,9 +74,14 @@ type door struct {
 }
 
 // openFront listens everywhere, or nowhere.
-func openFront(ctx context.Context, n config.Listen, h *ingest.Intake, connections *access.Connections, log *slog.Logger) (*front, error) {
-	f := &front{log: log, connections: connections}
-	if err := f.open(ctx, n, h); err != nil {
+func openFront(ctx context.Context, cfg config.Config, connections *access.Connections, opts api.Options) (*front, error) {
+	opts.Streams, opts.Arrived = cfg.Limits.Connections/2, access.Arrived
+	a, err := api.New(opts)
+	if err != nil {
+		return nil, err
+	}
+	f := &front{log: opts.Log, api: a, connections: connections}
+	if err := f.open(ctx, cfg.Listen); err != nil {
 		for _, d := range f.doors {
 			d.listener.Close()
 		}
@@ -79,15 +91,16 @@ func openFront(ctx context.Context, n config.Listen, h *ingest.Intake, connectio
 }
 
 // open opens the main door first: it is the first in the log.
-func (f *front) open(ctx context.Context, n config.Listen, h *ingest.Intake) error {
+func (f *front) open(ctx context.Context, n config.Listen) error {
 	if n.Address != "" {
 		l, err := f.tcp(ctx, n.Address, n.Port)
 		if err != nil {
 			return fmt.Errorf("listen on LISTENADDRESS and LISTENPORT: %w", err)
 		}
+		who := api.Door{Local: n.Local(), Trusted: n.Open}
 		if n.TLS == nil {
-			f.add("address", l, h)
-		} else if err := f.openTLS(ctx, n.Address, n.TLS, l, h); err != nil {
+			f.add("address", l, who)
+		} else if err := f.openTLS(ctx, n.Address, n.TLS, l, who); err != nil {
 			return err
 		}
 	}
@@ -102,22 +115,19 @@ func (f *front) open(ctx context.Context, n config.Listen, h *ingest.Intake) err
 	if n.Address == "" {
 		name = "address"
 	}
-	f.add(name, f.connections.Listener(l), h)
+	f.add(name, f.connections.Listener(l), api.Door{Local: true})
 	return nil
 }
 
 // openTLS has l speak TLS, and opens the port without it if paths are moved there.
-func (f *front) openTLS(ctx context.Context, address string, n *config.TLS, l net.Listener, h *ingest.Intake) error {
-	var main http.Handler = h
-	if len(n.PlainPaths) > 0 {
-		main = ingest.Without(h, n.PlainPaths)
-	}
+func (f *front) openTLS(ctx context.Context, address string, n *config.TLS, l net.Listener, who api.Door) error {
+	who.Certified, who.Without = n.CAFile != "", n.PlainPaths
 	c, err := access.TLS(access.Files{Cert: n.CertFile, Key: n.KeyFile, CA: n.CAFile}, f.log)
 	if err != nil {
 		l.Close()
 		return err
 	}
-	f.add("address", tls.NewListener(l, c), main)
+	f.add("address", tls.NewListener(l, c), who)
 	if len(n.PlainPaths) == 0 {
 		return nil
 	}
@@ -125,7 +135,7 @@ func (f *front) openTLS(ctx context.Context, address string, n *config.TLS, l ne
 	if err != nil {
 		return fmt.Errorf("listen on LISTENADDRESS and TLSSERVER_NOTLSPORT: %w", err)
 	}
-	f.add("plain_address", plain, ingest.Only(h, n.PlainPaths))
+	f.add("plain_address", plain, api.Door{Only: n.PlainPaths})
 	return nil
 }
 
@@ -137,8 +147,8 @@ func (f *front) tcp(ctx context.Context, address string, port int) (net.Listener
 	return f.connections.Listener(l), nil
 }
 
-func (f *front) add(name string, l net.Listener, h http.Handler) {
-	s := ingest.Server(h, f.log)
+func (f *front) add(name string, l net.Listener, d api.Door) {
+	s := f.api.Server(f.api.Handler(d))
 	f.connections.Watch(s)
 	f.doors = append(f.doors, door{name: name, listener: l, server: s})
 }

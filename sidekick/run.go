@@ -19,6 +19,7 @@ import (
 
 	"github.com/sidearmor/sidearmor/outputs/catalog"
 	"github.com/sidearmor/sidearmor/sidekick/internal/access"
+	"github.com/sidearmor/sidearmor/sidekick/internal/api"
 	"github.com/sidearmor/sidearmor/sidekick/internal/config"
 	"github.com/sidearmor/sidearmor/sidekick/internal/dispatch"
 	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
@@ -40,7 +41,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintln(stderr, "sidekick:", err)
 		return 2
 	}
-	in := config.Input{File: c.file, Environ: environ, Kinds: catalog.Kinds()}
+	in := config.Input{File: c.file, Environ: environ, Kinds: catalog.Kinds(), PlainPaths: api.ProbePaths(routes(nil))}
 	switch c.name {
 	case "help":
 		return 0
@@ -125,11 +126,11 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 		MaxAge: cfg.Queue.MaxAge, Held: cfg.Queue.MaxBytes, StopTimeout: cfg.ShutdownTimeout, Stopping: ctx,
 	})
 
-	authorized, err := authorization(cfg.Listen.Tokens, log)
+	tokens, err := authorization(cfg.Listen.Tokens, log)
 	if err != nil {
 		return err
 	}
-	feeds, err := openTelemetry(ctx, cfg, authorized, metrics, log)
+	feeds, err := openTelemetry(ctx, cfg, tokens, metrics, log)
 	if err != nil {
 		return err
 	}
@@ -137,12 +138,12 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	limited := limited(metrics)
 	connections := access.NewConnections(cfg.Limits.Connections, func() { limited("connections") })
 	intake := ingest.New(ingest.Options{
-		Store: feeds.store(queue.Store{Queue: q}), Enricher: cfg.Enricher, Labels: cfg.MetricFields, Authorized: authorized, Metrics: metrics, Log: log,
+		Store: feeds.store(queue.Store{Queue: q}), Enricher: cfg.Enricher, Labels: cfg.MetricFields, Metrics: metrics, Log: log,
 		Outputs: func() any { return dispatcher.Status() }, Warnings: cfg.Exposed(),
 		Pace: pace(cfg.Limits), Arrived: access.Arrived, Limited: limited,
 	})
 	feeds.pullFrom(cfg.KubeArmor, intake, metrics)
-	front, err := openFront(ctx, cfg.Listen, intake, connections, log)
+	front, err := openFront(ctx, cfg, connections, api.Options{Routes: routes(intake), Tokens: tokens, Lost: intake.Lost, Metrics: metrics, Log: log})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/sidekick/internal/access"
+	"github.com/sidearmor/sidearmor/sidekick/internal/api"
 	"github.com/sidearmor/sidearmor/sidekick/internal/config"
 	"github.com/sidearmor/sidearmor/sidekick/internal/grpcapi"
 	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
@@ -28,16 +29,14 @@ type telemetry struct {
 }
 
 // openTelemetry listens, if it is to. It connects nowhere.
-func openTelemetry(ctx context.Context, cfg config.Config, authorized func(*http.Request) bool, metrics prometheus.Registerer, log *slog.Logger) (*telemetry, error) {
+func openTelemetry(ctx context.Context, cfg config.Config, tokens api.Tokens, metrics prometheus.Registerer, log *slog.Logger) (*telemetry, error) {
 	t := &telemetry{log: log}
 	if cfg.GRPC.Address == "" {
 		return t, nil
 	}
 	opts := grpcapi.Options{Metrics: metrics, Log: log}
-	if authorized != nil {
-		opts.Authorized = func(shown []string) bool {
-			return authorized(&http.Request{Header: http.Header{"Authorization": shown}})
-		}
+	if tokens.Read != nil || tokens.Post != nil {
+		opts.Authorized = func(shown []string) bool { return mayRead(tokens, shown) }
 	}
 	if n := cfg.Listen.TLS; n != nil {
 		var err error
@@ -51,6 +50,17 @@ func openTelemetry(ctx context.Context, cfg config.Config, authorized func(*http
 	}
 	t.server = grpcapi.New(opts)
 	return t, nil
+}
+
+// mayRead says whether authorization headers have a token that may read. Without
+// AUTH_TOKEN_READ those of AUTH_TOKEN may, as they could before there were scopes.
+func mayRead(tokens api.Tokens, shown []string) bool {
+	r := &http.Request{Header: http.Header{"Authorization": shown}}
+	valid := tokens.Read
+	if valid == nil {
+		valid = tokens.Post
+	}
+	return valid(r) || tokens.Admin != nil && tokens.Admin(r)
 }
 
 // pullFrom prepares to take events from KubeArmor, if that is wanted.

@@ -57,6 +57,8 @@ type Input struct {
 	File    string   // YAML; "" for none
 	Environ []string // as os.Environ gives it
 	Kinds   []outputs.Kind
+
+	PlainPaths []string // that may be served without TLS, if TLSSERVER_NOTLSPATHS asks for it
 }
 
 // Load reads and checks everything. Its error joins all problems there are, each

@@ -50,10 +50,13 @@ func kinds() []outputs.Kind {
 	}
 }
 
+// plainPaths are those of probes.
+func plainPaths() []string { return []string{"/ping", "/healthz", "/metrics"} }
+
 // load reads env and, if it is not empty, a file with text.
 func load(t *testing.T, text string, env ...string) (Config, error) {
 	t.Helper()
-	in := Input{Environ: env, Kinds: kinds()}
+	in := Input{Environ: env, Kinds: kinds(), PlainPaths: plainPaths()}
 	if text != "" {
 		in.File = write(t, "conf.yaml", text)
 	}

@@ -67,7 +67,7 @@ func (l *loader) grpc(n Listen) GRPC {
 		l.problem("%s: %q is not a port, use 0 (any free one) to 65535", v.name, port)
 	}
 	g := GRPC{Address: net.JoinHostPort(host, port)}
-	known := n.Tokens.Required() || n.TLS != nil && n.TLS.CAFile != ""
+	known := n.Tokens.Post.Set() || n.Tokens.Read.Set() || n.TLS != nil && n.TLS.CAFile != ""
 	g.Open = !known && (host == "" || !isLoopback(host))
 	if g.Open && !n.insecure {
 		l.problem("%s: at %s anybody who can connect could read events: %s", v.name, g.Address, howToTrust)

@@ -30,7 +30,7 @@ type Listen struct {
 	Open     bool   // whoever can connect may post, as LISTEN_INSECURE asks for
 	insecure bool   // LISTEN_INSECURE is set
 	Socket   string // path of a Unix socket; "" for none
-	Tokens   Tokens // who may post
+	Tokens   Tokens // who may do what
 	TLS      *TLS   // of Address; nil for none
 }
 
@@ -57,6 +57,8 @@ func listenSettings() []setting {
 		{path: "listensocket", usage: "path of a Unix socket to listen at"},
 		{path: insecurePath, byDefault: "false", usage: "whoever can connect may post, and read GRPC_LISTEN"},
 		{path: "auth.token", secret: true, usage: "tokens of those who may post, by commas"},
+		{path: "auth.token_read", secret: true, usage: "tokens of those who may read, by commas"},
+		{path: "auth.token_admin", secret: true, usage: "tokens of those who may do all, by commas"},
 		{path: "tlsserver.deploy", byDefault: "false", usage: "TLS on LISTENPORT"},
 		{path: "tlsserver.certfile", byDefault: defaultCertFile, usage: "certificate of the server, PEM"},
 		{path: "tlsserver.keyfile", byDefault: defaultKeyFile, usage: "its key, PEM"},
@@ -108,8 +110,11 @@ func (l *loader) tls() *TLS {
 		if path = strings.TrimSpace(path); path == "" {
 			continue
 		}
-		if !strings.HasPrefix(path, "/") {
+		switch {
+		case !strings.HasPrefix(path, "/"):
 			l.problem("%s: %q is no path, it must begin with /", v.name, path)
+		case !slices.Contains(l.plainPaths, path):
+			l.problem("%s: %s is not served without TLS, only %s are", v.name, path, strings.Join(l.plainPaths, ", "))
 		}
 		t.PlainPaths = append(t.PlainPaths, path)
 	}

@@ -21,7 +21,6 @@ func TestListen(t *testing.T) {
 		{env: "LISTENADDRESS=0.0.0.0 AUTH_TOKEN=t", address: "0.0.0.0"},
 		{env: "LISTENADDRESS=0.0.0.0 " + certified, address: "0.0.0.0"},
 		{env: "LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/ping,/healthz " + certified, address: "0.0.0.0"},
-		{env: "LISTENADDRESS=0.0.0.0 AUTH_TOKEN=t TLSSERVER_NOTLSPATHS=/ " + certified, address: "0.0.0.0"},
 		{env: "LISTENSOCKET=/run/s", socket: "/run/s"},
 		{env: "LISTENSOCKET=unix:///run/s LISTENPORT=1", address: "127.0.0.1", socket: "/run/s"},
 		{env: "LISTENSOCKET=/run/s " + certified, address: "127.0.0.1", socket: "/run/s"},
@@ -29,7 +28,6 @@ func TestListen(t *testing.T) {
 		{env: "LISTEN_INSECURE=true LISTENSOCKET=/run/s", address: "0.0.0.0", socket: "/run/s", open: true},
 		{env: "LISTEN_INSECURE=true LISTENADDRESS=::", address: "::", open: true},
 		{env: "LISTEN_INSECURE=true TLSSERVER_DEPLOY=true", address: "0.0.0.0", open: true},
-		{env: "LISTEN_INSECURE=true TLSSERVER_NOTLSPATHS=/test " + certified, address: "0.0.0.0", open: true},
 		{env: "LISTEN_INSECURE=true LISTENADDRESS=127.0.0.1", address: "127.0.0.1", warned: "LISTEN_INSECURE has no effect: only this machine"},
 		{env: "LISTEN_INSECURE=true AUTH_TOKEN=t", address: "127.0.0.1", warned: "LISTEN_INSECURE has no effect: a token"},
 		{env: "LISTEN_INSECURE=true " + certified, address: "127.0.0.1", warned: "LISTEN_INSECURE has no effect: a token"},
@@ -56,24 +54,24 @@ func TestListen(t *testing.T) {
 func TestServedToAnybody(t *testing.T) {
 	const certified = "TLSSERVER_DEPLOY=true TLSSERVER_MUTUALTLS=true "
 	for env, want := range map[string]string{
-		"LISTENADDRESS=0.0.0.0":                                           "LISTENADDRESS: at 0.0.0.0 anybody could post who can connect: set AUTH_TOKEN",
-		"LISTENADDRESS=10.1.2.3":                                          "LISTENADDRESS: at 10.1.2.3 anybody",
-		"LISTENADDRESS=::":                                                "LISTENADDRESS: at :: anybody",
-		"LISTENADDRESS=0.0.0.0 LISTENSOCKET=/run/s":                       "LISTENADDRESS: at 0.0.0.0 anybody",
-		"LISTENADDRESS=0.0.0.0 TLSSERVER_DEPLOY=true":                     "since TLS alone does not tell who it is",
-		"LISTENADDRESS=0.0.0.0 TLSSERVER_MUTUALTLS=true":                  "anybody could post who can connect",
-		"LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/test " + certified:   "since TLSSERVER_NOTLSPATHS has a path to post to",
-		"LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/,/ping " + certified: "since TLSSERVER_NOTLSPATHS has a path to post to",
-		"GRPC_LISTEN=:32767":                                              "GRPC_LISTEN: at :32767 anybody who can connect could read events: set AUTH_TOKEN",
-		"GRPC_LISTEN=[::]:1":                                              "GRPC_LISTEN: at [::]:1 anybody",
-		"GRPC_LISTEN=:32767 TLSSERVER_DEPLOY=true":                        "GRPC_LISTEN: at :32767 anybody",
-		"LISTENADDRESS=0.0.0.0 LISTEN_INSECURE=perhaps":                   `LISTEN_INSECURE: "perhaps" is neither true nor false`,
+		"LISTENADDRESS=0.0.0.0":                                         "LISTENADDRESS: at 0.0.0.0 anybody could post who can connect: set AUTH_TOKEN",
+		"LISTENADDRESS=10.1.2.3":                                        "LISTENADDRESS: at 10.1.2.3 anybody",
+		"LISTENADDRESS=::":                                              "LISTENADDRESS: at :: anybody",
+		"LISTENADDRESS=0.0.0.0 LISTENSOCKET=/run/s":                     "LISTENADDRESS: at 0.0.0.0 anybody",
+		"LISTENADDRESS=0.0.0.0 TLSSERVER_DEPLOY=true":                   "since TLS alone does not tell who it is",
+		"LISTENADDRESS=0.0.0.0 TLSSERVER_MUTUALTLS=true":                "anybody could post who can connect",
+		"LISTENADDRESS=0.0.0.0 TLSSERVER_NOTLSPATHS=/test " + certified: "TLSSERVER_NOTLSPATHS: /test is not served without TLS, only /ping, /healthz, /metrics are",
+		"AUTH_TOKEN=t TLSSERVER_NOTLSPATHS=/,/ping " + certified:        "TLSSERVER_NOTLSPATHS: / is not served without TLS",
+		"GRPC_LISTEN=:32767":                                            "GRPC_LISTEN: at :32767 anybody who can connect could read events: set AUTH_TOKEN",
+		"GRPC_LISTEN=[::]:1":                                            "GRPC_LISTEN: at [::]:1 anybody",
+		"GRPC_LISTEN=:32767 TLSSERVER_DEPLOY=true":                      "GRPC_LISTEN: at :32767 anybody",
+		"LISTENADDRESS=0.0.0.0 LISTEN_INSECURE=perhaps":                 `LISTEN_INSECURE: "perhaps" is neither true nor false`,
 	} {
 		_, err := load(t, "", strings.Fields(env)...)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", env, err, want)
 		}
-		if _, probe := Probe(Input{Environ: strings.Fields(env)}); probe == nil && !strings.HasPrefix(env, "GRPC") {
+		if _, probe := Probe(Input{Environ: strings.Fields(env), PlainPaths: plainPaths()}); probe == nil && !strings.HasPrefix(env, "GRPC") {
 			t.Errorf("%s: the probe knows where", env)
 		}
 	}
@@ -87,11 +85,11 @@ func TestTLSSettings(t *testing.T) {
 	if n := c.Listen.TLS; n.CertFile != "/c" || n.KeyFile != defaultKeyFile || n.CAFile != defaultCAFile || n.PlainPort != 1 || !slices.Equal(n.PlainPaths, []string{"/metrics", "/healthz"}) {
 		t.Errorf("%+v", n)
 	}
-	c, err = load(t, "", "TLSSERVER_DEPLOY=true", "TLSSERVER_CACERTFILE=/ca", "TLSSERVER_NOTLSPATHS=/ping, /x,")
+	c, err = load(t, "", "TLSSERVER_DEPLOY=true", "TLSSERVER_CACERTFILE=/ca", "TLSSERVER_NOTLSPATHS=/ping, /healthz,")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := c.Listen.TLS; n.CAFile != "" || n.PlainPort != defaultPlainPort || !slices.Equal(n.PlainPaths, []string{"/ping", "/x"}) {
+	if n := c.Listen.TLS; n.CAFile != "" || n.PlainPort != defaultPlainPort || !slices.Equal(n.PlainPaths, []string{"/ping", "/healthz"}) {
 		t.Errorf("%+v", n)
 	}
 	c, err = load(t, "", "TLSSERVER_CERTFILE=/c")
@@ -134,7 +132,7 @@ func TestProbe(t *testing.T) {
 		"TLSSERVER_DEPLOY=true TLSSERVER_MUTUALTLS=true":      {Network: "tcp", Address: "127.0.0.1:2801", CertFile: defaultCertFile, Mutual: true},
 		"TLSSERVER_DEPLOY=true TLSSERVER_NOTLSPATHS=/healthz": {Network: "tcp", Address: "127.0.0.1:2810"},
 	} {
-		if got, err := Probe(Input{Environ: strings.Fields(env), Kinds: kinds()}); err != nil || got != want {
+		if got, err := Probe(Input{Environ: strings.Fields(env), Kinds: kinds(), PlainPaths: plainPaths()}); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", env, got, err)
 		}
 	}

@@ -43,6 +43,8 @@ type loader struct {
 	kinds []outputs.Kind
 	known map[string]setting // by path
 
+	plainPaths []string // of Input
+
 	instances map[string][]string // of a kind's block, the keys of the outputs that there are
 	effective []Setting           // what was looked up
 
@@ -54,7 +56,7 @@ type loader struct {
 }
 
 func newLoader(in Input) (*loader, error) {
-	l := &loader{env: map[string]string{}, all: map[string]string{}, file: in.File, kinds: in.Kinds, known: map[string]setting{}, instances: map[string][]string{}}
+	l := &loader{env: map[string]string{}, all: map[string]string{}, file: in.File, kinds: in.Kinds, plainPaths: in.PlainPaths, known: map[string]setting{}, instances: map[string][]string{}}
 	for _, entry := range in.Environ {
 		name, text, _ := strings.Cut(entry, "=")
 		l.all[name] = text

@@ -27,13 +27,13 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		list, err := c.Listen.Tokens.Load()
+		list, err := c.Listen.Tokens.Post.Load()
 		var got []string
 		for _, s := range list {
 			got = append(got, s.Reveal())
 		}
-		if err != nil || strings.Join(got, " ") != in.want || c.Listen.Tokens.File != in.file || c.Listen.Tokens.Required() != (in.want != "") {
-			t.Errorf("%s: %q of %q, %v", name, got, c.Listen.Tokens.File, err)
+		if err != nil || strings.Join(got, " ") != in.want || c.Listen.Tokens.Post.File != in.file || c.Listen.Tokens.Post.Set() != (in.want != "") {
+			t.Errorf("%s: %q of %q, %v", name, got, c.Listen.Tokens.Post.File, err)
 		}
 	}
 }
@@ -43,12 +43,13 @@ func TestTokensRefused(t *testing.T) {
 		env  string
 		want string
 	}{
-		"only commas": {"AUTH_TOKEN=,,", "AUTH_TOKEN: holds no token"},
-		"a space":     {"AUTH_TOKEN=a,canary canary", "AUTH_TOKEN: token 2 has a character"},
-		"not ASCII":   {"AUTH_TOKEN=canaryé", "AUTH_TOKEN: token 1 has a character"},
-		"no file":     {"AUTH_TOKEN_FILE=/nowhere/canary", "AUTH_TOKEN_FILE: open"},
-		"empty file":  {"AUTH_TOKEN_FILE=" + write(t, "none", "\n"), "AUTH_TOKEN_FILE: "},
-		"misspelt":    {"AUTH_TOKENS=canary", "AUTH_TOKENS: unknown variable, did you mean AUTH_TOKEN?"},
+		"only commas":    {"AUTH_TOKEN=,,", "AUTH_TOKEN: holds no token"},
+		"a space":        {"AUTH_TOKEN=a,canary canary", "AUTH_TOKEN: token 2 has a character"},
+		"not ASCII":      {"AUTH_TOKEN=canaryé", "AUTH_TOKEN: token 1 has a character"},
+		"no file":        {"AUTH_TOKEN_FILE=/nowhere/canary", "AUTH_TOKEN_FILE: open"},
+		"empty file":     {"AUTH_TOKEN_FILE=" + write(t, "none", "\n"), "AUTH_TOKEN_FILE: "},
+		"misspelt":       {"AUTH_TOKENS=canary", "AUTH_TOKENS: unknown variable, did you mean AUTH_TOKEN?"},
+		"misspelt scope": {"AUTH_TOKEN_ADMN=canary", "AUTH_TOKEN_ADMN: unknown variable, did you mean AUTH_TOKEN_ADMIN?"},
 	} {
 		_, err := load(t, "", in.env)
 		if err == nil || !strings.Contains(err.Error(), in.want) || name != "no file" && strings.Contains(err.Error(), "canary") {
@@ -57,5 +58,33 @@ func TestTokensRefused(t *testing.T) {
 	}
 	if _, err := load(t, "", "AUTH_TOKEN=a", "AUTH_TOKEN_FILE=/b"); err == nil || !strings.Contains(err.Error(), "both set") {
 		t.Errorf("both: %v", err)
+	}
+}
+
+// Each scope has tokens of its own: the same in two would make one what the other is.
+func TestTokensOfScopes(t *testing.T) {
+	path := write(t, "tokens", "x\nadmin\n")
+	c, err := load(t, "auth: {token_read: r}", "AUTH_TOKEN=p", "AUTH_TOKEN_ADMIN_FILE="+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := c.Listen.Tokens
+	if !n.Post.Set() || !n.Read.Set() || !n.Admin.Set() || n.Admin.File != path {
+		t.Errorf("%+v", n)
+	}
+	for _, env := range [][]string{
+		{"AUTH_TOKEN=a,canary", "AUTH_TOKEN_ADMIN=canary"}, {"AUTH_TOKEN=canary", "AUTH_TOKEN_READ=b,canary"}, {"AUTH_TOKEN_READ=canary", "AUTH_TOKEN_ADMIN=canary"},
+	} {
+		_, err := load(t, "", env...)
+		if err == nil || !strings.Contains(err.Error(), ": has a token of AUTH_TOKEN") || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%v: %v", env, err)
+		}
+	}
+	// They say nothing of who may post.
+	if _, err := load(t, "", "LISTENADDRESS=0.0.0.0", "AUTH_TOKEN_READ=r", "AUTH_TOKEN_ADMIN=a"); err == nil || !strings.Contains(err.Error(), "anybody could post") {
+		t.Error(err)
+	}
+	if c, err = load(t, "", "GRPC_LISTEN=:1", "AUTH_TOKEN_READ=r"); err != nil || c.GRPC.Open {
+		t.Errorf("%+v, %v", c.GRPC, err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 )
 
@@ -50,14 +49,12 @@ func (l *loader) listen() Listen {
 // follow "anybody could post".
 func (n Listen) openTo() string {
 	switch {
-	case n.Tokens.Required():
+	case n.Tokens.Post.Set():
 		return ""
 	case n.TLS == nil:
 		return " who can connect"
 	case n.TLS.CAFile == "":
 		return " who can connect, since TLS alone does not tell who it is"
-	case slices.Contains(n.TLS.PlainPaths, "/") || slices.Contains(n.TLS.PlainPaths, "/test"):
-		return ", since TLSSERVER_NOTLSPATHS has a path to post to"
 	}
 	return ""
 }
@@ -73,6 +70,9 @@ func (l *loader) insecureInVain(c Config) {
 	}
 	l.off = append(l.off, fmt.Sprintf("%s has no effect: %s", l.peek(setting{path: insecurePath}), why))
 }
+
+// Local says whether Address is reached from this machine alone.
+func (n Listen) Local() bool { return isLoopback(n.Address) }
 
 func isLoopback(address string) bool {
 	ip, err := netip.ParseAddr(address)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/sidekick/internal/kubearmor"
+	"github.com/sidearmor/sidearmor/sidekick/internal/loglimit"
 )
 
 // Bounds on what clients can cost. A request has a few bytes, and a client three
@@ -59,10 +60,10 @@ type Server struct {
 	messages feed[*pb.Message] // KubeArmor's daemon says something there when it debugs; nothing is said here
 	slots    chan struct{}     // one for each watcher
 
-	watchers  prometheus.Gauge
-	dropped   prometheus.Counter
-	slow      tally
-	strangers tally
+	watchers     prometheus.Gauge
+	dropped      prometheus.Counter
+	slow         loglimit.Counter
+	unauthorized loglimit.Counter
 }
 
 // New makes a server and registers its metrics.
@@ -122,7 +123,7 @@ func (s *Server) Show(events []schema.Packed) {
 		return
 	}
 	s.dropped.Add(float64(missed))
-	if n := s.slow.note(time.Now(), missed); n > 0 {
+	if n := s.slow.Add(missed, time.Now()); n > 0 {
 		s.log.Warn("clients of the gRPC service read too slowly and miss events", "events", n)
 	}
 }

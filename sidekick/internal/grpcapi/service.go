@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	pb "github.com/kubearmor/KubeArmor/protobuf"
@@ -97,7 +96,7 @@ func (s *Server) admit(ctx context.Context) error {
 	if s.authorized == nil || s.authorized(metadata.ValueFromIncomingContext(ctx, "authorization")) {
 		return nil
 	}
-	if n := s.strangers.note(time.Now(), 1); n > 0 {
+	if n := s.unauthorized.Add(1, time.Now()); n > 0 {
 		s.log.Warn("gRPC clients without a valid token are refused", "requests", n, "last_from", from(ctx))
 	}
 	return status.Error(codes.Unauthenticated, "a valid token is required, as authorization: Bearer TOKEN")
@@ -120,27 +119,4 @@ type probe struct {
 // Check says whether events are shown. Everybody may ask.
 func (p probe) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	return p.server.Check(ctx, r)
-}
-
-// logEvery spaces what the log says of clients: it must not be they who fill it.
-const logEvery = time.Minute
-
-// tally counts what is logged now and then.
-type tally struct {
-	mu     sync.Mutex
-	count  int
-	logged time.Time
-}
-
-// note counts n more, and gives the number of those to be logged now, else 0.
-func (t *tally) note(now time.Time, n int) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.count += n
-	if now.Sub(t.logged) < logEvery {
-		return 0
-	}
-	n = t.count
-	t.count, t.logged = 0, now
-	return n
 }

@@ -247,8 +247,7 @@ func TestBadHTTP(t *testing.T) {
 
 // A client that asks first is told to go on only when its body is wanted.
 func TestExpectContinue(t *testing.T) {
-	server, _, _ := guardedServer(t, func(o *Options) {
-		o.Authorized = right
+	server, _, _ := guardedServer(t, right, func(o *Options) {
 		o.Pace = func(r *http.Request, _ int) time.Duration {
 			if r.Header.Get("Slow") != "" {
 				return time.Minute

@@ -39,7 +39,7 @@ func (h *handler) body(w http.ResponseWriter, r *http.Request, room *hold) ([]by
 		w.Header().Set("Connection", "close") // or else the body is read, to get past it
 		return nil, readRefusal(&http.MaxBytesError{Limit: MaxBodyBytes})
 	}
-	body, err := room.read(r.Context(), http.MaxBytesReader(w, r.Body, MaxBodyBytes), r.ContentLength)
+	body, err := room.read(r.Context(), r.Body, r.ContentLength)
 	if err != nil {
 		return nil, readRefusal(err)
 	}

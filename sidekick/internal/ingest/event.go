@@ -61,7 +61,7 @@ func (h *handler) enrich(e *schema.Event) {
 	if err == nil {
 		return
 	}
-	if n := h.templates.note(time.Now()); n > 0 {
+	if n := h.templates.Add(1, time.Now()); n > 0 {
 		h.log.Warn("templated fields cannot be evaluated", "events", n, "last", err)
 	}
 }

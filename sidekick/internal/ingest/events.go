@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/api"
 )
 
 // maxKeyBytes bounds an Idempotency-Key: it is kept with every event for minutes.
@@ -198,14 +199,14 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, verdicts []verd
 	case s.Rejected == 0 && len(verdicts) == 1:
 		w.WriteHeader(http.StatusOK)
 	case s.Accepted > 0 && !later:
-		answer(w, http.StatusOK, s)
+		api.Answer(w, http.StatusOK, s)
 	default:
 		v := verdicts[first]
 		p := problem{Error: v.Error, Item: &first, Field: v.Field, summary: s}
 		if len(verdicts) == 1 {
 			p.summary = nil
 		}
-		answer(w, v.httpStatus(), p)
+		api.Answer(w, v.httpStatus(), p)
 	}
 }
 
@@ -227,7 +228,7 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 	if why.after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(why.after/time.Second)))
 	}
-	answer(w, why.status, why.problem)
+	api.Answer(w, why.status, why.problem)
 }
 
 func splitRefusal(err error) *refusal {

@@ -79,14 +79,12 @@ func (never) Permanent() bool { return true }
 func serve(t *testing.T, s *store, custom map[string]string) *httptest.Server {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	server := httptest.NewUnstartedServer(nil)
 	enricher, err := enrich.New(enrich.Options{CustomFields: custom})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Config = Server(New(Options{Store: s, Enricher: enricher, Metrics: prometheus.NewRegistry(), Log: log}), log)
+	server := newServer(t, Options{Store: s, Enricher: enricher, Metrics: prometheus.NewRegistry(), Log: log}, nil)
 	server.Start()
-	t.Cleanup(server.Close)
 	return server
 }
 
@@ -452,10 +450,10 @@ func TestMetrics(t *testing.T) {
 
 func TestDebugLogShowsNoArguments(t *testing.T) {
 	var log bytes.Buffer
-	h := New(Options{
+	h, _ := served(t, Options{
 		Store: &store{}, Metrics: prometheus.NewRegistry(),
 		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}, nil)
 	for _, body := range []string{
 		`{"Type":"ContainerLog","Operation":"Process","Resource":"/bin/mysql -pCANARY","Data":"CANARY","Source":"CANARY"}`,
 		`{"Type":"ContainerLog","Operation":"CANARY`,
@@ -469,15 +467,12 @@ func TestDebugLogShowsNoArguments(t *testing.T) {
 
 // A client that sends nothing more keeps its connection only for so long.
 func TestSlowClient(t *testing.T) {
-	log := slog.New(slog.DiscardHandler)
-	server := httptest.NewUnstartedServer(nil)
-	server.Config = Server(New(Options{Store: &store{}, Metrics: prometheus.NewRegistry(), Log: log}), log)
+	server := newServer(t, Options{Store: &store{}, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)}, nil)
 	if server.Config.ReadHeaderTimeout == 0 || server.Config.ReadTimeout == 0 || server.Config.WriteTimeout == 0 || server.Config.IdleTimeout == 0 {
 		t.Fatal("a timeout is missing")
 	}
 	server.Config.ReadHeaderTimeout, server.Config.ReadTimeout = 100*time.Millisecond, 200*time.Millisecond
 	server.Start()
-	defer server.Close()
 	for sent, want := range map[string]string{
 		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"Type\":": "HTTP/1.1 408 ",
 		"POST / HTTP/1.1\r\nHost: x\r\n":                                       "",

@@ -11,11 +11,27 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-// Intake is the handler of all paths, and the way in for events that come
-// otherwise.
-type Intake struct {
-	http.Handler
-	handler *handler
+// Intake has the handlers of the paths by which events come, and those of probes,
+// and is the way in for events that come otherwise.
+type Intake struct{ handler *handler }
+
+// Events takes what is posted: see docs/sidekick/operate.md, Wire format.
+func (i *Intake) Events(w http.ResponseWriter, r *http.Request) { i.handler.events(w, r) }
+
+// Test makes an event that every output gets.
+func (i *Intake) Test(w http.ResponseWriter, r *http.Request) { i.handler.test(w, r) }
+
+// Readyz says whether events can be stored.
+func (i *Intake) Readyz(w http.ResponseWriter, r *http.Request) { i.handler.readyz(w, r) }
+
+// Metrics is the page for Prometheus.
+func (i *Intake) Metrics(w http.ResponseWriter, r *http.Request) { i.handler.page(w, r) }
+
+// Lost counts a request that is refused before a handler here sees it, and has the
+// log tell of it.
+func (i *Intake) Lost(r *http.Request, reason, why string) {
+	i.handler.metrics.inputs.WithLabelValues("requests", "rejected").Inc()
+	i.handler.tell(r, reason, why, 1)
 }
 
 // Take stores events that came by another way than HTTP, enriched and counted as

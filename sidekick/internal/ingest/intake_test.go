@@ -56,7 +56,7 @@ func TestTake(t *testing.T) {
 		}
 	}
 	w := httptest.NewRecorder()
-	i.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	i.Metrics(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
 	body, err := io.ReadAll(w.Body)
 	if err != nil {
 		t.Fatal(err)

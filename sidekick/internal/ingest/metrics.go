@@ -24,7 +24,6 @@ type metrics struct {
 	falco     *prometheus.CounterVec
 	kubearmor *prometheus.CounterVec
 	rejected  *prometheus.CounterVec
-	panics    prometheus.Counter
 
 	fields []string // output fields that are labels of falco
 
@@ -51,13 +50,9 @@ func newMetrics(reg prometheus.Registerer, fields []string) *metrics {
 			names...),
 		kubearmor: counter("sidearmor_kubearmor_events_total", "KubeArmor events taken.", "kind", "action", "operation"),
 		rejected:  counter("sidearmor_rejected_events_total", "Events and requests that were not taken.", "reason"),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sidearmor_panics_total", Help: "Requests whose handling panicked.",
-		}),
-		fields: fields,
-		seen:   map[string]struct{}{},
+		fields:    fields,
+		seen:      map[string]struct{}{},
 	}
-	reg.MustRegister(m.panics)
 	for _, status := range []string{"accepted", "rejected"} {
 		m.inputs.WithLabelValues("requests", status)
 	}

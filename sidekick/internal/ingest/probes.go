@@ -1,9 +1,10 @@
 package ingest
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
+
+	"github.com/sidearmor/sidearmor/sidekick/internal/api"
 )
 
 // problem is the JSON of an answer that is not 200.
@@ -14,23 +15,13 @@ type problem struct {
 	*summary
 }
 
-// answer writes v as JSON.
-func answer(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
-	w.WriteHeader(status)
-	// The client has the status; one that has gone misses the rest.
-	_ = json.NewEncoder(w).Encode(v)
-}
-
-func ping(w http.ResponseWriter, _ *http.Request) {
+// Ping is FalcoSidekick's.
+func Ping(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "pong\n")
 }
 
-// healthz says that the process answers, in FalcoSidekick's words.
-func healthz(w http.ResponseWriter, _ *http.Request) {
+// Healthz says that the process answers, in FalcoSidekick's words.
+func Healthz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, `{"status": "ok"}`)
 }
@@ -49,11 +40,11 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 	err := h.store.Ready(r.Context())
 	switch {
 	case err == nil && len(body) == 0:
-		healthz(w, r)
+		Healthz(w, r)
 		return
 	case err == nil:
 		body["status"] = "ok"
-		answer(w, http.StatusOK, body)
+		api.Answer(w, http.StatusOK, body)
 		return
 	}
 	all := []error{err}
@@ -69,5 +60,18 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	body["status"], body["reasons"] = word, reasons
-	answer(w, status, body)
+	api.Answer(w, status, body)
+}
+
+// page answers with metrics when there is room: there may be many who ask and do not
+// read.
+func (h *handler) page(w http.ResponseWriter, r *http.Request) {
+	room := h.room.hold(w)
+	defer room.release()
+	if err := room.take(r.Context(), work, metricsBytes); err != nil {
+		api.Answer(w, http.StatusServiceUnavailable, problem{Error: err.Error()})
+		return
+	}
+	room.await(work)
+	h.pages.ServeHTTP(w, r)
 }

@@ -2,23 +2,18 @@ package ingest
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sidearmor/sidearmor/sidekick/internal/loglimit"
 )
 
-// Reasons why events are not taken, as the metric has them.
-const (
-	wrongPathReason   = "path"
-	wrongMethodReason = "method"
-)
-
-// reasons are all of them.
+// reasons are those for which events are not taken, as the metric has them.
 func reasons() []string {
 	return []string{
 		"malformed", "too_large", "unavailable", "encoding", "timeout", "busy", "rate", "unauthorized",
-		wrongPathReason, wrongMethodReason,
+		"path", "method",
 	}
 }
 
@@ -27,7 +22,7 @@ func reasons() []string {
 // minute: it must not be those who post that fill the log.
 type refusals struct {
 	mu       sync.Mutex
-	byReason map[string]*tally
+	byReason map[string]*loglimit.Counter
 }
 
 // note counts n events or requests, and gives the number to be logged now, else 0.
@@ -39,13 +34,13 @@ func (f *refusals) note(reason string, n int, now time.Time) int {
 	t := f.byReason[reason]
 	if t == nil {
 		if f.byReason == nil {
-			f.byReason = map[string]*tally{}
+			f.byReason = map[string]*loglimit.Counter{}
 		}
-		t = &tally{}
+		t = &loglimit.Counter{}
 		f.byReason[reason] = t
 	}
 	f.mu.Unlock()
-	return t.add(n, now)
+	return t.Add(n, now)
 }
 
 // tell counts n refused events of one reason, and logs what is to be logged.
@@ -93,27 +88,4 @@ func brief(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:most], "") + "…"
-}
-
-// lost says whether r may have brought events, which are gone with it: a program
-// that only looks for a page has none.
-func lost(r *http.Request) bool {
-	return !slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, r.Method)
-}
-
-func (h *handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
-	if lost(r) {
-		h.metrics.inputs.WithLabelValues("requests", "rejected").Inc()
-		h.tell(r, wrongMethodReason, r.Method+" "+r.URL.Path+": events are posted", 1)
-	}
-	w.Header().Set("Allow", http.MethodPost)
-	answer(w, http.StatusMethodNotAllowed, problem{Error: "use POST"})
-}
-
-func (h *handler) wrongPath(w http.ResponseWriter, r *http.Request) {
-	if lost(r) {
-		h.metrics.inputs.WithLabelValues("requests", "rejected").Inc()
-		h.tell(r, wrongPathReason, r.URL.Path+": no such path; events are posted to /", 1)
-	}
-	answer(w, http.StatusNotFound, problem{Error: "no such path; events are posted to /"})
 }

@@ -2,19 +2,15 @@ package ingest
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // What is refused is told with reason and source, and counted, whatever is wrong.
 func TestRefusalsAreTold(t *testing.T) {
-	server, _, log := guardedServer(t, func(*Options) {})
+	server, _, log := guardedServer(t, nil, func(*Options) {})
 	post(t, server.URL, strings.NewReader(strings.Replace(falcoEvent, "Warning", "Warn", 1)))
 	post(t, server.URL, strings.NewReader("["+strings.Repeat(`{"Type":1},`, 6)+alertEvent+"]"))
 	post(t, server.URL+"/falco", strings.NewReader(falcoEvent))
@@ -84,27 +80,6 @@ func TestRefusalsAreToldAgain(t *testing.T) {
 	} {
 		if got := f.note(c.reason, c.n, start.Add(time.Duration(c.after)*time.Second)); got != c.want {
 			t.Errorf("%d: %d are told, want %d", i, got, c.want)
-		}
-	}
-}
-
-// Where paths are moved to a port without TLS, a post to the wrong port is told too.
-func TestRefusalsOfMovedPaths(t *testing.T) {
-	for name, serve := range map[string]func(*Intake) http.Handler{
-		"only":    func(i *Intake) http.Handler { return Only(i, []string{"/healthz"}) },
-		"without": func(i *Intake) http.Handler { return Without(i, []string{"/"}) },
-	} {
-		metrics := prometheus.NewRegistry()
-		intake := New(Options{Store: &store{}, Metrics: metrics, Log: slog.New(slog.DiscardHandler)})
-		server := httptest.NewServer(serve(intake))
-		t.Cleanup(server.Close)
-		all := httptest.NewServer(intake)
-		t.Cleanup(all.Close)
-		if status, _, _ := post(t, server.URL, strings.NewReader(falcoEvent)); status != http.StatusNotFound {
-			t.Errorf("%s: status %d", name, status)
-		}
-		if text := get(t, all.URL+"/metrics"); !strings.Contains(text, `sidearmor_rejected_events_total{reason="path"} 1`) {
-			t.Errorf("%s: not counted", name)
 		}
 	}
 }

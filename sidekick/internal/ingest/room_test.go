@@ -27,9 +27,7 @@ func roomyServer(t *testing.T, s *store, change func(*room)) (server *httptest.S
 	h := handlerFor(s)
 	h.room = newRoom(func() { noted.Add(1) })
 	change(h.room)
-	server = httptest.NewUnstartedServer(nil)
-	server.Config = Server(http.HandlerFunc(h.events), h.log)
-	server.Start()
+	server = httptest.NewServer(http.HandlerFunc(h.events))
 	t.Cleanup(server.Close)
 	return server, h.room, noted
 }
@@ -222,7 +220,7 @@ func live() uint64 {
 func TestPaced(t *testing.T) {
 	var asked []int
 	wait := time.Duration(0)
-	server, s, log := guardedServer(t, func(o *Options) {
+	server, s, log := guardedServer(t, nil, func(o *Options) {
 		o.Pace = func(_ *http.Request, events int) time.Duration {
 			asked = append(asked, events)
 			if events > 1 {

@@ -9,26 +9,58 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sidearmor/sidearmor/sidekick/internal/api"
 )
 
-// guardedServer serves a store to those who show "right", and gives what it logs.
-func guardedServer(t *testing.T, change func(*Options)) (*httptest.Server, *store, *syncLog) {
+// served puts handlers behind paths as the sidekick has them; without may, nobody
+// needs a token to post.
+func served(t *testing.T, o Options, may func(*http.Request) bool) (http.Handler, *api.API) {
+	t.Helper()
+	i := New(o)
+	a, err := api.New(api.Options{
+		Routes: []api.Route{
+			{Path: "/", Method: http.MethodPost, Class: api.Post, Limits: api.Limits{Body: MaxBodyBytes}, Handler: i.Events},
+			{Path: "/test", Method: http.MethodPost, Class: api.Post, Handler: i.Test},
+			{Path: "/ping", Class: api.Probe, Handler: Ping},
+			{Path: "/healthz", Class: api.Probe, Handler: Healthz},
+			{Path: "/readyz", Class: api.Probe, Handler: i.Readyz},
+			{Path: "/metrics", Class: api.Probe, Handler: i.Metrics},
+		},
+		Tokens: api.Tokens{Post: may}, Lost: i.Lost, Metrics: o.Metrics, Log: o.Log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Handler(api.Door{Local: true}), a
+}
+
+// server is one with the bounds that the sidekick's has.
+func newServer(t *testing.T, o Options, may func(*http.Request) bool) *httptest.Server {
+	t.Helper()
+	h, a := served(t, o, may)
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = a.Server(h)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// guardedServer serves a store to those whom may lets in, and gives what it logs.
+func guardedServer(t *testing.T, may func(*http.Request) bool, change func(*Options)) (*httptest.Server, *store, *syncLog) {
 	t.Helper()
 	s, text := &store{}, &syncLog{}
 	log := slog.New(slog.NewTextHandler(text, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o := Options{Store: s, Metrics: prometheus.NewRegistry(), Log: log}
 	change(&o)
-	server := httptest.NewUnstartedServer(nil)
-	server.Config = Server(New(o), log)
+	server := newServer(t, o, may)
 	server.Start()
-	t.Cleanup(server.Close)
 	return server, s, text
 }
 
 func right(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer right" }
 
 func TestUnauthorized(t *testing.T) {
-	server, s, log := guardedServer(t, func(o *Options) { o.Authorized = right })
+	server, s, log := guardedServer(t, right, func(*Options) {})
 	var texts []string
 	for _, path := range []string{"/", "/test"} {
 		for _, shown := range []string{"", "Bearer canary", "Basic canary"} {
