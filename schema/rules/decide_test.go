@@ -265,6 +265,9 @@ func TestNetwork(t *testing.T) {
 		{name: "allow tcp and udp, Unix sockets", posture: PostureBlock, docs: []spolicy.Document{protocols("p", net(allow, "tcp"), net(allow, "udp"))}, steps: []step{
 			{connect("", "SOCK_STREAM", curl), pass}, {connect("", "SOCK_DGRAM", curl), pass}, {connect("", "SOCK_RAW", curl), postureDeny},
 		}},
+		{name: "a Unix socket is no SCTP", docs: []spolicy.Document{protocols("p", net(block, "sctp"))}, steps: []step{
+			{connect("", "SOCK_SEQPACKET", curl), pass}, {connect("SCTP", "SOCK_SEQPACKET", curl), deny},
+		}},
 		{name: "type of a Unix socket", docs: []spolicy.Document{protocols("p", net(block, "seqpacket"))}, steps: []step{
 			{connect("UNIX-SEQPACKET", "", curl), deny}, {connect("UNIX-STREAM", "", curl), pass},
 		}},

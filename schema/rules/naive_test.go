@@ -67,7 +67,7 @@ func (r *flat) ranks(a *Access) (ranks []int) {
 		}
 		protocol := strings.ToLower(a.Protocol)
 		if protocol == "" && r.effect.Action != audit {
-			protocol = map[string]string{"stream": "tcp", "dgram": "udp", "seqpacket": "sctp"}[kind]
+			protocol = map[string]string{"stream": "tcp", "dgram": "udp"}[kind]
 		}
 		if r.protocol == protocol {
 			ranks = append(ranks, base+2)

@@ -117,8 +117,6 @@ func socket(a *Access) (kind, protocol token, internet bool) {
 		protocol = tcp
 	case kind == dgram:
 		protocol = udp
-	case kind == seqpacket:
-		protocol = sctp
 	}
 	return kind, protocol, !isUnnamed(a.Protocol)
 }

@@ -107,6 +107,8 @@ func protocolOf(kind, protocol int) string {
 			return "TCP"
 		case unix.SOCK_DGRAM:
 			return "UDP"
+		case unix.SOCK_SEQPACKET:
+			return "SCTP"
 		}
 	}
 	return ""
