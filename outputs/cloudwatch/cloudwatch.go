@@ -19,7 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 
 	"github.com/sidearmor/sidearmor/outputs"
-	"github.com/sidearmor/sidearmor/outputs/internal/awsconfig"
+	"github.com/sidearmor/sidearmor/outputs/awsconfig"
 	"github.com/sidearmor/sidearmor/schema"
 )
 

@@ -15,8 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/outputs/awsconfig"
 	"github.com/sidearmor/sidearmor/outputs/internal/awsbatch"
-	"github.com/sidearmor/sidearmor/outputs/internal/awsconfig"
 	"github.com/sidearmor/sidearmor/outputs/internal/clip"
 	"github.com/sidearmor/sidearmor/outputs/internal/summary"
 	"github.com/sidearmor/sidearmor/schema"

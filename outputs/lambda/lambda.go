@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/sidearmor/sidearmor/outputs"
-	"github.com/sidearmor/sidearmor/outputs/internal/awsconfig"
+	"github.com/sidearmor/sidearmor/outputs/awsconfig"
 	"github.com/sidearmor/sidearmor/outputs/internal/clip"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
 	"github.com/sidearmor/sidearmor/schema"

@@ -23,7 +23,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/sidearmor/sidearmor/outputs"
-	"github.com/sidearmor/sidearmor/outputs/internal/awsconfig"
+	"github.com/sidearmor/sidearmor/outputs/awsconfig"
 	"github.com/sidearmor/sidearmor/outputs/internal/httppost"
 	"github.com/sidearmor/sidearmor/outputs/internal/ocsf"
 	"github.com/sidearmor/sidearmor/schema"

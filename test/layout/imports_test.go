@@ -73,6 +73,7 @@ var rules = []rule{
 	},
 
 	{"sidekick/internal/policies", []string{"schema/policy", "schema/policydir", "schema/rules"}, "policies of all sources become one state; events are not its business"},
+	{"sidekick/internal/policies/aws", []string{"sidekick/internal/policies", "outputs/awsconfig"}, "one source of policies; it knows no tracer"},
 	{"sidekick/internal/policies/kubernetes", []string{"sidekick/internal/policies", "schema/policy"}, "one source of policies; it knows no tracer"},
 
 	{"sidekick/internal/simulate", []string{"schema", "schema/policy", "schema/rules"}, "decides as the tracer does, about what has been"},
@@ -86,14 +87,15 @@ var rules = []rule{
 			"outputs/loki outputs/elasticsearch outputs/otlp outputs/sqs outputs/sns outputs/kinesis outputs/firehose " +
 			"outputs/eventbridge outputs/lambda outputs/securityhub outputs/mattermost outputs/rocketchat outputs/googlechat " +
 			"outputs/telegram outputs/opsgenie outputs/splunk outputs/datadog outputs/fluent outputs/smtp",
-		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
+		[]string{"outputs", "outputs/awsconfig", "outputs/internal/*", "schema", "schema/secret"},
 		"an output knows no other output",
 	},
 	{
-		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary outputs/internal/wording outputs/internal/markup outputs/internal/tlsclient outputs/internal/awsconfig outputs/internal/awsbatch outputs/internal/ocsf outputs/internal/chat",
-		[]string{"outputs", "outputs/internal/*", "schema", "schema/secret"},
+		"outputs/internal/clip outputs/internal/httppost outputs/internal/summary outputs/internal/wording outputs/internal/markup outputs/internal/tlsclient outputs/internal/awsbatch outputs/internal/ocsf outputs/internal/chat",
+		[]string{"outputs", "outputs/awsconfig", "outputs/internal/*", "schema", "schema/secret"},
 		"what several outputs need",
 	},
+	{"outputs/awsconfig", []string{"outputs", "outputs/internal/*"}, "how AWS is used, by outputs and by what takes policies from there"},
 	{"outputs/internal/chat/chattest", []string{"outputs", "outputs/outputtest", "schema"}, "tests any chat output, knows none"},
 
 	{"deploy/ecs", []string{"schema", "schema/*"}, "templates and their patching"},

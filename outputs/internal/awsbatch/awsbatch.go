@@ -9,7 +9,7 @@ import (
 	"fmt"
 
 	"github.com/sidearmor/sidearmor/outputs"
-	"github.com/sidearmor/sidearmor/outputs/internal/awsconfig"
+	"github.com/sidearmor/sidearmor/outputs/awsconfig"
 	"github.com/sidearmor/sidearmor/outputs/internal/clip"
 	"github.com/sidearmor/sidearmor/schema"
 )
