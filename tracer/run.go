@@ -282,6 +282,7 @@ func (w *workload) start(cmd launch.Command) error {
 		// A signal when the workload's first process has gone is for the tracer.
 		cancel()
 	})
+	w.reporting.Go(func() { w.supervisor.WatchEntered(ctx) })
 	if err := child.Release(); err != nil {
 		w.wait()
 		return err

@@ -40,7 +40,6 @@ func TestNotes(t *testing.T) {
 		"p network.matchProtocols unknown protocol \"quic\"",
 		"p capabilities.matchCapabilities sys_nice",
 		"p syscalls getpid, futex",
-		"p presets exec",
 		"p apparmor raw AppArmor text means nothing without AppArmor",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -43,9 +43,6 @@ func (c *compiler) preset(r *spolicy.PresetRule) {
 		if p.name != r.Name || at.Deny {
 			continue // of several, one that blocks counts
 		}
-		if i == int(execPreset) {
-			c.note("presets", r.Action, r.Name+": processes that enter from outside are not seen")
-		}
 		var ranks class
 		rule := ranks.newRule(c.doc.Name, r.Effect, limits{})
 		rule.verdict.Enforcer = p.enforcer

@@ -69,7 +69,7 @@ func (f *recorder) event(r *report, origin *schema.Origin) schema.Event {
 
 // record fills e with the report.
 func (f *recorder) record(e *schema.Record, r *report, origin *schema.Origin) {
-	f.exec = schema.ExecEvent{ExecID: "0", ExecutableName: r.who.Comm}
+	f.exec = schema.ExecEvent{ExecID: cmp.Or(r.execID, "0"), ExecutableName: r.who.Comm}
 	*e = schema.Record{
 		Origin:            *origin,
 		Timestamp:         r.at.Unix(),

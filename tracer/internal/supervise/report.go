@@ -39,6 +39,7 @@ type report struct {
 	owner    int      // File: of the file
 	detail   string   // what Data says beside the call's arguments
 	data     string   // Data, where it is not about the call
+	execID   string   // of what has entered from outside
 }
 
 // reported says whether an operation is told of: every alert is, every other one
