@@ -107,7 +107,7 @@ func (f *front) open(ctx context.Context, n config.Listen) error {
 	if n.Socket == "" {
 		return nil
 	}
-	l, err := access.Unix(ctx, n.Socket)
+	l, err := access.Unix(ctx, n.Socket, n.Mode)
 	if err != nil {
 		return fmt.Errorf("listen on LISTENSOCKET: %w", err)
 	}

@@ -198,10 +198,13 @@ func TestHealthcheckWithTLS(t *testing.T) {
 
 func TestListenSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	env := []string{"LISTENSOCKET=" + path, "QUEUE_DIR=" + t.TempDir(), "AUTH_TOKEN=right"}
+	env := []string{"LISTENSOCKET=" + path, "LISTENSOCKET_MODE=666", "QUEUE_DIR=" + t.TempDir(), "AUTH_TOKEN=right"}
 	s := inside(t, env)
 	if s.url != "http://"+path {
 		t.Errorf("listens on %s", s.url)
+	}
+	if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != 0o666 {
+		t.Errorf("the socket: %v, %v", info, err)
 	}
 	c := client("unix", path, nil, false)
 	if status, text := ask(t, c, http.MethodPost, "http://localhost/", "right"); status != 200 {

@@ -11,12 +11,9 @@ import (
 	"time"
 )
 
-// socketMode lets the owner and the group connect: connecting is writing (unix(7)).
-const socketMode = 0o660
-
-// Unix listens on a socket at path. One that is there already is replaced, unless
-// somebody answers at it; anything else that is there is an error.
-func Unix(ctx context.Context, path string) (net.Listener, error) {
+// Unix listens on a socket at path, with that mode. One that is there already is
+// replaced, unless somebody answers at it; anything else that is there is an error.
+func Unix(ctx context.Context, path string, mode os.FileMode) (net.Listener, error) {
 	if err := stale(ctx, path); err != nil {
 		return nil, err
 	}
@@ -36,7 +33,7 @@ func Unix(ctx context.Context, path string) (net.Listener, error) {
 	if l, ok := l.(*net.UnixListener); ok {
 		l.SetUnlinkOnClose(false)
 	}
-	if err := u.place(made); err != nil {
+	if err := u.place(made, mode); err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -71,8 +68,8 @@ type socket struct {
 	file os.FileInfo
 }
 
-func (s *socket) place(made string) (err error) {
-	if err = os.Chmod(made, socketMode); err != nil {
+func (s *socket) place(made string, mode os.FileMode) (err error) {
+	if err = os.Chmod(made, mode); err != nil {
 		return err
 	}
 	if s.file, err = os.Lstat(made); err != nil {

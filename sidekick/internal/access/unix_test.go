@@ -11,7 +11,7 @@ import (
 func TestUnix(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "s")
-	first, err := Unix(t.Context(), path)
+	first, err := Unix(t.Context(), path, 0o660)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,10 +19,10 @@ func TestUnix(t *testing.T) {
 		t.Errorf("address %s", first.Addr())
 	}
 	info, err := os.Stat(path)
-	if err != nil || info.Mode() != os.ModeSocket|socketMode {
+	if err != nil || info.Mode() != os.ModeSocket|0o660 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if _, err := Unix(t.Context(), path); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+	if _, err := Unix(t.Context(), path, 0o660); err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("second at the same path: %v", err)
 	}
 	talk(t, first, path)
@@ -62,7 +62,7 @@ func TestUnixReplacesWhatNobodyUses(t *testing.T) {
 	}
 	dead.(*net.UnixListener).SetUnlinkOnClose(false)
 	dead.Close()
-	l, err := Unix(t.Context(), path)
+	l, err := Unix(t.Context(), path, 0o660)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestUnixReplacesWhatNobodyUses(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	other, err := Unix(t.Context(), path)
+	other, err := Unix(t.Context(), path, 0o660)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestUnixRefuses(t *testing.T) {
 	for path, want := range map[string]string{
 		file: "is no socket", link: "is no socket", dir: "is no socket", filepath.Join(dir, "none", "s"): "no such file",
 	} {
-		if _, err := Unix(t.Context(), path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Unix(t.Context(), path, 0o660); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,16 +23,21 @@ const (
 // the directory in which the socket is made before it is moved to its place.
 const maxSocketPath = 80
 
+// defaultSocketMode lets the owner and the group connect: connecting is writing
+// (unix(7)).
+const defaultSocketMode = "0660"
+
 // Listen says where the sidekick is reached, and how.
 type Listen struct {
-	Address  string // IP address; "" for no TCP
-	Port     int    // 0 for any free one
-	Default  bool   // nobody gave an address, so it is the loopback one
-	Open     bool   // whoever can connect may post, as LISTEN_INSECURE asks for
-	insecure bool   // LISTEN_INSECURE is set
-	Socket   string // path of a Unix socket; "" for none
-	Tokens   Tokens // who may do what
-	TLS      *TLS   // of Address; nil for none
+	Address  string      // IP address; "" for no TCP
+	Port     int         // 0 for any free one
+	Default  bool        // nobody gave an address, so it is the loopback one
+	Open     bool        // whoever can connect may post, as LISTEN_INSECURE asks for
+	insecure bool        // LISTEN_INSECURE is set
+	Socket   string      // path of a Unix socket; "" for none
+	Mode     os.FileMode // of its file: who can write to it can connect
+	Tokens   Tokens      // who may do what
+	TLS      *TLS        // of Address; nil for none
 }
 
 // TLS is how the sidekick shows who it is, and asks who others are.
@@ -55,6 +61,7 @@ func listenSettings() []setting {
 		{path: "listenaddress", byDefault: defaultAddress, usage: "IP address to listen at, 0.0.0.0 for all"},
 		{path: "listenport", byDefault: strconv.Itoa(defaultPort), usage: "port, 0 for any free one"},
 		{path: "listensocket", usage: "path of a Unix socket to listen at"},
+		{path: "listensocket_mode", byDefault: defaultSocketMode, usage: "mode of its file, octal: who may write to it may post"},
 		{path: insecurePath, byDefault: "false", usage: "whoever can connect may post, and read GRPC_LISTEN"},
 		{path: "auth.token", secret: true, usage: "tokens of those who may post, by commas"},
 		{path: "auth.token_read", secret: true, usage: "tokens of those who may read, by commas"},
@@ -82,6 +89,19 @@ func (l *loader) socket() string {
 		return path
 	}
 	return ""
+}
+
+// socketMode is the mode of the socket's file. The owner can always connect.
+func (l *loader) socketMode() os.FileMode {
+	v := l.get(setting{path: "listensocket_mode"})
+	if v.text == "" {
+		v.text = defaultSocketMode
+	}
+	mode, err := strconv.ParseUint(v.text, 8, 32)
+	if err != nil || mode > 0o777 || mode&0o600 != 0o600 {
+		l.problem("%s: %q is not a mode such as 0660 or 0666", v.name, v.text)
+	}
+	return os.FileMode(mode)
 }
 
 func (l *loader) tls() *TLS {

@@ -101,6 +101,9 @@ func TestTLSSettings(t *testing.T) {
 func TestListenRefused(t *testing.T) {
 	for env, want := range map[string]string{
 		"LISTENADDRESS=host":                              `LISTENADDRESS: "host" is not an IP address`,
+		"LISTENSOCKET=/s LISTENSOCKET_MODE=rw":            `LISTENSOCKET_MODE: "rw" is not a mode`,
+		"LISTENSOCKET=/s LISTENSOCKET_MODE=0066":          `LISTENSOCKET_MODE: "0066" is not a mode`,
+		"LISTENSOCKET=/s LISTENSOCKET_MODE=1666":          `LISTENSOCKET_MODE: "1666" is not a mode`,
 		"LISTENSOCKET=run/s":                              `LISTENSOCKET: "run/s" is not an absolute path`,
 		"TLSSERVER_CERTFLE=/c":                            "TLSSERVER_CERTFLE: unknown variable, did you mean TLSSERVER_CERTFILE?",
 		"TLSSERVER_DEPLOY=ja":                             `TLSSERVER_DEPLOY: "ja"`,

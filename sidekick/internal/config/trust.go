@@ -22,7 +22,7 @@ const howToTrust = "set AUTH_TOKEN, or TLSSERVER_DEPLOY and TLSSERVER_MUTUALTLS;
 // served, or it is an error: a sidekick that quietly stays on loopback looks healthy
 // and gets nothing.
 func (l *loader) listen() Listen {
-	n := Listen{Socket: l.socket(), Tokens: l.tokens(), TLS: l.tls()}
+	n := Listen{Socket: l.socket(), Mode: l.socketMode(), Tokens: l.tokens(), TLS: l.tls()}
 	address := l.get(setting{path: "listenaddress"})
 	n.Address = l.address(address)
 	port := l.get(setting{path: "listenport"})
