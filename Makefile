@@ -52,6 +52,7 @@ build: deps
 	CGO_ENABLED=1 GOARCH=$(GOARCH) $(GO) build -tags $(STATIC_TAGS) -trimpath -buildvcs=false $(COLD:%=-gcflags=%=-l) \
 		-ldflags "$(STATIC_LINK) $(LDFLAGS)" -o $(BIN)/tracer ./tracer
 	CGO_ENABLED=0 GOARCH=$(GOARCH) $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o $(BIN)/sidekick ./sidekick
+	CGO_ENABLED=0 GOARCH=$(GOARCH) $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o $(BIN)/inject ./deploy/inject
 
 build-arm64: deps-arm64
 	CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
@@ -128,4 +129,4 @@ $(GOTESTSUM)/gotestsum:
 	CGO_ENABLED=0 GOBIN=$(@D) $(GO) install gotest.tools/$(subst -v,@v,$(notdir $(@D)))
 
 clean:
-	rm -rf $(BIN)/tracer $(BIN)/sidekick $(BIN)/arm64
+	rm -rf $(BIN)/tracer $(BIN)/sidekick $(BIN)/inject $(BIN)/arm64

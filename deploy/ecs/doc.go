@@ -1,3 +1,3 @@
-// Package ecs holds the templates that run SideArmor on ECS Fargate: a task
-// definition and the permissions of its roles. It talks to no AWS service.
+// Package ecs has the templates that run SideArmor on ECS, and the code that puts
+// it into task definitions. It talks to no AWS service.
 package ecs

@@ -68,7 +68,7 @@ func TestOnlyTheApplicationGetsACapability(t *testing.T) {
 }
 
 func TestApplicationContainer(t *testing.T) {
-	app := container(t, "app")
+	app := containerOf(t, "app")
 	if want := []string{"/sidearmor/tracer", "run", "--"}; !slices.Equal(app.EntryPoint, want) {
 		t.Errorf("entry point %q, want %q", app.EntryPoint, want)
 	}
@@ -96,13 +96,13 @@ func TestApplicationContainer(t *testing.T) {
 		}
 	}
 	policies := value(app.Environment, "TRACER_POLICIES")
-	if writer := container(t, "policies"); policies == "" || !strings.Contains(strings.Join(writer.Command, " "), policies+"/") {
+	if writer := containerOf(t, "policies"); policies == "" || !strings.Contains(strings.Join(writer.Command, " "), policies+"/") {
 		t.Errorf("policies are read from %q and written by %q", policies, writer.Command)
 	}
 }
 
 func TestSidekickContainer(t *testing.T) {
-	sidekick := container(t, "sidekick")
+	sidekick := containerOf(t, "sidekick")
 	if h := sidekick.HealthCheck; h == nil || !slices.Equal(h.Command, []string{"CMD", "/sidekick", "healthcheck"}) {
 		t.Errorf("health check %+v", h)
 	}
@@ -131,7 +131,7 @@ func TestSidekickContainer(t *testing.T) {
 // What the sidekick and ECS do by the roles must be in their policies, and the
 // resources must be those of the task definition.
 func TestRolePolicies(t *testing.T) {
-	sidekick, policies := container(t, "sidekick"), container(t, "policies")
+	sidekick, policies := containerOf(t, "sidekick"), containerOf(t, "policies")
 	group := value(sidekick.Environment, "AWS_CLOUDWATCHLOGS_LOGGROUP")
 	task := grants(t, "task-role-policy.json")
 	for _, action := range []string{"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"} {
@@ -176,7 +176,7 @@ func grants(t *testing.T, path string) map[string][]string {
 	return granted
 }
 
-func container(t *testing.T, name string) types.ContainerDefinition {
+func containerOf(t *testing.T, name string) types.ContainerDefinition {
 	t.Helper()
 	for _, c := range loadTask(t, "task-definition.json").ContainerDefinitions {
 		if *c.Name == name {

@@ -98,9 +98,12 @@ var rules = []rule{
 	{"outputs/awsconfig", []string{"outputs", "outputs/internal/*"}, "how AWS is used, by outputs and by what takes policies from there"},
 	{"outputs/internal/chat/chattest", []string{"outputs", "outputs/outputtest", "schema"}, "tests any chat output, knows none"},
 
-	{"deploy/ecs", []string{"schema", "schema/*"}, "templates and their patching"},
-	{"deploy/eks", []string{"schema", "schema/*"}, "templates and their patching"},
-	{"deploy/inject", []string{"deploy/ecs", "deploy/eks"}, "the program around the two"},
+	{"deploy/internal/document", nil, "changes texts, whatever they are about"},
+	{"deploy/internal/image", nil, "reads images, whatever they are for"},
+	{"deploy/internal/workload", []string{"deploy/internal/document", "deploy/internal/image", "schema/policy"}, "what is the same on ECS and on EKS"},
+	{"deploy/ecs", []string{"deploy/internal/*", "schema", "schema/*"}, "templates and their patching"},
+	{"deploy/eks", []string{"deploy/internal/*", "schema", "schema/*"}, "templates and their patching"},
+	{"deploy/inject", []string{"deploy/ecs", "deploy/eks", "deploy/internal/image", "deploy/internal/workload"}, "the program around the two"},
 
 	{"examples/demo", []string{"schema", "schema/*"}, "programs that show how to use it from outside"},
 	{"test/layout test/containers test/e2e test/bench test/observability test/soak test/differential test/kernels test/kube", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
