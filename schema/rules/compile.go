@@ -72,6 +72,9 @@ type compiler struct {
 // finish works out what can be asked of all rules together.
 func (c *compiler) finish() *Rules {
 	r := c.rules
+	if r.network.posture == PostureBlock {
+		r.network.op = AnyNetwork
+	}
 	for _, class := range []*class{&r.process.class, &r.file.class, &r.network.class, &r.capabilities.class} {
 		if class.allowList {
 			r.can.allowList(class.posture, class.op)
@@ -125,8 +128,13 @@ func (c *compiler) leaveOut(class *class, section, action, why string) {
 
 // add makes the rule, and notes what it can do.
 func (c *compiler) add(class *class, e spolicy.Effect, l limits, sources []string) *rule {
+	return c.addAbout(class.op, class, e, l, sources)
+}
+
+// addAbout is add for a rule that is about some operations of its class.
+func (c *compiler) addAbout(op Operation, class *class, e spolicy.Effect, l limits, sources []string) *rule {
 	r := class.newRule(c.doc.Name, e, l)
-	c.rules.can.add(r, class.op, sources)
+	c.rules.can.add(r, op, sources)
 	return r
 }
 
@@ -197,7 +205,11 @@ func (c *compiler) network(r *spolicy.NetworkRule) {
 		return
 	}
 	sources := programs(r.FromSource)
-	n.nodes[protocol].add(c.add(&n.class, r.Effect, limits{noTTY: r.PTS != nil && !*r.PTS}, sources), sources)
+	op := protocol.concerns()
+	if r.Action == spolicy.ActionAudit {
+		op &^= NetworkSend
+	}
+	n.nodes[protocol].add(c.addAbout(op, &n.class, r.Effect, limits{noTTY: r.PTS != nil && !*r.PTS}, sources), sources)
 }
 
 func (c *compiler) capability(r *spolicy.CapabilityRule) {

@@ -108,7 +108,11 @@ func TestWantsAndCanDeny(t *testing.T) {
 		{"audit", PostureBlock, files("p", fpath(audit, "/f")), File, 0},
 		{"block", "", processes("p", ppath(block, "/f")), Process, Process},
 		{"allow, posture audit", "", protocols("p", net(allow, "tcp")), Network, 0},
-		{"allow, posture block", PostureBlock, protocols("p", net(allow, "tcp")), Network, Network},
+		{"allow, posture block", PostureBlock, protocols("p", net(allow, "tcp")), AnyNetwork, AnyNetwork},
+		{"block of connections", "", protocols("p", net(block, "tcp")), Network | NetworkAccept, Network | NetworkAccept},
+		{"block of datagrams", "", protocols("p", net(block, "udp")), Network | NetworkSend, Network | NetworkSend},
+		{"audit of datagrams", "", protocols("p", net(audit, "udp")), Network, 0},
+		{"block of all", "", protocols("p", net(block, "all")), AnyNetwork, AnyNetwork},
 		{"allow, posture allow", PostureAllow, protocols("p", net(allow, "tcp")), 0, 0},
 		{"allow readOnly", "", files("p", readOnly), File, FileWrite},
 		{"allow readOnly, posture block", PostureBlock, files("p", readOnly), File, File},
@@ -121,7 +125,7 @@ func TestWantsAndCanDeny(t *testing.T) {
 		if got := r.Wants(); got != c.wants {
 			t.Errorf("%s: wants %b, want %b", c.name, got, c.wants)
 		}
-		for _, op := range []Operation{Process, FileRead, FileWrite, Network} {
+		for _, op := range []Operation{Process, FileRead, FileWrite, Network, NetworkAccept, NetworkSend} {
 			if got := r.CanDeny(op); got != (c.denies&op != 0) {
 				t.Errorf("%s: can deny %b: %v", c.name, op, got)
 			}

@@ -33,7 +33,7 @@ func flatten(docs []spolicy.Document, op Operation) (rules []flat) {
 			for _, r := range d.File {
 				rules = append(rules, flat{policy: d.Name, path: r.Path, dir: r.Dir, pattern: r.Pattern, recursive: r.Recursive, ro: r.ReadOnly, owner: r.OwnerOnly, pts: r.PTS, from: r.FromSource, effect: r.Effect})
 			}
-		case Network:
+		case Network, NetworkAccept, NetworkSend:
 			for _, r := range d.Network {
 				rules = append(rules, flat{policy: d.Name, protocol: r.Protocol, pts: r.PTS, from: r.FromSource, effect: r.Effect})
 			}
@@ -60,8 +60,13 @@ func (r *flat) ranks(a *Access) (ranks []int) {
 		}
 		return base + n
 	}
-	if a.Operation == Network {
+	if a.Operation&AnyNetwork != 0 {
 		kind := strings.ToLower(strings.TrimPrefix(a.SockType, "SOCK_"))
+		connected := []string{"tcp", "stream", "sctp", "seqpacket", "dccp", "all"}
+		switch about := slices.Contains(connected, r.protocol); {
+		case a.Operation == NetworkAccept && !about, a.Operation == NetworkSend && about && !slices.Contains(connected[2:], r.protocol), a.Operation == NetworkSend && r.protocol == "dccp":
+			return nil
+		}
 		if r.protocol == "all" || r.protocol == kind {
 			ranks = append(ranks, base+1)
 		}
@@ -157,6 +162,9 @@ func naive(docs []spolicy.Document, posture string, a *Access) Verdict {
 	if !v.Deny && auditing != nil {
 		v = auditing.says()
 	}
+	if !v.Deny && (a.Operation == NetworkSend || a.Operation == NetworkAccept && v.PolicyName == "DefaultPosture") {
+		return Verdict{}
+	}
 	return v
 }
 
@@ -182,7 +190,7 @@ var (
 	someGlobs    = []string{"/a/*", "/a/**", "/**", "/*", "/**/c", "/{a,b}/?", "/a/[b-d]", "/a/[^b]", "/*/b/**"}
 	someArgs     = []string{"-a", "-b", "c"}
 	someActions  = []string{allow, audit, block}
-	someWords    = []string{"tcp", "udp", "icmp", "stream", "dgram", "raw", "all"}
+	someWords    = []string{"tcp", "udp", "icmp", "stream", "dgram", "raw", "seqpacket", "all"}
 	someSockets  = [][2]string{{"TCP", "SOCK_STREAM"}, {"UDP", "SOCK_DGRAM"}, {"ICMP", "SOCK_RAW"}, {"ICMP", "SOCK_DGRAM"}, {"SCTP", "SOCK_STREAM"}, {"", "SOCK_STREAM"}, {"", "SOCK_DGRAM"}, {"", "SOCK_RAW"}, {"", "SOCK_SEQPACKET"}}
 	somePostures = []string{PostureAudit, PostureBlock, PostureAllow}
 )
@@ -258,7 +266,7 @@ func (g generator) documents() (docs []spolicy.Document) {
 func (g generator) access(path, source string) *Access {
 	socket := pick(g, someSockets)
 	return &Access{
-		Operation: 1 << g.IntN(4), Path: path, Source: source, ParentSource: pick(g, someSources),
+		Operation: 1 << g.IntN(6), Path: path, Source: source, ParentSource: pick(g, someSources),
 		Owner: g.chance(), HasTTY: g.chance(), Args: g.args(4), Protocol: socket[0], SockType: socket[1],
 	}
 }
@@ -284,7 +292,7 @@ func foretold(t *testing.T, seed uint64, r *Rules, a *Access, v Verdict) {
 	if v.Deny && !r.CouldDeny(a.Operation, a.Source, a.ParentSource) || v.Alert && !r.CouldAlert(a.Operation, a.Source, a.ParentSource) {
 		t.Fatalf("seed %d: %+v gives %+v, which was said to be impossible", seed, a, v)
 	}
-	for _, op := range []Operation{Process, FileRead, FileWrite, Network} {
+	for _, op := range []Operation{Process, FileRead, FileWrite, Network, NetworkAccept, NetworkSend} {
 		if r.CouldDeny(op, a.Source, a.ParentSource) && (!r.CanDeny(op) || !r.CouldAlert(op, a.Source, a.ParentSource)) || r.CouldAlert(op, a.Source, a.ParentSource) && r.Wants()&op == 0 {
 			t.Fatalf("seed %d: what can become of %s is contradictory", seed, op.Words())
 		}

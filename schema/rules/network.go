@@ -75,14 +75,36 @@ func (n *networkRules) decide(a *Access) Verdict {
 		audit = first(audit, p.any.audits, a)
 		audit = first(audit, p.from.audits, a)
 	}
-	return n.conclude(j, audit)
+	v := n.conclude(j, audit)
+	switch a.Operation {
+	case NetworkAccept:
+		if !v.Deny && !j.decided && audit == nil {
+			return Verdict{} // that the list lacks the protocol was told when the socket listened
+		}
+	case NetworkSend:
+		if !v.Deny {
+			return Verdict{} // one alert a datagram would say no more than that of the socket
+		}
+	}
+	return v
+}
+
+// concerns gives the operations that are ever about sockets of the token.
+func (t token) concerns() Operation {
+	switch t {
+	case tcp, stream, dccp:
+		return Network | NetworkAccept
+	case udp, icmp, icmpv6, dgram, raw, rdm, packet:
+		return Network | NetworkSend
+	}
+	return AnyNetwork
 }
 
 // place is the rules of one token that an access may meet.
 type place struct{ any, from bucket }
 
 func (n *networkRules) at(t token, a *Access) place {
-	if t == none {
+	if t == none || t.concerns()&a.Operation == 0 {
 		return place{}
 	}
 	p := place{any: n.nodes[t].any}

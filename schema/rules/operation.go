@@ -12,7 +12,9 @@ import (
 type Operation uint16
 
 // The operations. An open for writing, with O_CREAT or with O_TRUNC is a
-// FileWrite, any other open a FileRead.
+// FileWrite, any other open a FileRead. Network is making sockets, binding,
+// listening and connecting; what servers do for each connection or datagram is
+// apart, since it costs them when it is looked at.
 const (
 	Process Operation = 1 << iota
 	FileRead
@@ -21,6 +23,8 @@ const (
 	Syscall      // a call that changes who the caller is, or reaches out of it: setuid, ptrace, mount and their kind
 	Capabilities // the use of a capability
 	MapExec      // anonymous memory that is made executable
+	NetworkAccept // accepting a connection
+	NetworkSend   // sending to an address
 )
 
 // Sets of operations. All leaves out what programs with compilers of their own do
@@ -28,6 +32,8 @@ const (
 const (
 	File = FileRead | FileWrite
 	All  = Process | File | Network | Syscall | Capabilities
+	// AnyNetwork is all that is told of as Network.
+	AnyNetwork = Network | NetworkAccept | NetworkSend
 )
 
 // String is the operation's name in KubeArmor's events.
@@ -35,7 +41,7 @@ func (op Operation) String() string {
 	switch {
 	case op == Process:
 		return "Process"
-	case op == Network:
+	case op != 0 && op&^AnyNetwork == 0:
 		return "Network"
 	case op == Capabilities:
 		return "Capabilities"
@@ -58,14 +64,16 @@ var words = []struct {
 	{"file:read", FileRead},
 	{"file:write", FileWrite},
 	{"network", Network},
+	{"network:accept", NetworkAccept},
+	{"network:send", NetworkSend},
 	{"syscalls", Syscall},
 	{"capabilities", Capabilities},
 	{"mapexec", MapExec},
 }
 
 // ParseOperations reads a set as settings write it: process, file, file:read,
-// file:write, network, syscalls, capabilities, mapexec and all, separated by
-// commas. The error names the word that is none of them.
+// file:write, network, network:accept, network:send, syscalls, capabilities, mapexec
+// and all, separated by commas. The error names the word that is none of them.
 func ParseOperations(list string) (op Operation, err error) {
 	for part := range strings.SplitSeq(list, ",") {
 		found := Operation(0)
@@ -75,7 +83,7 @@ func ParseOperations(list string) (op Operation, err error) {
 			}
 		}
 		if found == 0 {
-			return 0, fmt.Errorf("%q: use process, file, file:write, network, syscalls, capabilities and mapexec, separated by commas, or all", part)
+			return 0, fmt.Errorf("%q: use process, file, file:write, network, network:accept, network:send, syscalls, capabilities and mapexec, separated by commas, or all", part)
 		}
 		op |= found
 	}

@@ -99,7 +99,7 @@ func (r *Rules) Decide(a *Access) Verdict {
 		return r.presets.over(r.process.decide(a), a)
 	case FileRead, FileWrite:
 		return r.presets.over(r.file.decide(a), a)
-	case Network:
+	case Network, NetworkAccept, NetworkSend:
 		return r.network.decide(a)
 	case Capabilities:
 		return r.capabilities.decide(a)

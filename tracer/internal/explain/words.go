@@ -47,9 +47,9 @@ func words(d *spolicy.Document) (all []string) {
 		if r.Protocol == "" {
 			continue // not supported, and said there
 		}
-		what := "making or connecting "
+		what := "making or using "
 		if r.Action == spolicy.ActionAudit {
-			what = "connecting "
+			what = "using "
 		}
 		what += map[bool]string{true: "any socket", false: r.Protocol + " sockets"}[r.Protocol == "all"]
 		all = append(all, sentence(r.Effect, what+by(r.FromSource), limits{noTTY: r.PTS != nil && !*r.PTS}))

@@ -22,7 +22,8 @@ type Options struct {
 	// Hold is the operations whose calls stop. The calls that keep the facts about
 	// processes, execve among them, stop whenever one of the others does.
 	Hold rules.Operation
-	// Sockets holds socket(2) as well: where a rule could be about a protocol.
+	// Sockets holds each socket(2), where a rule could be about a protocol; else only
+	// those that the row names.
 	Sockets bool
 	// Starts holds a call that programs make as they start: where the tracer may not
 	// follow all execs, they are looked at there.
@@ -44,12 +45,17 @@ func (o Options) holds(s *syscalls.Spec) (when []syscalls.Condition, held bool) 
 	if s.Op&o.Hold != 0 && s.WhenTold != nil {
 		when = slices.Concat(when, s.WhenTold)
 	}
-	if s.WhenWriting != nil && o.Hold&rules.File == rules.FileWrite {
-		when = s.WhenWriting
+	for _, n := range s.Narrow {
+		if o.Hold&s.Op&^n.Op == 0 {
+			when = n.When
+			break
+		}
 	}
 	switch s.ID {
 	case syscalls.Socket:
-		return when, o.Sockets
+		if o.Sockets {
+			return nil, true
+		}
 	case syscalls.SetTidAddress, syscalls.SchedGetaffinity:
 		return when, o.Starts
 	case syscalls.Chdir, syscalls.Fchdir:

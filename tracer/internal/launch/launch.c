@@ -10,6 +10,7 @@
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -17,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef SECCOMP_FILTER_FLAG_NEW_LISTENER
@@ -54,28 +56,37 @@ __attribute__((constructor)) static void record_inherited(void) {
 		inherited.closed[fd] = fcntl(fd, F_GETFD) < 0;
 }
 
-static void report(int gate, int step, int error, int fd) {
-	struct sidearmor_report r = {step, error};
+static void send_listener(int gate, int fd) {
+	struct sidearmor_report r = {SIDEARMOR_FILTERED, 0};
 	struct iovec io = {&r, sizeof r};
 	char control[CMSG_SPACE(sizeof fd)];
-	struct msghdr msg = {.msg_iov = &io, .msg_iovlen = 1};
-	if (fd >= 0) {
-		memset(control, 0, sizeof control);
-		msg.msg_control = control;
-		msg.msg_controllen = sizeof control;
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof fd);
-		memcpy(CMSG_DATA(c), &fd, sizeof fd);
-	}
+	struct msghdr msg = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+	memset(control, 0, sizeof control);
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
 	while (sendmsg(gate, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR) {
 	}
 }
 
 static void fail(int gate, int step, int error) {
-	report(gate, step, error, -1);
+	struct sidearmor_report r = {step, error};
+	while (write(gate, &r, sizeof r) < 0 && errno == EINTR) {
+	}
 	_exit(127);
+}
+
+// Sends the listener whose number it is told, or none. It runs in a process that
+// has no filter, and the same open files as the one that loads it: sendmsg may be a
+// call that is held.
+static void send_for(const struct sidearmor_child *c, int number, pid_t parent) {
+	int listener;
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (getppid() == parent && read(number, &listener, sizeof listener) == sizeof listener && listener >= 0)
+		send_listener(c->gate, listener);
+	_exit(0);
 }
 
 // With CAP_SYS_PTRACE the workload could open the tracer's memory although the
@@ -122,13 +133,27 @@ static void run_child(const struct sidearmor_child *c) {
 	if (c->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		fail(c->gate, SIDEARMOR_PRIVS, errno);
 
+	int number[2], status;
+	if (pipe2(number, O_CLOEXEC))
+		fail(c->gate, SIDEARMOR_FILTER, errno);
+	pid_t parent = getpid();
+	pid_t sender = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	if (sender == 0)
+		send_for(c, number[0], parent);
+
 	// From here on a held call would wait for a tracer that has no listener yet:
 	// nothing between this and the answer at the gate is one.
-	int listener = load_filter(&c->filter);
+	int listener = sender < 0 ? -1 : load_filter(&c->filter);
+	int error = errno;
+	if (write(number[1], &listener, sizeof listener) < 0)
+		_exit(127); // never: the pipe is empty and open
+	while (sender > 0 && waitpid(sender, &status, 0) < 0 && errno == EINTR) {
+	}
 	if (listener < 0)
-		fail(c->gate, SIDEARMOR_FILTER, errno);
-	report(c->gate, SIDEARMOR_FILTERED, 0, listener);
+		fail(c->gate, SIDEARMOR_FILTER, error);
 	close(listener);
+	close(number[0]);
+	close(number[1]);
 	ssize_t n;
 	while ((n = read(c->gate, &go, 1)) < 0 && errno == EINTR) {
 	}

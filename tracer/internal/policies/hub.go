@@ -104,8 +104,8 @@ func (h *Hub) SetTarget(t spolicy.Target) {
 // Hold gives what the filter must hold: what is visible, what the documents need
 // that are there, whether or not they select this container, and beside that
 // asked, or where nothing is asked for (0) and live sources may bring any
-// document later, everything. The filter cannot be widened: rules that need more
-// are complained of.
+// document later, everything but accept. The filter cannot be widened: rules that
+// need more are complained of.
 func (h *Hub) Hold(visible, asked rules.Operation, live bool) rules.Operation {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -115,7 +115,7 @@ func (h *Hub) Hold(visible, asked rules.Operation, live bool) rules.Operation {
 	}
 	needs, err := rules.Needs(docs, h.posture)
 	if err != nil || asked == 0 && live {
-		needs = rules.All
+		needs = rules.All | rules.NetworkSend
 	}
 	h.held, h.fixed = visible|asked|needs, true
 	h.links.running = true

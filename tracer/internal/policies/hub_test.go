@@ -202,7 +202,7 @@ func TestHold(t *testing.T) {
 		{name: "what is visible", visible: rules.Process | rules.FileWrite, want: rules.Process | rules.FileWrite},
 		{name: "policies, also those of other containers", docs: elsewhere, want: rules.Process | rules.File},
 		{name: "policies about writing", docs: writers, want: rules.Process | rules.FileWrite},
-		{name: "live sources may bring anything", docs: writers, live: true, want: rules.All},
+		{name: "live sources may bring anything", docs: writers, live: true, want: rules.All | rules.NetworkSend},
 		{name: "live sources, but asked for less", docs: writers, live: true, asked: rules.Network, want: rules.Process | rules.FileWrite | rules.Network},
 		{name: "asked for more", visible: rules.Process, asked: rules.File, want: rules.Process | rules.File},
 	} {

@@ -48,7 +48,7 @@ func (h *Hub) report(docs []spolicy.Document, replaced []replacement, compiled *
 	for _, n := range compiled.Notes() {
 		r.note(n)
 	}
-	if missing := compiled.Wants() &^ h.held; h.fixed && missing != 0 && r.news(statement{text: "held"}, missing.Words()) {
+	if missing := compiled.Wants() &^ (h.held | rules.NetworkAccept); h.fixed && missing != 0 && r.news(statement{text: "held"}, missing.Words()) {
 		h.log.Error("rules are not enforced: the filter was not made for what they are about; name it in --hold (TRACER_HOLD) at the start", "operations", missing.Words())
 	}
 	for old := range h.said {

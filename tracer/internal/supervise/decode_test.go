@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
+	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
 func family(f uint16, rest ...byte) []byte {
@@ -43,10 +44,17 @@ func TestConnectResource(t *testing.T) {
 		{"unheard of", "", family(99), "sa_family=99", ""},
 	} {
 		a := decodeSockaddr(test.raw)
-		resource, data := a.describe(test.protocol)
+		resource, data := a.describe(test.protocol, syscalls.Connect)
 		if a.family == "" || resource != test.resource || data != test.data {
 			t.Errorf("%s: %q %q, want %q %q", test.name, resource, data, test.resource, test.data)
 		}
+	}
+	a := decodeSockaddr(family(unix.AF_INET, 0, 80, 10, 0, 0, 7))
+	if resource, data := a.describe("TCP", syscalls.Bind); resource != "sa_family=AF_INET sin_port=80 sin_addr=10.0.0.7" || data != "" {
+		t.Errorf("bind: %q %q", resource, data)
+	}
+	if resource, data := a.describe("TCP", syscalls.Accept4); resource != "remoteip=10.0.0.7 port=80 protocol=TCP" || data != "kprobe=tcp_accept domain=AF_INET" {
+		t.Errorf("accept4: %q %q", resource, data)
 	}
 }
 
@@ -64,7 +72,7 @@ func FuzzDecodeSockaddr(f *testing.F) {
 	f.Add(family(unix.AF_UNIX, []byte("\x00a")...))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		a := decodeSockaddr(raw)
-		resource, _ := a.describe("TCP")
+		resource, _ := a.describe("TCP", syscalls.Connect)
 		if resource == "" || strings.ContainsRune(resource, 0) {
 			t.Errorf("%v: %q", raw, resource)
 		}

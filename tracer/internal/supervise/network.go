@@ -1,35 +1,45 @@
 package supervise
 
 import (
-	"encoding/binary"
 	"errors"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
-	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
+
+// socketUse is what a call does with a socket.
+type socketUse struct {
+	op      rules.Operation
+	to      sockaddr // the address that it is given, if any
+	sock    socket
+	fd      int // the tracer's own descriptor of the very socket; -1 where it has none
+	verdict rules.Verdict
+}
 
 // socket answers socket(2), whose arguments are numbers and cannot be changed by
 // another thread: a protocol that a rule denies is denied here. The calls that
 // use a socket are asked about as well, for one that was there before the rule.
+// Most sockets are told of where they are used; those that need not be connected
+// to see or send something are told of here.
 func (w *worker) socket(c *call) engine.Answer {
 	if isRaw(c) && w.useCapability(c, unix.CAP_NET_RAW) {
 		return engine.Fail(unix.EPERM)
 	}
-	if !w.couldDeny(c, rules.Network) {
+	family, kind, protocol := int(int32(c.Args[0])), int(int32(c.Args[1])), int(int32(c.Args[2]))
+	told := raises(family, kind, protocol)
+	if !w.couldDeny(c, rules.Network) && !(told && (c.rules.Wants()|w.Visible)&rules.Network != 0) {
 		return engine.Continue()
 	}
-	family, kind, protocol := int(int32(c.Args[0])), int(int32(c.Args[1])), int(int32(c.Args[2]))
-	sock := socketOfNumbers(family, kind, protocol)
-	a, err := w.networkAccess(c, sock)
+	a, err := w.networkAccess(c, rules.Network, socketOfNumbers(family, kind, protocol))
 	if err != nil {
 		return w.unknown(c, err)
 	}
 	v := c.rules.Decide(&a)
-	if !v.Deny {
+	if !v.Deny && !told {
 		return engine.Continue()
 	}
 	if !c.Hold.Valid() {
@@ -38,61 +48,12 @@ func (w *worker) socket(c *call) engine.Answer {
 	if w.reported(v, rules.Network) {
 		w.beginReport(c, v)
 		c.report.op, c.report.resource = rules.Network, describeSocket(family, kind, protocol)
-	}
-	return engine.Fail(unix.EACCES)
-}
-
-// connect answers connect.
-func (w *worker) connect(c *call) engine.Answer {
-	return w.connectTo(c, c.Args[c.Spec.Addr], c.Args[c.Spec.Addr+1])
-}
-
-// fastOpen answers the calls that send data along with the opening of a
-// connection.
-func (w *worker) fastOpen(c *call) engine.Answer {
-	if c.Spec.Addr != syscalls.None {
-		return w.connectTo(c, c.Args[c.Spec.Addr], c.Args[c.Spec.Addr+1])
-	}
-	// struct msghdr begins with the address of a name and its length. Of several
-	// messages, the first opens the connection.
-	var b [16]byte
-	if err := c.process.ReadMemory(c.TID, c.Args[c.Spec.Msg], b[:]); err != nil {
-		return w.unknownConnect(c, err)
-	}
-	return w.connectTo(c, binary.NativeEndian.Uint64(b[:]), uint64(binary.NativeEndian.Uint32(b[8:])))
-}
-
-// connectTo answers a call that connects to the address at addr.
-func (w *worker) connectTo(c *call, addr, length uint64) engine.Answer {
-	if (c.rules.Wants()|w.Visible)&rules.Network == 0 {
-		return engine.Continue()
-	}
-	to, err := readSockaddr(c, addr, length)
-	if err != nil {
-		return w.unknownConnect(c, err)
-	}
-	if to.family == "" {
-		return engine.Continue() // AF_UNSPEC undoes a connection; what is malformed the kernel refuses
-	}
-	sock, err := socketOf(c)
-	if err != nil && c.rules.CanDeny(rules.Network) {
-		return w.unknownConnect(c, err)
-	}
-	a, err := w.networkAccess(c, sock)
-	if err != nil {
-		return w.unknown(c, err)
-	}
-	v := c.rules.Decide(&a)
-	if !v.Deny && !w.reported(v, rules.Network) {
-		return engine.Continue()
-	}
-	if !c.Hold.Valid() {
-		return engine.Answer{}
-	}
-	if w.reported(v, rules.Network) {
-		w.beginReport(c, v)
-		c.report.op, c.report.result = rules.Network, predict(!v.Deny)
-		c.report.to, c.report.protocol = to, sock.protocol
+		c.report.result = schema.ResultPassed
+		if kind&typeMask == unix.SOCK_RAW || family == unix.AF_PACKET {
+			if cred, err := c.process.Credentials(c.TID); err == nil && cred.CapEff&(1<<unix.CAP_NET_RAW) == 0 {
+				c.report.result = resultOf(unix.EPERM)
+			}
+		}
 	}
 	if v.Deny {
 		return engine.Fail(unix.EACCES)
@@ -100,23 +61,173 @@ func (w *worker) connectTo(c *call, addr, length uint64) engine.Answer {
 	return engine.Continue()
 }
 
+// raises says whether a socket is told of when it is made: one that sees what is
+// sent to others, or sends what the kernel would not.
+func raises(family, kind, protocol int) bool {
+	switch {
+	case family == unix.AF_PACKET, kind&typeMask == unix.SOCK_PACKET:
+		return true
+	case family == unix.AF_INET || family == unix.AF_INET6:
+		return kind&typeMask == unix.SOCK_RAW || protocol == unix.IPPROTO_ICMP || protocol == unix.IPPROTO_ICMPV6
+	}
+	return false
+}
+
+// connect answers connect.
+func (w *worker) connect(c *call) engine.Answer {
+	return w.withAddress(c, c.Args[c.Spec.Addr], c.Args[c.Spec.Addr+1], w.carryConnect)
+}
+
+// bind answers bind.
+func (w *worker) bind(c *call) engine.Answer {
+	return w.withAddress(c, c.Args[c.Spec.Addr], c.Args[c.Spec.Addr+1], w.carryBind)
+}
+
+// listen answers listen.
+func (w *worker) listen(c *call) engine.Answer {
+	u := socketUse{op: rules.Network, fd: -1}
+	return w.uses(c, &u, nil)
+}
+
+// withAddress answers a call that gives a socket the address at addr, or connects
+// it to that.
+func (w *worker) withAddress(c *call, addr, length uint64, carry func(*call, *socketUse) engine.Answer) engine.Answer {
+	if (c.rules.Wants()|w.Visible)&rules.Network == 0 {
+		return engine.Continue()
+	}
+	to, err := readSockaddr(c, addr, length)
+	if err != nil {
+		return w.unknownUse(c, err)
+	}
+	u := socketUse{op: rules.Network, to: to, fd: -1}
+	if to.family == "AF_UNIX" {
+		carry = nil // who connects is told to the other side by the kernel, and rules are not about the address
+	}
+	return w.uses(c, &u, carry)
+}
+
+// uses answers a call that uses a socket: it asks the rules, and has carry make the
+// call where a rule could deny it, for what is asked about is then what is used.
+// Where the tracer may not have the socket, the call is let run.
+func (w *worker) uses(c *call, u *socketUse, carry func(*call, *socketUse) engine.Answer) engine.Answer {
+	could := w.couldDeny(c, u.op)
+	if !could && (c.rules.Wants()|w.Visible)&u.op == 0 {
+		return engine.Continue()
+	}
+	if could && carry != nil {
+		if err := w.borrow(c, u); err != nil {
+			return w.unknownUse(c, err)
+		}
+		defer u.close()
+	}
+	if err := w.decideUse(c, u); err != nil {
+		return w.unknownUse(c, err)
+	}
+	if u.fd < 0 && !u.verdict.Deny && !w.tellsUse(u) {
+		return engine.Continue()
+	}
+	if !c.Hold.Valid() {
+		return engine.Answer{}
+	}
+	w.reportUse(c, u)
+	switch {
+	case u.verdict.Deny:
+		return engine.Fail(unix.EACCES)
+	case u.fd >= 0:
+		return carry(c, u)
+	}
+	return engine.Continue()
+}
+
+// borrow gives the tracer the socket as well, where it may have it.
+func (w *worker) borrow(c *call, u *socketUse) (err error) {
+	u.fd, err = c.process.Borrow(c.TID, int(int32(c.Args[c.Spec.FD])))
+	if errors.Is(err, process.ErrUnreadable) {
+		w.warn(exe(c.process), "a socket of the workload could not be had: what it connects to is looked at and let run", "error", err)
+		return nil
+	}
+	return err
+}
+
+func (u *socketUse) close() {
+	if u.fd >= 0 {
+		unix.Close(u.fd)
+	}
+}
+
+// decideUse finds out which socket it is, and asks the rules.
+func (w *worker) decideUse(c *call, u *socketUse) (err error) {
+	if u.fd >= 0 {
+		u.sock, err = socketOfOwn(u.fd)
+	} else {
+		u.sock, err = socketOf(c)
+	}
+	if errors.Is(err, unix.ENOENT) {
+		err = unix.EBADF
+	}
+	if err != nil && c.rules.CanDeny(u.op) {
+		return err
+	}
+	a, err := w.networkAccess(c, u.op, u.sock)
+	if err != nil {
+		return err
+	}
+	u.verdict = c.rules.Decide(&a)
+	return nil
+}
+
+// tellsUse says whether the use of a socket is told of.
+func (w *worker) tellsUse(u *socketUse) bool {
+	return w.reported(u.verdict, u.op) && (u.to.family != "" || u.to.raw == nil)
+}
+
+func (w *worker) reportUse(c *call, u *socketUse) {
+	if !w.tellsUse(u) {
+		return // AF_UNSPEC undoes a connection; what is malformed the kernel refuses
+	}
+	if c.report.due {
+		w.tell(&c.report) // of the message before
+	}
+	w.beginReport(c, u.verdict)
+	r := &c.report
+	r.op, r.result = u.op, predict(!u.verdict.Deny)
+	r.to, r.protocol, r.resource = u.to, u.sock.protocol, u.sock.describe()
+	r.to.raw = nil
+}
+
 // networkAccess is the use of a socket as the rules see it.
-func (w *worker) networkAccess(c *call, sock socket) (rules.Access, error) {
-	a := rules.Access{Operation: rules.Network, HasTTY: hasTTY(c.process), Protocol: sock.protocol, SockType: sock.kind}
+func (w *worker) networkAccess(c *call, op rules.Operation, sock socket) (rules.Access, error) {
+	a := rules.Access{Operation: op, HasTTY: hasTTY(c.process), Protocol: sock.protocol, SockType: sock.kind}
 	var err error
-	if a.Source, err = c.process.Exe(); err != nil && !c.rules.CanDeny(rules.Network) {
+	if a.Source, err = c.process.Exe(); err != nil && !c.rules.CanDeny(op) {
 		err = nil
 	}
 	return a, err
 }
 
-// unknownConnect answers a connect that could not be examined. One of a process
-// that cannot be read, because it has changed its user and the tracer lacks
+// unknownUse answers a call on a socket that could not be examined. One of a
+// process that cannot be read, because it has changed its user and the tracer lacks
 // CAP_SYS_PTRACE, is let run: its socket was asked about when it was made.
-func (w *worker) unknownConnect(c *call, err error) engine.Answer {
+func (w *worker) unknownUse(c *call, err error) engine.Answer {
 	if errors.Is(err, process.ErrUnreadable) && c.Hold.Valid() {
-		w.warn(exe(c.process), "a connect of the workload could not be examined; its socket was, when it was made", "error", err)
+		w.warn(exe(c.process), "a call on a socket of the workload could not be examined; the socket was, when it was made", "call", c.Spec.Name, "error", err)
 		return engine.Continue()
 	}
 	return w.unknown(c, err)
+}
+
+// socketOfOwn tells what the tracer's own descriptor fd is. One that is no socket
+// gives the zero socket: the kernel fails the call.
+func socketOfOwn(fd int) (socket, error) {
+	var of [3]int
+	for i, option := range []int{unix.SO_DOMAIN, unix.SO_TYPE, unix.SO_PROTOCOL} {
+		var err error
+		if of[i], err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, option); err != nil {
+			if err == unix.ENOTSOCK {
+				err = nil
+			}
+			return socket{}, err
+		}
+	}
+	return socketOfNumbers(of[0], of[1], of[2]), nil
 }

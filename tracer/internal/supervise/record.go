@@ -96,7 +96,7 @@ func (f *recorder) record(e *schema.Record, r *report, origin *schema.Origin) {
 		f.exec.ExecutableName = comm(r.program)
 	}
 	if r.to.family != "" {
-		e.Resource, e.Data = r.to.describe(r.protocol)
+		e.Resource, e.Data = r.to.describe(r.protocol, r.spec.ID)
 	}
 	if e.Data == "" {
 		e.Data = f.dataOf(r)

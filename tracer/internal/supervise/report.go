@@ -73,6 +73,8 @@ func (w *worker) finishReport(c *call, o engine.Outcome) {
 		r.result = schema.ResultPermissionDenied
 	case o.Known && o.Errno == unix.ENOENT:
 		return // KubeArmor does not tell of what is not there either
+	case o.Known && o.Errno == unix.EINPROGRESS:
+		r.result = schema.ResultPassed // the connection is on its way
 	case o.Known && o.Errno != 0:
 		r.result = resultOf(o.Errno)
 	case o.Known:

@@ -7,31 +7,36 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
 // maxSockaddr is sizeof(struct sockaddr_storage): the kernel takes no more.
 const maxSockaddr = 128
 
-// sockaddr is the address of a connect, decoded.
+// sockaddr is the address that a call was given, decoded.
 type sockaddr struct {
+	raw    []byte // as the kernel would copy it
 	family string // "AF_INET", "AF_INET6", "AF_UNIX", …; "" when there is nothing to tell
 	ip     netip.Addr
 	port   uint16
 	path   string // AF_UNIX; an abstract name begins with "@"
 }
 
-// readSockaddr reads the address at addr. One that is too short or too long, which
-// the kernel refuses, is empty.
+// readSockaddr reads the address at addr. The error of one that is too long is the
+// kernel's.
 func readSockaddr(c *call, addr, size uint64) (sockaddr, error) {
 	length := int(int32(size))
-	if length < 2 || length > maxSockaddr {
-		return sockaddr{}, nil
+	if length < 0 || length > maxSockaddr {
+		return sockaddr{}, unix.EINVAL
 	}
 	raw := make([]byte, length)
 	if err := c.process.ReadMemory(c.TID, addr, raw); err != nil {
 		return sockaddr{}, err
 	}
-	return decodeSockaddr(raw), nil
+	to := decodeSockaddr(raw)
+	to.raw = raw
+	return to, nil
 }
 
 // decodeSockaddr decodes an address as connect(2) takes it.
@@ -85,13 +90,17 @@ func familyName(family uint16) string {
 	return strconv.Itoa(int(family))
 }
 
-// describe writes Resource and Data as KubeArmor does: a TCP connect by its
-// probe's fields, any other by the system call's, for which data is empty.
-func (a *sockaddr) describe(protocol string) (resource, data string) {
+// describe writes Resource and Data as KubeArmor does: a TCP connection by its
+// probe's fields, any other use by the system call's, for which data is empty.
+func (a *sockaddr) describe(protocol string, call syscalls.ID) (resource, data string) {
 	port := strconv.Itoa(int(a.port))
+	probe := "tcp_connect"
+	if call == syscalls.Accept || call == syscalls.Accept4 {
+		probe = "tcp_accept"
+	}
 	switch {
-	case a.ip.IsValid() && protocol == "TCP":
-		return "remoteip=" + a.ip.Unmap().String() + " port=" + port + " protocol=TCP", "kprobe=tcp_connect domain=" + a.family
+	case a.ip.IsValid() && protocol == "TCP" && call != syscalls.Bind:
+		return "remoteip=" + a.ip.Unmap().String() + " port=" + port + " protocol=TCP", "kprobe=" + probe + " domain=" + a.family
 	case a.ip.IsValid():
 		resource = "sa_family=" + a.family + " sin_port=" + port + " sin_addr=" + a.ip.Unmap().String()
 	case a.family == "AF_UNIX":

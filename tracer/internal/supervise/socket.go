@@ -101,6 +101,8 @@ func protocolOf(kind, protocol int) string {
 		return "ICMPv6"
 	case unix.IPPROTO_SCTP:
 		return "SCTP"
+	case unix.IPPROTO_RAW:
+		return "RAW"
 	case 0:
 		switch kind & typeMask {
 		case unix.SOCK_STREAM:
@@ -133,6 +135,15 @@ func kindName(kind int) string {
 		return "SOCK_PACKET"
 	}
 	return ""
+}
+
+// describe writes a socket as KubeArmor's enforcer does, for calls that have no
+// address.
+func (s socket) describe() string {
+	if s.protocol == "" {
+		return "type=" + s.kind
+	}
+	return "protocol=" + s.protocol + " type=" + s.kind
 }
 
 // describeSocket writes the Resource of a socket(2) as KubeArmor does.

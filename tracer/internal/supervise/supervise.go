@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,6 +65,8 @@ type Supervisor struct {
 	approved approvals
 	domains  domains
 
+	accepting atomic.Int32 // calls that wait for a connection in the tracer
+
 	mu     sync.Mutex
 	warned map[string]bool // programs whose calls could not be understood, said once each
 }
@@ -99,7 +102,9 @@ func handlers() (h [syscalls.Count]handler) {
 		syscalls.Setxattr: (*worker).changes, syscalls.Lsetxattr: (*worker).changes, syscalls.Fsetxattr: (*worker).changes,
 		syscalls.Removexattr: (*worker).changes, syscalls.Lremovexattr: (*worker).changes, syscalls.Fremovexattr: (*worker).changes,
 		syscalls.Connect: (*worker).connect, syscalls.Socket: (*worker).socket,
-		syscalls.Sendto: (*worker).fastOpen, syscalls.Sendmsg: (*worker).fastOpen, syscalls.Sendmmsg: (*worker).fastOpen,
+		syscalls.Bind: (*worker).bind, syscalls.Listen: (*worker).listen,
+		syscalls.Accept: (*worker).accept, syscalls.Accept4: (*worker).accept,
+		syscalls.Sendto: (*worker).sendsTo, syscalls.Sendmsg: (*worker).sendsTo, syscalls.Sendmmsg: (*worker).sendsTo,
 		syscalls.Chdir: (*worker).changesDirectory, syscalls.Fchdir: (*worker).changesDirectory,
 		syscalls.Chroot: (*worker).moves, syscalls.PivotRoot: (*worker).moves,
 		syscalls.Unshare: (*worker).moves, syscalls.Setns: (*worker).moves,

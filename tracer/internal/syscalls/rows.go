@@ -42,7 +42,7 @@ func files() []Spec {
 		return s
 	}
 	withFlags := func(s Spec, dirfd, path, flags int) Spec {
-		s.WhenWriting = anyBit(uint(flags), unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC)
+		s.Narrow = []Narrow{{rules.FileWrite, anyBit(uint(flags), unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC)}}
 		return file(s, dirfd, path, flags)
 	}
 	return []Spec{
@@ -136,26 +136,50 @@ func inodes() []Spec {
 	}
 }
 
-// sockets are the calls that make connections, and the one that makes what they
-// need: socket's arguments are domain, type and protocol. A datagram that is sent
-// without connect stays unseen, but not the data that MSG_FASTOPEN sends along
-// with the opening of a TCP connection.
+// sockets are the calls that make sockets (socket's arguments are domain, type and
+// protocol) and give them an address, connect them, or send to an address. The
+// data that MSG_FASTOPEN sends opens a connection. Where a message has an address,
+// that is in memory.
 func sockets() []Spec {
-	connect := row(Connect, "connect", 42, 203, rules.Network)
-	connect.FD, connect.Addr = 0, 1
-	send := func(s Spec, addr, msg, flags int) Spec {
-		s.FD, s.Addr, s.Msg, s.Flags = 0, addr, msg, flags
-		s.When = anyBit(uint(flags), unix.MSG_FASTOPEN)
+	on := func(id ID, name string, amd64, arm64, addr int, op rules.Operation) Spec {
+		s := row(id, name, amd64, arm64, op)
+		s.FD, s.Addr = 0, addr
 		return s
 	}
+	socket := row(Socket, "socket", 41, 198, rules.Network)
+	socket.When = []Condition{ // those that see or forge what is others'; netlink sockets are raw as well, and anybody's
+		{equal(0, unix.AF_PACKET)},
+		{{Arg: 1, Mask: typeMask, Value: unix.SOCK_RAW}, other(0, unix.AF_NETLINK)},
+		{{Arg: 1, Mask: typeMask, Value: unix.SOCK_PACKET}},
+		{equal(0, unix.AF_INET), equal(2, unix.IPPROTO_ICMP)},
+		{equal(0, unix.AF_INET6), equal(2, unix.IPPROTO_ICMPV6)},
+	}
+	send := func(s Spec, msg, flags int, addressed []Condition) Spec {
+		s.Msg, s.Flags = msg, flags
+		opening := anyBit(uint(flags), unix.MSG_FASTOPEN)
+		s.Narrow = []Narrow{{rules.Network, opening}}
+		if addressed != nil {
+			s.Narrow = append(s.Narrow, Narrow{rules.Network | rules.NetworkSend, slices.Concat(opening, addressed)})
+		}
+		return s
+	}
+	const both = rules.Network | rules.NetworkSend
 	return []Spec{
-		connect,
-		row(Socket, "socket", 41, 198, rules.Network),
-		send(row(Sendto, "sendto", 44, 206, rules.Network), 4, None, 3),
-		send(row(Sendmsg, "sendmsg", 46, 211, rules.Network), None, 1, 2),
-		send(row(Sendmmsg, "sendmmsg", 307, 269, rules.Network), None, 1, 3),
+		on(Connect, "connect", 42, 203, 1, rules.Network),
+		on(Bind, "bind", 49, 200, 1, rules.Network),
+		on(Listen, "listen", 50, 201, None, rules.Network),
+		on(Accept, "accept", 43, 202, None, rules.NetworkAccept),
+		on(Accept4, "accept4", 288, 242, None, rules.NetworkAccept),
+		socket,
+		send(on(Sendto, "sendto", 44, 206, 4, both), None, 3, []Condition{{other(4, 0)}}),
+		send(on(Sendmsg, "sendmsg", 46, 211, None, both), 1, 2, nil),
+		send(on(Sendmmsg, "sendmmsg", 307, 269, None, both), 1, 3, nil),
 	}
 }
+
+// typeMask is SOCK_TYPE_MASK of the kernel (include/linux/net.h): the rest of a
+// socket's type is flags.
+const typeMask = 0xf
 
 // starts are calls of which programs make one as they start, before they can have
 // handlers of signals, and hardly ever again: C libraries the first, the Go runtime

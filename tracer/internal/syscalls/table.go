@@ -57,6 +57,10 @@ const (
 	Lremovexattr
 	Fremovexattr
 	Connect
+	Bind
+	Listen
+	Accept
+	Accept4
 	Socket
 	Sendto
 	Sendmsg
@@ -209,11 +213,17 @@ type Spec struct {
 	When []Condition
 	// WhenTold adds conditions while the row's operation is wanted.
 	WhenTold []Condition
-	// WhenWriting takes the place of When while writes of files are wanted and
-	// reads are not.
-	WhenWriting []Condition
+	// Narrow takes the place of When while of the row's operations no other is
+	// wanted than the first of these that says so.
+	Narrow []Narrow
 
 	words []word // see Words
+}
+
+// Narrow is when calls stop while nothing but Op is wanted of them.
+type Narrow struct {
+	Op   rules.Operation
+	When []Condition
 }
 
 // Number is the call's number on the architecture that this program runs on,

@@ -1,0 +1,107 @@
+package supervise
+
+import (
+	"errors"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/paths"
+	"github.com/sidearmor/sidearmor/tracer/internal/process"
+)
+
+// carryConnect connects the caller's socket in its place.
+func (w *worker) carryConnect(c *call, u *socketUse) engine.Answer {
+	to, done, err := w.destination(c, &u.to)
+	if err != nil {
+		return w.failed(c, err)
+	}
+	defer done()
+	if waits(u.fd) {
+		c.Hold.MayWait()
+	}
+	err = w.asCaller(c, func() error {
+		for {
+			err := onAddress(unix.SYS_CONNECT, u.fd, to)
+			if err != unix.EINTR || c.Hold.Interrupted() {
+				return err
+			}
+		}
+	})
+	if err == unix.EINTR && timesOut(u.fd, unix.SO_SNDTIMEO) {
+		return engine.Fail(unix.EINTR) // the kernel does not make it again
+	}
+	return w.carried(c, err)
+}
+
+// carryBind gives the caller's socket an address in its place.
+func (w *worker) carryBind(c *call, u *socketUse) engine.Answer {
+	return w.carried(c, w.asCaller(c, func() error { return onAddress(unix.SYS_BIND, u.fd, u.to.raw) }))
+}
+
+// carried answers a call that was made in the place of the caller and gives it 0.
+func (w *worker) carried(c *call, err error) engine.Answer {
+	switch {
+	case err == nil:
+		return engine.Return(0)
+	case errors.Is(err, process.ErrGone):
+		return engine.Answer{}
+	}
+	return w.failed(c, err)
+}
+
+// asCaller runs f with the rights of the caller.
+func (w *worker) asCaller(c *call, f func() error) error {
+	d, err := w.domainOf(c)
+	switch {
+	case err != nil:
+		return err
+	case d != nil:
+		return d.as(c, f)
+	}
+	if err := w.become(c); err != nil {
+		return err
+	}
+	return f()
+}
+
+// destination is an address in the tracer's terms: of a Unix socket with a path,
+// the very file that the path leads the caller to.
+func (w *worker) destination(c *call, to *sockaddr) (raw []byte, done func(), err error) {
+	if to.family != "AF_UNIX" || to.path == "" || len(to.raw) < 3 || to.raw[2] == 0 {
+		return to.raw, func() {}, nil
+	}
+	file, err := w.resolve(c, to.path, paths.Existing)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !file.Exists {
+		file.Close()
+		return nil, nil, unix.ENOENT
+	}
+	raw = append(to.raw[:2:2], "/proc/self/fd/"+strconv.Itoa(file.FD)+"\x00"...)
+	return raw, file.Close, nil
+}
+
+// onAddress makes a call that takes a socket and an address.
+func onAddress(call uintptr, fd int, raw []byte) error {
+	if _, _, errno := unix.Syscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(raw))), uintptr(len(raw))); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// waits says whether calls on a socket may wait for others.
+func waits(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_NONBLOCK == 0
+}
+
+// timesOut says whether calls on a socket wait for a time only, SO_SNDTIMEO or
+// SO_RCVTIMEO.
+func timesOut(fd, option int) bool {
+	t, err := unix.GetsockoptTimeval(fd, unix.SOL_SOCKET, option)
+	return err == nil && (t.Sec != 0 || t.Usec != 0)
+}
