@@ -20,9 +20,9 @@ const (
 	FileRead
 	FileWrite
 	Network
-	Syscall      // a call that changes who the caller is, or reaches out of it: setuid, ptrace, mount and their kind
-	Capabilities // the use of a capability
-	MapExec      // anonymous memory that is made executable
+	Syscall       // a call that changes who the caller is, or reaches out of it: setuid, ptrace, mount and their kind
+	Capabilities  // the use of a capability
+	MapExec       // anonymous memory that is made executable
 	NetworkAccept // accepting a connection
 	NetworkSend   // sending to an address
 )

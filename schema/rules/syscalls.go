@@ -120,8 +120,10 @@ func SyscallOperation(name string) Operation {
 		"chown", "lchown", "fchown", "fchownat", "utime", "utimes", "futimesat", "utimensat",
 		"setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr":
 		return FileWrite
-	case "connect":
+	case "connect", "bind", "listen":
 		return Network
+	case "accept", "accept4":
+		return NetworkAccept
 	case "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "capset",
 		"chroot", "pivot_root", "unshare", "setns", "mount", "umount2", "ptrace", "process_vm_writev",
 		"keyctl", "add_key", "request_key", "bpf", "perf_event_open", "memfd_create",

@@ -46,6 +46,7 @@ func (w *worker) socket(c *call) engine.Answer {
 		return engine.Answer{}
 	}
 	if w.reported(v, rules.Network) {
+		w.tellBefore(c)
 		w.beginReport(c, v)
 		c.report.op, c.report.resource = rules.Network, describeSocket(family, kind, protocol)
 		c.report.result = schema.ResultPassed
@@ -181,13 +182,19 @@ func (w *worker) tellsUse(u *socketUse) bool {
 	return w.reported(u.verdict, u.op) && (u.to.family != "" || u.to.raw == nil)
 }
 
+// tellBefore tells what there is to tell of the call already: of a capability, or of
+// the message before.
+func (w *worker) tellBefore(c *call) {
+	if c.report.due {
+		w.tell(&c.report)
+	}
+}
+
 func (w *worker) reportUse(c *call, u *socketUse) {
 	if !w.tellsUse(u) {
 		return // AF_UNSPEC undoes a connection; what is malformed the kernel refuses
 	}
-	if c.report.due {
-		w.tell(&c.report) // of the message before
-	}
+	w.tellBefore(c)
 	w.beginReport(c, u.verdict)
 	r := &c.report
 	r.op, r.result = u.op, predict(!u.verdict.Deny)
