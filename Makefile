@@ -16,7 +16,7 @@ COLD        := go.yaml.in/yaml/v3 github.com/spf13/pflag github.com/fsnotify/fsn
 	regexp/syntax bufio compress/... context crypto/... encoding/... fmt internal/fmtsort io/fs log/slog/... math/big mime/... \
 	net net/http/... net/textproto net/url path/... reflect unicode/... vendor/... \
 	$(addprefix github.com/sidearmor/sidearmor/,schema/policy tracer \
-	$(addprefix tracer/internal/,config doctor explain filter identity launch policies))
+	$(addprefix tracer/internal/,config doctor explain filter identity launch policies syscalls))
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 

@@ -87,20 +87,6 @@ func handlers() (h [syscalls.Count]handler) {
 		syscalls.Execve: (*worker).exec, syscalls.Execveat: (*worker).exec,
 		syscalls.Open: (*worker).open, syscalls.Creat: (*worker).open,
 		syscalls.Openat: (*worker).open, syscalls.Openat2: (*worker).open,
-		syscalls.Unlink: (*worker).changes, syscalls.Unlinkat: (*worker).changes, syscalls.Rmdir: (*worker).changes,
-		syscalls.Rename: (*worker).changes, syscalls.Renameat: (*worker).changes, syscalls.Renameat2: (*worker).changes,
-		syscalls.Link: (*worker).changes, syscalls.Linkat: (*worker).changes,
-		syscalls.Symlink: (*worker).changes, syscalls.Symlinkat: (*worker).changes,
-		syscalls.Mkdir: (*worker).changes, syscalls.Mkdirat: (*worker).changes,
-		syscalls.Mknod: (*worker).changes, syscalls.Mknodat: (*worker).changes, syscalls.Truncate: (*worker).changes,
-		syscalls.Chmod: (*worker).changes, syscalls.Fchmod: (*worker).changes,
-		syscalls.Fchmodat: (*worker).changes, syscalls.Fchmodat2: (*worker).changes,
-		syscalls.Chown: (*worker).changes, syscalls.Lchown: (*worker).changes,
-		syscalls.Fchown: (*worker).changes, syscalls.Fchownat: (*worker).changes,
-		syscalls.Utime: (*worker).changes, syscalls.Utimes: (*worker).changes,
-		syscalls.Futimesat: (*worker).changes, syscalls.Utimensat: (*worker).changes,
-		syscalls.Setxattr: (*worker).changes, syscalls.Lsetxattr: (*worker).changes, syscalls.Fsetxattr: (*worker).changes,
-		syscalls.Removexattr: (*worker).changes, syscalls.Lremovexattr: (*worker).changes, syscalls.Fremovexattr: (*worker).changes,
 		syscalls.Connect: (*worker).connect, syscalls.Socket: (*worker).socket,
 		syscalls.Bind: (*worker).bind, syscalls.Listen: (*worker).listen,
 		syscalls.Accept: (*worker).accept, syscalls.Accept4: (*worker).accept,
@@ -118,12 +104,14 @@ func handlers() (h [syscalls.Count]handler) {
 		h[id] = f
 	}
 	for _, row := range syscalls.Table() {
-		if h[row.ID] != nil || row.Op&rules.Syscall == 0 {
-			continue
-		}
-		h[row.ID] = (*worker).escapes
-		if row.State && row.Victim == syscalls.None {
+		switch {
+		case h[row.ID] != nil:
+		case row.Op == rules.FileWrite:
+			h[row.ID] = (*worker).changes
+		case row.Op&rules.Syscall != 0 && row.State && row.Victim == syscalls.None:
 			h[row.ID] = (*worker).changesUser
+		case row.Op&rules.Syscall != 0:
+			h[row.ID] = (*worker).escapes
 		}
 	}
 	return h

@@ -10,8 +10,7 @@ import (
 
 // Table returns every row, in the order of the IDs. The slice is the caller's own.
 func Table() []Spec {
-	return slices.Concat(programs(), files(), names(), inodes(), sockets(), namespaces(), credentials(), starts(), victims(),
-		escapes(), detours(), signals(), maps())
+	return slices.Concat(programs(), files(), changing(), sockets(), directories(), confinements(), starts(), victims(), reaching())
 }
 
 // row is a call without any of the arguments that have a place in Spec.
@@ -53,87 +52,78 @@ func files() []Spec {
 	}
 }
 
-// names are the calls that change what directories hold.
-func names() []Spec {
-	name := func(id ID, name string, amd64, arm64, dirfd, path, flags int) Spec {
-		s := row(id, name, amd64, arm64, rules.FileWrite)
-		s.Dirfd, s.Path, s.Flags = dirfd, path, flags
-		return s
-	}
-	two := func(s Spec, dirfd, path int) Spec {
-		s.NewDirfd, s.NewPath = dirfd, path
-		return s
-	}
-	made := func(s Spec, mode int) Spec {
-		s.Mode = mode
-		return s
-	}
-	device := func(s Spec) Spec {
-		s.Capability = unix.CAP_MKNOD
-		return s
-	}
-	return []Spec{
-		name(Unlink, "unlink", 87, Absent, None, 0, None),
-		name(Unlinkat, "unlinkat", 263, 35, 0, 1, 2),
-		name(Rmdir, "rmdir", 84, Absent, None, 0, None),
-		two(name(Rename, "rename", 82, Absent, None, 0, None), None, 1),
-		two(name(Renameat, "renameat", 264, 38, 0, 1, None), 2, 3),
-		two(name(Renameat2, "renameat2", 316, 276, 0, 1, 4), 2, 3),
-		two(name(Link, "link", 86, Absent, None, 0, None), None, 1),
-		two(name(Linkat, "linkat", 265, 37, 0, 1, 4), 2, 3),
-		name(Symlink, "symlink", 88, Absent, None, 1, None),
-		name(Symlinkat, "symlinkat", 266, 36, 1, 2, None),
-		made(name(Mkdir, "mkdir", 83, Absent, None, 0, None), 1),
-		made(name(Mkdirat, "mkdirat", 258, 34, 0, 1, None), 2),
-		device(made(name(Mknod, "mknod", 133, Absent, None, 0, None), 1)),
-		device(made(name(Mknodat, "mknodat", 259, 33, 0, 1, None), 2)),
-	}
+// change is a row of a call that changes what directories hold, or a file itself
+// without opening it. Arguments count from 1: what is 0 it has not.
+type change struct {
+	id                       ID
+	name                     string
+	amd64, arm64             int16
+	dirfd, path, fd, flags   int8
+	newDirfd, newPath        int8
+	mode, owner, times, attr int8
 }
 
-// inodes are the calls that change a file itself, without opening it.
-func inodes() []Spec {
-	inode := func(id ID, name string, amd64, arm64, dirfd, path, fd, flags int) Spec {
-		s := row(id, name, amd64, arm64, rules.FileWrite)
-		s.Dirfd, s.Path, s.FD, s.Flags = dirfd, path, fd, flags
-		return s
+// changes has the calls in the order of their IDs: first those about names.
+var changes = [...]change{
+	{id: Unlink, name: "unlink", amd64: 87, arm64: Absent, path: 1},
+	{id: Unlinkat, name: "unlinkat", amd64: 263, arm64: 35, dirfd: 1, path: 2, flags: 3},
+	{id: Rmdir, name: "rmdir", amd64: 84, arm64: Absent, path: 1},
+	{id: Rename, name: "rename", amd64: 82, arm64: Absent, path: 1, newPath: 2},
+	{id: Renameat, name: "renameat", amd64: 264, arm64: 38, dirfd: 1, path: 2, newDirfd: 3, newPath: 4},
+	{id: Renameat2, name: "renameat2", amd64: 316, arm64: 276, dirfd: 1, path: 2, newDirfd: 3, newPath: 4, flags: 5},
+	{id: Link, name: "link", amd64: 86, arm64: Absent, path: 1, newPath: 2},
+	{id: Linkat, name: "linkat", amd64: 265, arm64: 37, dirfd: 1, path: 2, newDirfd: 3, newPath: 4, flags: 5},
+	{id: Symlink, name: "symlink", amd64: 88, arm64: Absent, path: 2},
+	{id: Symlinkat, name: "symlinkat", amd64: 266, arm64: 36, dirfd: 2, path: 3},
+	{id: Mkdir, name: "mkdir", amd64: 83, arm64: Absent, path: 1, mode: 2},
+	{id: Mkdirat, name: "mkdirat", amd64: 258, arm64: 34, dirfd: 1, path: 2, mode: 3},
+	{id: Mknod, name: "mknod", amd64: 133, arm64: Absent, path: 1, mode: 2},
+	{id: Mknodat, name: "mknodat", amd64: 259, arm64: 33, dirfd: 1, path: 2, mode: 3},
+
+	{id: Truncate, name: "truncate", amd64: 76, arm64: 45, path: 1},
+	{id: Chmod, name: "chmod", amd64: 90, arm64: Absent, path: 1, mode: 2},
+	{id: Fchmod, name: "fchmod", amd64: 91, arm64: 52, fd: 1, mode: 2},
+	{id: Fchmodat, name: "fchmodat", amd64: 268, arm64: 53, dirfd: 1, path: 2, mode: 3},
+	{id: Fchmodat2, name: "fchmodat2", amd64: 452, arm64: 452, dirfd: 1, path: 2, mode: 3, flags: 4},
+	{id: Chown, name: "chown", amd64: 92, arm64: Absent, path: 1, owner: 2},
+	{id: Lchown, name: "lchown", amd64: 94, arm64: Absent, path: 1, owner: 2},
+	{id: Fchown, name: "fchown", amd64: 93, arm64: 55, fd: 1, owner: 2},
+	{id: Fchownat, name: "fchownat", amd64: 260, arm64: 54, dirfd: 1, path: 2, owner: 3, flags: 5},
+	{id: Utime, name: "utime", amd64: 132, arm64: Absent, path: 1, times: 2},
+	{id: Utimes, name: "utimes", amd64: 235, arm64: Absent, path: 1, times: 2},
+	{id: Futimesat, name: "futimesat", amd64: 261, arm64: Absent, dirfd: 1, path: 2, times: 3},
+	{id: Utimensat, name: "utimensat", amd64: 280, arm64: 88, dirfd: 1, path: 2, times: 3, flags: 4},
+	{id: Setxattr, name: "setxattr", amd64: 188, arm64: 5, path: 1, attr: 2},
+	{id: Lsetxattr, name: "lsetxattr", amd64: 189, arm64: 6, path: 1, attr: 2},
+	{id: Fsetxattr, name: "fsetxattr", amd64: 190, arm64: 7, fd: 1, attr: 2},
+	{id: Removexattr, name: "removexattr", amd64: 197, arm64: 14, path: 1, attr: 2},
+	{id: Lremovexattr, name: "lremovexattr", amd64: 198, arm64: 15, path: 1, attr: 2},
+	{id: Fremovexattr, name: "fremovexattr", amd64: 199, arm64: 16, fd: 1, attr: 2},
+}
+
+// changing are the rows of changes.
+func changing() []Spec {
+	all := make([]Spec, len(changes))
+	for i := range changes {
+		c := &changes[i]
+		s := row(c.id, c.name, int(c.amd64), int(c.arm64), rules.FileWrite)
+		for to, position := range map[*int]int8{
+			&s.Dirfd: c.dirfd, &s.Path: c.path, &s.FD: c.fd, &s.Flags: c.flags, &s.NewDirfd: c.newDirfd, &s.NewPath: c.newPath,
+			&s.Mode: c.mode, &s.Owner: c.owner, &s.Times: c.times, &s.Attr: c.attr,
+		} {
+			*to = int(position) - 1 // None is -1
+		}
+		switch {
+		case c.id == Mknod || c.id == Mknodat:
+			s.Capability = unix.CAP_MKNOD
+		case s.Mode != None && c.id != Mkdir && c.id != Mkdirat:
+			s.Capability = unix.CAP_FOWNER
+		case s.Owner != None:
+			s.Capability = unix.CAP_CHOWN
+		}
+		all[i] = s
 	}
-	mode := func(s Spec, mode int) Spec {
-		s.Mode, s.Capability = mode, unix.CAP_FOWNER
-		return s
-	}
-	owner := func(s Spec, owner int) Spec {
-		s.Owner, s.Capability = owner, unix.CAP_CHOWN
-		return s
-	}
-	times := func(s Spec, times int) Spec {
-		s.Times = times
-		return s
-	}
-	attribute := func(s Spec) Spec {
-		s.Attr = 1
-		return s
-	}
-	return []Spec{
-		inode(Truncate, "truncate", 76, 45, None, 0, None, None),
-		mode(inode(Chmod, "chmod", 90, Absent, None, 0, None, None), 1),
-		mode(inode(Fchmod, "fchmod", 91, 52, None, None, 0, None), 1),
-		mode(inode(Fchmodat, "fchmodat", 268, 53, 0, 1, None, None), 2),
-		mode(inode(Fchmodat2, "fchmodat2", 452, 452, 0, 1, None, 3), 2),
-		owner(inode(Chown, "chown", 92, Absent, None, 0, None, None), 1),
-		owner(inode(Lchown, "lchown", 94, Absent, None, 0, None, None), 1),
-		owner(inode(Fchown, "fchown", 93, 55, None, None, 0, None), 1),
-		owner(inode(Fchownat, "fchownat", 260, 54, 0, 1, None, 4), 2),
-		times(inode(Utime, "utime", 132, Absent, None, 0, None, None), 1),
-		times(inode(Utimes, "utimes", 235, Absent, None, 0, None, None), 1),
-		times(inode(Futimesat, "futimesat", 261, Absent, 0, 1, None, None), 2),
-		times(inode(Utimensat, "utimensat", 280, 88, 0, 1, None, 3), 2),
-		attribute(inode(Setxattr, "setxattr", 188, 5, None, 0, None, None)),
-		attribute(inode(Lsetxattr, "lsetxattr", 189, 6, None, 0, None, None)),
-		attribute(inode(Fsetxattr, "fsetxattr", 190, 7, None, None, 0, None)),
-		attribute(inode(Removexattr, "removexattr", 197, 14, None, 0, None, None)),
-		attribute(inode(Lremovexattr, "lremovexattr", 198, 15, None, 0, None, None)),
-		attribute(inode(Fremovexattr, "fremovexattr", 199, 16, None, None, 0, None)),
-	}
+	return all
 }
 
 // sockets are the calls that make sockets (socket's arguments are domain, type and
@@ -180,6 +170,21 @@ func sockets() []Spec {
 // typeMask is SOCK_TYPE_MASK of the kernel (include/linux/net.h): the rest of a
 // socket's type is flags.
 const typeMask = 0xf
+
+// directories are the calls that change what a relative path leads to.
+func directories() []Spec {
+	chdir, fchdir := row(Chdir, "chdir", 80, 49, 0), row(Fchdir, "fchdir", 81, 50, 0)
+	chdir.Path, fchdir.FD = 0, 0
+	return []Spec{chdir, fchdir}
+}
+
+// confinements are the calls by which a program forbids itself files.
+func confinements() []Spec {
+	return []Spec{
+		row(LandlockCreateRuleset, "landlock_create_ruleset", 444, 444, 0),
+		row(LandlockRestrictSelf, "landlock_restrict_self", 446, 446, 0),
+	}
+}
 
 // starts are calls of which programs make one as they start, before they can have
 // handlers of signals, and hardly ever again: C libraries the first, the Go runtime

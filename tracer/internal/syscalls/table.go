@@ -67,6 +67,17 @@ const (
 	Sendmmsg
 	Chdir
 	Fchdir
+	LandlockCreateRuleset
+	LandlockRestrictSelf
+	SetTidAddress
+	SchedGetaffinity
+	Prlimit64
+	Setpriority
+	IoprioSet
+	SchedSetparam
+	SchedSetscheduler
+	SchedSetaffinity
+	SchedSetattr
 	Chroot
 	PivotRoot
 	Unshare
@@ -82,17 +93,6 @@ const (
 	Setgroups
 	Capset
 	Prctl
-	LandlockCreateRuleset
-	LandlockRestrictSelf
-	SetTidAddress
-	SchedGetaffinity
-	Prlimit64
-	Setpriority
-	IoprioSet
-	SchedSetparam
-	SchedSetscheduler
-	SchedSetaffinity
-	SchedSetattr
 	Ptrace
 	ProcessVMWritev
 	Clone
