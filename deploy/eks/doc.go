@@ -1,3 +1,3 @@
-// Package eks holds the manifest that runs SideArmor on EKS Fargate. It talks to
-// no cluster.
+// Package eks has the manifests that run SideArmor on EKS, and the code that puts
+// it into pods. It talks to no API server.
 package eks

@@ -51,6 +51,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch command := args[0]; command {
 	case "ecs":
 		err = runECS(ctx, args[1:], stdin, stdout, stderr)
+	case "eks":
+		err = runEKS(ctx, args[1:], stdin, stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintln(stdout, version)
 	case "help", "--help", "-h":

@@ -164,6 +164,30 @@ func TestECS(t *testing.T) {
 	}
 }
 
+func TestEKS(t *testing.T) {
+	const manifest = "# a pod\nkind: Pod\nmetadata: {name: x}\nspec:\n  containers:\n  - name: web # here\n    image: shop/web:7\n    command: [web]\n"
+	file := write(t, "pod.yaml", manifest)
+	given := []string{"--slack-secret", "alerts/slack", "--discord-secret", "alerts/discord", "--cloudwatch-group", "/alerts", "--region", "eu-central-1", "--cluster", "prod"}
+	status, injected, problems := inject(t, nil, append([]string{"eks", "-f", file}, given...)...)
+	if status != ok || !strings.Contains(injected, `command: ["/sidearmor/tracer", "run", "--", web]`) || !strings.Contains(injected, "- name: web # here") {
+		t.Fatalf("%d %s\n%s", status, problems, injected)
+	}
+	for _, want := range []string{"SLACK_WEBHOOKURL", "DISCORD_WEBHOOKURL", "AWS_CLOUDWATCHLOGS_LOGGROUP", "eu-central-1", "CLUSTER_NAME"} {
+		if !strings.Contains(injected, want) {
+			t.Errorf("%s is not in\n%s", want, injected)
+		}
+	}
+	if _, out, _ := inject(t, strings.NewReader(injected), append([]string{"eks", "-"}, given...)...); out != injected {
+		t.Errorf("injected again:\n%s", out)
+	}
+	if _, out, _ := inject(t, strings.NewReader(injected), "eks", "--remove", "-f", "-"); out != manifest {
+		t.Errorf("removed:\n%s", out)
+	}
+	if _, out, _ := inject(t, nil, append([]string{"eks", "--explain", file}, given...)...); !strings.Contains(out, "Fargate size: 0.25 vCPU and 0.5 GB, as before") {
+		t.Errorf("explained:\n%s", out)
+	}
+}
+
 // Policies are checked before they are put into anything.
 func TestPolicies(t *testing.T) {
 	file := definition(t, "shop/web:7", "X86_64")
@@ -202,6 +226,12 @@ func TestUsage(t *testing.T) {
 		{"ecs --tracer-env x " + file, misused, "is not NAME=VALUE"},
 		{"ecs --sidekick-env x " + file, misused, "is not NAME=VALUE"},
 		{"ecs --policies x --policy-parameter y " + file, misused, "two ways to say the same"},
+		{"eks", misused, "which file?"},
+		{"eks -f a b", misused, "one file at a time"},
+		{"eks --compute lambda " + file, misused, "neither fargate nor ec2"},
+		{"eks --arch 386 " + file, misused, "neither amd64 nor arm64"},
+		{"eks --slack-secret alerts " + file, misused, "alerts/slack-webhookurl"},
+		{"eks --slack-secret https://hooks.slack.com/services/T/B/CANARY " + file, misused, "the name of a Secret and its key"},
 		{"ecs --slack-secret https://hooks.slack.com/services/T/B/CANARY " + file, misused, "not the secret itself"},
 	} {
 		status, out, problems := inject(t, nil, strings.Fields(c.args)...)

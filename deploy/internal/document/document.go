@@ -4,6 +4,7 @@
 package document
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -176,6 +177,22 @@ func New(text string, parse Parser) (*Document, error) {
 
 // Text is the text with all changes.
 func (d *Document) Text() string { return d.text }
+
+// Decode gives v what n holds, as encoding/json would from JSON.
+func (d *Document) Decode(n *Node, v any) error {
+	if n.yaml == nil {
+		return json.Unmarshal([]byte(d.text[n.Start:n.End]), v)
+	}
+	var plain any
+	if err := n.yaml.Decode(&plain); err != nil {
+		return err
+	}
+	text, err := json.Marshal(plain)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, v)
+}
 
 // Line is the number of n's line, from 1.
 func (d *Document) Line(n *Node) int {

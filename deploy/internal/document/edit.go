@@ -92,24 +92,20 @@ func (d *Document) add(p Path, v any) error {
 	return d.splice(last.End, last.End, separator+w.inline(v, w.indentation(last.Start), long))
 }
 
-// insert puts strings at the beginning of the list at p.
-func (d *Document) insert(p Path, words []string) error {
+// insert puts items at the beginning of the list at p.
+func (d *Document) insert(p Path, items Items) error {
 	n := d.At(p)
 	if n == nil || n.Kind != List {
 		return d.notA("list", p, n)
 	}
 	if len(n.Items) == 0 {
-		items := make(Items, len(words))
-		for i, word := range words {
-			items[i] = word
-		}
 		return d.refill(p, items)
 	}
 	w := d.writer(n)
 	var b strings.Builder
 	if n.syntax == blockSyntax {
-		for _, word := range words {
-			text, err := w.block(word, 0)
+		for _, item := range items {
+			text, err := w.block(item, n.dash(d.text)+2)
 			if err != nil {
 				return err
 			}
@@ -123,8 +119,9 @@ func (d *Document) insert(p Path, words []string) error {
 	if gap := d.text[n.Start:first.Start]; strings.Contains(gap, "\n") {
 		separator = "," + w.newline + w.indentation(first.Start)
 	}
-	for _, word := range words {
-		b.WriteString(w.inline(word, "", false) + separator)
+	long := strings.Contains(d.text[first.Start:first.End], "\n")
+	for _, item := range items {
+		b.WriteString(w.inline(item, w.indentation(first.Start), long) + separator)
 	}
 	return d.splice(first.Start, first.Start, b.String())
 }

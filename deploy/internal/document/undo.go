@@ -102,7 +102,21 @@ func (d *Document) Prepend(p Path, words ...string) error {
 		return err
 	}
 	d.log = append(d.log, Undo{Op: opHead, Path: p, Head: words})
-	return d.insert(p, words)
+	items := make(Items, len(words))
+	for i, word := range words {
+		items[i] = word
+	}
+	return d.insert(p, items)
+}
+
+// Lead puts an item at the beginning of the list at p, which is made if it is not
+// there or null. The match finds it again.
+func (d *Document) Lead(p Path, v any, m Match) error {
+	if err := d.ensure(p, Items{}); err != nil {
+		return err
+	}
+	d.log = append(d.log, Undo{Op: opItem, Path: p, Item: &m})
+	return d.insert(p, Items{v})
 }
 
 // Drop takes the member key away from the map at p.

@@ -74,6 +74,9 @@ func (s *Images) open(ctx context.Context, ref string, platform v1.Platform) (v1
 	if path, ok := s.Local[ref]; ok {
 		return local(path, platform)
 	}
+	if ref == "" {
+		return nil, errors.New("no image is named here")
+	}
 	if strings.ContainsAny(ref, "${}<>") {
 		return nil, fmt.Errorf("image %s is not known yet", ref)
 	}
