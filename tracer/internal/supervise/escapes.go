@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -43,8 +44,12 @@ func (w *worker) mounts(c *call) engine.Answer {
 	}
 	var t target
 	defer t.close()
-	if err := w.findFile(c, unix.AT_FDCWD, source, &t); err != nil {
+	switch err := w.findFile(c, unix.AT_FDCWD, source, &t); {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
 		return w.escapes(c) // the kernel will not find it either
+	case err != nil:
+		w.warn(exe(c.process), "what is to be mounted could not be examined", "denied", true, "error", err)
+		return engine.Fail(unix.EACCES)
 	}
 	a, err := w.changeAccess(c, &t)
 	if err != nil {

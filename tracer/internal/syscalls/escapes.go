@@ -106,7 +106,7 @@ type escape struct {
 	refuse     unix.Errno
 	// path and victim count arguments from 1.
 	path, victim int8
-	state        bool // it changes facts that are kept about a process
+	state        bool // it changes facts that are kept about a process, or what a path leads to
 	words        []word
 }
 
@@ -152,7 +152,7 @@ var escapes = [...]escape{
 	{ProcessVMWritev, "process_vm_writev", 311, 271, noCapability, 0, 0, 1, false, []word{{"pid", 0, number, nil}}},
 	{Clone, "clone", 56, 220, unix.CAP_SYS_ADMIN, 0, 0, 0, false, flags0},
 	{NameToHandleAt, "name_to_handle_at", 303, 264, noCapability, 0, 2, 0, false, nil},
-	{Mount, "mount", 165, 40, unix.CAP_SYS_ADMIN, 0, 2, 0, false, []word{
+	{Mount, "mount", 165, 40, unix.CAP_SYS_ADMIN, 0, 2, 0, true, []word{
 		{"source", 0, text, nil}, {"target", 1, text, nil}, {"filesystem", 2, text, nil}, {"mountflag", 3, number, nil}, {"data", 4, text, nil},
 	}},
 	{Umount2, "umount2", 166, 39, unix.CAP_SYS_ADMIN, 0, 1, 0, false, []word{{"target", 0, text, nil}, {"flag", 1, number, nil}}},
