@@ -242,14 +242,14 @@ func targets(ctx context.Context, q *queue.Queue, configured []config.Output) ([
 	keep := map[queue.Stream][]string{}
 	for _, o := range configured {
 		t := target(o)
-		alerts, err := q.Source(ctx, t.Name, queue.Alerts)
+		alerts, err := q.Consumer(ctx, t.Name, queue.Alerts)
 		if err != nil {
 			return nil, err
 		}
 		t.Alerts = alerts
 		keep[queue.Alerts] = append(keep[queue.Alerts], t.Name)
 		if o.Logs {
-			logs, err := q.Source(ctx, t.Name, queue.Logs)
+			logs, err := q.Consumer(ctx, t.Name, queue.Logs)
 			if err != nil {
 				return nil, err
 			}

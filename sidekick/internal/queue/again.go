@@ -12,21 +12,15 @@ import (
 )
 
 // Event gives an event once more, with its size as stored. The error matches
-// fs.ErrNotExist when it is not held any more.
-func (r *Reader) Event(ctx context.Context, seq uint64) (event schema.Event, size int, err error) {
-	return r.q.event(ctx, r.stream, seq)
-}
-
-// Event gives an event once more, with its size as stored. The error matches
-// fs.ErrNotExist when it is not held any more, by the stream or by this member.
-func (m *Member) Event(ctx context.Context, seq uint64) (event schema.Event, size int, err error) {
-	m.mu.Lock()
-	of, current := m.sequence(seq)
-	m.mu.Unlock()
+// fs.ErrNotExist when it is not held any more, by the stream or by this consumer.
+func (c *Consumer) Event(ctx context.Context, number uint64) (event schema.Event, size int, err error) {
+	c.mu.Lock()
+	seq, current := c.sequence(number)
+	c.mu.Unlock()
 	if !current {
-		return schema.Event{}, 0, fmt.Errorf("read event of %s: its consumer is gone: %w", m.stream, fs.ErrNotExist)
+		return schema.Event{}, 0, fmt.Errorf("read event of %s: its consumer is gone: %w", c.stream, fs.ErrNotExist)
 	}
-	return m.q.event(ctx, m.stream, of)
+	return c.q.event(ctx, c.stream, seq)
 }
 
 func (q *Queue) event(ctx context.Context, s Stream, seq uint64) (event schema.Event, size int, err error) {

@@ -42,15 +42,11 @@ type Cluster struct {
 	Name     string        // the names of streams and subjects begin with it
 	Wait     time.Duration // how long Open waits for the cluster; 0 is 30 s
 
-	ackWait time.Duration // for tests; 0 is memberWait
+	ackWait time.Duration // for tests; 0 is clusterAckWait
 	tryFor  time.Duration // for tests; 0 is publishWait
 }
 
 func (c *Cluster) servers() string { return strings.Join(c.Servers, ", ") }
-
-func (c *Cluster) patience() time.Duration {
-	return orDefault(c.ackWait, memberWait)
-}
 
 // join connects and makes the streams.
 func (q *Queue) join(ctx context.Context) error {
@@ -60,6 +56,9 @@ func (q *Queue) join(ctx context.Context) error {
 // waitFor tries until it succeeds, since a cluster may be coming up or choosing a
 // leader, or until it is clear that it does not help, or has lasted too long.
 func (q *Queue) waitFor(ctx context.Context, try func(context.Context) error) error {
+	if q.cluster == nil {
+		return try(ctx)
+	}
 	wait := orDefault(q.cluster.Wait, clusterWait)
 	bounded, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -246,9 +245,7 @@ func (q *Queue) leave() {
 	if q.conn == nil || q.conn.IsClosed() {
 		return
 	}
-	for _, m := range q.membersOf("") {
-		m.leave()
-	}
+	q.leaveConsumers()
 	_ = q.conn.FlushTimeout(clusterTimeout) // without it the others wait a minute
 	q.conn.Close()
 }

@@ -115,13 +115,13 @@ func at(nodes []*node, first int, name string) *Cluster {
 	return c
 }
 
-func member(t *testing.T, q *Queue, output string) *Member {
+func member(t *testing.T, q *Queue, output string) *Consumer {
 	t.Helper()
-	s, err := q.Source(t.Context(), output, Alerts)
+	s, err := q.Consumer(t.Context(), output, Alerts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.(*Member)
+	return s
 }
 
 // tally counts what was delivered, by event and by member.
@@ -186,7 +186,7 @@ func (c *tally) wait(t *testing.T) {
 }
 
 // deliver reads and acknowledges by tens until the test ends.
-func deliver(ctx context.Context, wg *sync.WaitGroup, index int, m *Member, c *tally) {
+func deliver(ctx context.Context, wg *sync.WaitGroup, index int, m *Consumer, c *tally) {
 	wg.Go(func() {
 		var seqs []uint64
 		for {
@@ -221,7 +221,7 @@ func post(ctx context.Context, q *Queue, sender, batches, size int) (again int, 
 	return again, nil
 }
 
-func pending(t *testing.T, m *Member) int {
+func pending(t *testing.T, m *Consumer) int {
 	t.Helper()
 	n, err := m.Pending(t.Context())
 	if err != nil {
@@ -240,7 +240,7 @@ func testShared(t *testing.T, nodes []*node) {
 	defer wg.Wait()
 	defer cancel()
 	var queues []*Queue
-	var last *Member
+	var last *Consumer
 	for i := range 3 {
 		q := open(t, Options{Cluster: at(nodes, i, "shared")})
 		last = member(t, q, "slack")
@@ -344,7 +344,7 @@ func holdAll(server string) error {
 	if err != nil {
 		return err
 	}
-	s, err := q.Source(ctx, "slack", Alerts)
+	s, err := q.Consumer(ctx, "slack", Alerts)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,6 +19,8 @@ const (
 	spareInterval = time.Second // how old the number of bytes that are held may be
 	// letterOverhead is what the store takes for a message besides its body, about.
 	letterOverhead = 200
+
+	lostInterval = time.Minute // at most so often the log tells of lost dead letters
 )
 
 // DeadLetter is an event that an output refused for good.
@@ -87,4 +90,45 @@ func (q *Queue) storeLetter(ctx context.Context, output, reason string, at time.
 		return 0, fmt.Errorf("store dead letter: %w", err)
 	}
 	return len(body) + letterOverhead, nil
+}
+
+// letterCount tells dead letters that gave way to newer ones from those that were
+// removed on purpose, since this process began.
+type letterCount struct {
+	gone    uint64 // before; never changed after the start
+	removed atomic.Uint64
+}
+
+func (c *letterCount) begin(state jetstream.StreamState) { c.gone = state.LastSeq - state.Msgs }
+
+func (c *letterCount) lost(state jetstream.StreamState) uint64 {
+	gone, known := state.LastSeq-state.Msgs, c.gone+c.removed.Load()
+	if gone > known {
+		return gone - known
+	}
+	return 0
+}
+
+// letterWatch tells of dead letters that gave way to newer ones.
+type letterWatch struct {
+	q      *Queue
+	looked time.Time
+	lost   uint64
+}
+
+func (w *letterWatch) look(ctx context.Context, now time.Time) {
+	if now.Sub(w.looked) < lostInterval {
+		return
+	}
+	w.looked = now
+	stream, err := w.q.js.Stream(ctx, deadLetters)
+	if err != nil {
+		return // what else needs the store tells
+	}
+	lost := w.q.letters.lost(stream.CachedInfo().State)
+	if lost > w.lost {
+		w.q.log.Warn("dead letters gave way to newer ones and are lost",
+			"dead_letters", lost-w.lost, "limit_bytes", deadLetterBytes)
+	}
+	w.lost = lost
 }

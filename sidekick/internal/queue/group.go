@@ -1,10 +1,7 @@
 package queue
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -81,26 +78,4 @@ func mayPass(err error) bool {
 	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return !ok || api.Code == 503 || api.Code == 500
-}
-
-// deliveredByGroups gives the last sequence that every output has acknowledged,
-// whoever reads for it; math.MaxUint64 when there is no output. It asks for each
-// by name: a list leaves out those that do not answer in time.
-func deliveredByGroups(ctx context.Context, stream jetstream.Stream) (uint64, error) {
-	lowest := uint64(math.MaxUint64)
-	names := stream.ConsumerNames(ctx)
-	for name := range names.Name() {
-		consumer, err := stream.Consumer(ctx, name)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			continue // forgotten just now
-		}
-		if err != nil {
-			return 0, fmt.Errorf("look at output %s: %w", name, err)
-		}
-		lowest = min(lowest, consumer.CachedInfo().AckFloor.Stream)
-	}
-	if err := names.Err(); err != nil {
-		return 0, fmt.Errorf("list outputs: %w", err)
-	}
-	return lowest, nil
 }

@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +35,80 @@ const (
 	roomCheck = 10 * time.Millisecond
 )
 
+// progress is how far an output is in a stream, at all processes together.
+type progress struct {
+	floor      uint64 // the last sequence up to which everything is acknowledged
+	delivered  uint64 // the last sequence that was read
+	ackPending int    // read, and not acknowledged
+	pending    int    // not acknowledged, read or not
+}
+
+func progressOf(info *jetstream.ConsumerInfo) progress {
+	return progress{
+		floor: info.AckFloor.Stream, delivered: info.Delivered.Stream, ackPending: info.NumAckPending,
+		pending: int(info.NumPending) + info.NumAckPending,
+	}
+}
+
+// behind gives how many events up to a sequence are not acknowledged, or a few more.
+func (p progress) behind(first, upTo uint64) (n uint64) {
+	floor := max(p.floor, first-1)
+	if read := min(upTo, p.delivered); read > floor {
+		n = min(uint64(p.ackPending), read-floor)
+	}
+	if read := max(floor, p.delivered); upTo > read {
+		n += upTo - read
+	}
+	return n
+}
+
+// outputs gives how far each output of a stream is. It asks for each by name: a list
+// leaves out those that do not answer in time.
+func outputs(ctx context.Context, stream jetstream.Stream) (map[string]progress, error) {
+	all := map[string]progress{}
+	names := stream.ConsumerNames(ctx)
+	for name := range names.Name() {
+		consumer, err := stream.Consumer(ctx, name)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue // forgotten just now
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look at output %s: %w", name, err)
+		}
+		if info := consumer.CachedInfo(); info.Config.Durable != "" { // else see recall
+			all[name] = progressOf(info)
+		}
+	}
+	if err := names.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return nil, fmt.Errorf("list outputs: %w", err)
+	}
+	return all, nil
+}
+
+// deliveredTo gives the last sequence that every output has acknowledged, whoever
+// reads for it; math.MaxUint64 when there is no output.
+func deliveredTo(all map[string]progress) uint64 {
+	lowest := uint64(math.MaxUint64)
+	for _, p := range all {
+		lowest = min(lowest, p.floor)
+	}
+	return lowest
+}
+
+// Pending is how many events of the stream the output has yet to acknowledge, at all
+// processes together.
+func (c *Consumer) Pending(ctx context.Context) (int, error) {
+	stream, err := c.q.js.Stream(ctx, string(c.stream))
+	if err != nil {
+		return 0, fmt.Errorf("count what is left for %s: %w", c.name, err)
+	}
+	consumer, err := stream.Consumer(ctx, c.name)
+	if err != nil {
+		return 0, fmt.Errorf("count what is left for %s: %w", c.name, err)
+	}
+	return progressOf(consumer.CachedInfo()).pending, nil
+}
+
 // pressure is how full a stream is.
 type pressure struct {
 	leaving atomic.Bool // events leave a backlog, and it is still too full
@@ -46,20 +122,16 @@ type lag struct {
 	changed chan struct{} // guarded by mu; closed when upTo changes
 }
 
-// Behind gives the sequence up to which events are not to be delivered any more, and
+// Behind gives the number up to which events are not to be delivered any more, and
 // what is closed when there is another one. They are still to be acknowledged.
-func (r *Reader) Behind() (upTo uint64, changed <-chan struct{}) { return r.lag.get() }
-
-// Behind gives the sequence up to which events are not to be delivered any more, and
-// what is closed when there is another one. They are still to be acknowledged.
-func (m *Member) Behind() (upTo uint64, changed <-chan struct{}) {
-	upTo, changed = m.lag.get()
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (c *Consumer) Behind() (upTo uint64, changed <-chan struct{}) {
+	upTo, changed = c.lag.get()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if upTo == 0 {
 		return 0, changed
 	}
-	return m.numbered(upTo), changed
+	return c.numbered(upTo), changed
 }
 
 func (l *lag) get() (uint64, <-chan struct{}) {
@@ -84,23 +156,8 @@ func (l *lag) set(upTo uint64) {
 	}
 }
 
-// behind gives how many events up to a sequence are not acknowledged.
-func (r *Reader) behind(state jetstream.StreamState, upTo uint64) (n uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, a := range r.pos.open {
-		if a.from <= upTo {
-			n += min(a.to, upTo) - a.from + 1
-		}
-	}
-	if next := max(r.pos.last+1, state.FirstSeq); upTo >= next {
-		n += upTo - next + 1
-	}
-	return n
-}
-
 // relieve has events leave the backlogs of outputs that do not keep up, if it must.
-func (t *trimmer) relieve(ctx context.Context, stream jetstream.Stream, state jetstream.StreamState, now time.Time) {
+func (t *trimmer) relieve(state jetstream.StreamState, all map[string]progress, now time.Time) {
 	limit := t.q.limits[t.stream] / 8
 	p := t.q.pressure[t.stream]
 	p.full.Store(int64(state.Bytes) > 8*limit-MaxMessageBytes)
@@ -109,21 +166,29 @@ func (t *trimmer) relieve(ctx context.Context, stream jetstream.Stream, state je
 		return
 	}
 	upTo := excess(state, lagTo*limit)
-	late := map[string]*lag{}
 	some := false
-	for name, b := range t.backlogs(ctx, stream, state, upTo) {
-		some = some || b.events*keepsUp <= upTo-state.FirstSeq+1
-		if b.events > 0 {
-			late[name] = b.lag
+	var late []*Consumer
+	for _, c := range t.q.consumersOf(t.stream) {
+		of, known := all[c.name]
+		if !known {
+			continue
+		}
+		behind := of.behind(state.FirstSeq, upTo)
+		if t.q.cluster == nil { // nobody else holds some
+			behind = min(behind, c.heldTo(upTo)+of.behind(max(of.delivered+1, state.FirstSeq), upTo))
+		}
+		some = some || behind*keepsUp <= upTo-state.FirstSeq+1
+		if behind > 0 {
+			late = append(late, c)
 		}
 	}
 	if !some || len(late) == 0 {
 		return
 	}
-	for name, l := range late {
-		l.set(upTo)
+	for _, c := range late {
+		c.lag.set(upTo)
 		if now.Sub(t.told) >= lagInterval {
-			t.q.log.Warn("output does not keep up with others, its oldest events leave its backlog", "output", name, "stream", string(t.stream))
+			c.log.Warn("output does not keep up with others, its oldest events leave its backlog")
 		}
 	}
 	if now.Sub(t.told) >= lagInterval {
@@ -132,30 +197,16 @@ func (t *trimmer) relieve(ctx context.Context, stream jetstream.Stream, state je
 	p.leaving.Store(int64(state.Bytes) > waitFrom*limit)
 }
 
-// backlog is what an output has yet to acknowledge of the oldest events.
-type backlog struct {
-	lag    *lag
-	events uint64
-}
-
-// backlogs gives those of all outputs that are read for here.
-func (t *trimmer) backlogs(ctx context.Context, stream jetstream.Stream, state jetstream.StreamState, upTo uint64) map[string]backlog {
-	all := map[string]backlog{}
-	for _, r := range t.q.readersOf(t.stream) {
-		all[r.name] = backlog{lag: &r.lag, events: r.behind(state, upTo)}
-	}
-	for _, m := range t.q.membersOf(t.stream) {
-		p, err := m.progress(ctx, stream)
-		if err != nil {
-			continue // its cluster is choosing a leader
+// heldTo gives how many events up to a sequence were read here and not acknowledged.
+func (c *Consumer) heldTo(upTo uint64) (n uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for seq, d := range c.held {
+		if seq <= upTo && !d.acked {
+			n++
 		}
-		b := backlog{lag: &m.lag}
-		if floor := max(p.floor, state.FirstSeq-1); floor < upTo {
-			b.events = min(upTo-floor, uint64(p.pending))
-		}
-		all[m.name] = b
 	}
-	return all
+	return n
 }
 
 // Store is the queue for those who post. While events leave a backlog they wait for

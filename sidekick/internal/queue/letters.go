@@ -235,8 +235,11 @@ func (q *Queue) storeFor(ctx context.Context, output string, event *schema.Event
 	if msg.Subject == Logs.subject() {
 		rows = q.logs
 	}
-	rows.turn.RLock()
-	defer rows.turn.RUnlock()
+	rows.turn.Lock()
+	defer rows.turn.Unlock()
+	if err := q.remember(ctx); err != nil {
+		return err
+	}
 	state, err := q.batches.begin(ctx, id)
 	if err != nil {
 		return err
@@ -277,19 +280,12 @@ func (q *Queue) DeleteLetter(ctx context.Context, number uint64) error {
 	if err != nil {
 		return fmt.Errorf("remove dead letter %d: %w", number, err)
 	}
-	q.removing.Lock() // with its count
-	defer q.removing.Unlock()
 	if err := stream.DeleteMsg(ctx, number); errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) || errors.Is(err, jetstream.ErrMsgNotFound) {
 		return fmt.Errorf("remove dead letter %d: %w", number, ErrNoLetter)
 	} else if err != nil {
 		return fmt.Errorf("remove dead letter %d: %w", number, err)
 	}
-	if q.cluster != nil {
-		return nil // several processes remove; what was lost is not counted
-	}
-	if err := q.countRemoved(ctx); err != nil {
-		q.log.Warn("removed dead letter will count as lost", "number", number, "error", err)
-	}
+	q.letters.removed.Add(1)
 	return nil
 }
 

@@ -197,11 +197,10 @@ func scraped(q *Queue) string {
 
 // Those that gave way are lost; those that were removed are not.
 func TestLostLetters(t *testing.T) {
-	dir := t.TempDir()
 	var log bytes.Buffer
-	q := open(t, Options{Dir: dir, Log: slog.New(slog.NewTextHandler(&log, nil))})
-	k := &keeper{q: q}
-	k.watch(t.Context())
+	q := open(t, Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	w := letterWatch{q: q}
+	w.look(t.Context(), time.Now())
 	bury(t, q, "slack", alerts(0, 3)...)
 	if err := q.DeleteLetter(t.Context(), 2); err != nil {
 		t.Fatal(err)
@@ -209,7 +208,7 @@ func TestLostLetters(t *testing.T) {
 	for i := range 40 {
 		bury(t, q, "slack", logEvent(fmt.Sprint("l-", i), 1900<<10))
 	}
-	k.watch(t.Context())
+	w.look(t.Context(), time.Now().Add(lostInterval))
 	stream, err := q.js.Stream(t.Context(), deadLetters)
 	if err != nil {
 		t.Fatal(err)
@@ -219,19 +218,11 @@ func TestLostLetters(t *testing.T) {
 	if lost < 5 || !strings.Contains(log.String(), fmt.Sprintf("dead_letters=%d", lost)) {
 		t.Errorf("%d lost, log:\n%s", lost, &log)
 	}
-	check := func(q *Queue) {
-		t.Helper()
-		for name, want := range map[string]uint64{"held": state.Msgs, "lost_total": lost} {
-			if line := fmt.Sprintf("\nsidearmor_dead_letters_%s %d\n", name, want); !strings.Contains(scraped(q), line) {
-				t.Errorf("no %q in:\n%s", line, scraped(q))
-			}
+	for name, want := range map[string]uint64{"held": state.Msgs, "lost_total": lost} {
+		if line := fmt.Sprintf("\nsidearmor_dead_letters_%s %d\n", name, want); !strings.Contains(scraped(q), line) {
+			t.Errorf("no %q in:\n%s", line, scraped(q))
 		}
 	}
-	check(q)
-	if err := q.Close(); err != nil {
-		t.Fatal(err)
-	}
-	check(open(t, Options{Dir: dir}))
 }
 
 func TestOldestEvent(t *testing.T) {
@@ -244,7 +235,11 @@ func TestOldestEvent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := progress{pending: r.pending(stream.CachedInfo().State), floor: r.floor()}
+		all, err := outputs(t.Context(), stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := all["slack"]
 		d, err := q.oldest(t.Context(), key, stream, p, time.Now().Add(after))
 		if err != nil {
 			t.Fatal(err)

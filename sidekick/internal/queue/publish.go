@@ -75,6 +75,9 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) 
 	}
 	p := &publication{q: q, events: events, failed: map[int]error{}}
 	if once && len(events) > 0 {
+		if err := q.remember(ctx); err != nil {
+			return err
+		}
 		key, _ := batchOf(events[0].ID)
 		state, err := q.batches.begin(ctx, key)
 		if err != nil {
@@ -131,13 +134,9 @@ func (p *publication) chunk(from, to int) {
 				at = append(at, i)
 			}
 		}
-		if len(at) >= rowLeast {
-			p.row(r, at)
-			continue
+		if len(at) > 0 {
+			r.store(p, at)
 		}
-		r.turn.RLock()
-		p.send(at)
-		r.turn.RUnlock()
 	}
 }
 
@@ -258,3 +257,33 @@ const (
 	errCodeInsufficientResources = 10023
 	errCodeWrongLastMsgID        = 10070
 )
+
+// makeRoomFor stores once more what was refused for want of room, if there is room
+// to be made.
+func (p *publication) makeRoomFor() {
+	if p.q.cluster != nil {
+		return
+	}
+	var streams []Stream
+	for _, s := range []Stream{Alerts, Logs} {
+		for i, err := range p.failed {
+			if errors.Is(err, ErrFull) && streamOf(p.events[i].Kind) == s {
+				streams = append(streams, s)
+				break
+			}
+		}
+	}
+	if len(streams) == 0 || !p.q.makeRoom(true, streams...) {
+		return
+	}
+	for from := 0; from < len(p.events); from++ {
+		to := from
+		for ; to < len(p.events) && errors.Is(p.failed[to], ErrFull); to++ {
+			delete(p.failed, to)
+		}
+		for ; from < to; from += chunk {
+			p.chunk(from, min(from+chunk, to))
+		}
+		from = to
+	}
+}

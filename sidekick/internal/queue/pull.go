@@ -34,7 +34,7 @@ type puller struct {
 	events  int       // to ask for at once
 	left    int       // messages that the request under way may still bring; 0 for no request
 	heard   time.Time // when the server last said something, or was asked
-	number  uint64    // which the consumer gave to its last message
+	number  uint64    // of the consumer's last message, as it counts them
 
 	before func(context.Context) error // waits until more is wanted; nil for always
 }
@@ -80,8 +80,8 @@ func (p *puller) next(ctx context.Context) (*nats.Msg, error) {
 	}
 }
 
-// follows says whether a message is the next one of its consumer, which is new with
-// the puller. The client library drops what it has no room for, and takes back that
+// follows says whether a message is the next one of its consumer, which nobody else
+// uses. The client library drops what it has no room for, and takes back that
 // it did as soon as there is room again.
 func (p *puller) follows(number uint64) bool {
 	p.number++

@@ -1,9 +1,6 @@
 package queue
 
 import (
-	"fmt"
-	"log/slog"
-	"slices"
 	"testing"
 	"time"
 )
@@ -19,8 +16,10 @@ func TestOneRequestAtATime(t *testing.T) {
 	take(t, r, 4*pullEvents, false)
 	publish(t, q, alerts(4*pullEvents, 4*pullEvents+1))
 	take(t, r, 1, false)
-	if n := waiting(t, q, "slack"); n != 1 {
-		t.Errorf("%d requests wait at the store", n)
+	for end := time.Now().Add(20 * time.Second); waiting(t, q, "slack") != 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d requests wait at the store", waiting(t, q, "slack"))
+		}
 	}
 }
 
@@ -35,22 +34,4 @@ func waiting(t *testing.T, q *Queue, output string) int {
 		t.Fatal(err)
 	}
 	return consumer.CachedInfo().NumWaiting
-}
-
-// What gets lost between the store and its reader comes all the same.
-func TestDroppedOnTheWay(t *testing.T) {
-	q := open(t, Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
-	r := reader(t, q, "slack", Alerts)
-	publish(t, q, alerts(0, 20))
-	take(t, r, 5, true)
-	if _, err := r.pull.sub.NextMsg(time.Second); err != nil { // nobody sees this one
-		t.Fatal(err)
-	}
-	var want []string
-	for i := 5; i < 20; i++ {
-		want = append(want, fmt.Sprintf("a-%d", i))
-	}
-	if got := take(t, r, 15, true); !slices.Equal(got, want) {
-		t.Errorf("got %v", got)
-	}
 }

@@ -1,6 +1,6 @@
 // Package queue is the sidekick's durable store: events are on disk before
 // Publish returns, or with most servers of a cluster, and every output reads them
-// from a position of its own that outlives the process. It does not know what
+// with a durable consumer of its own that outlives the process. It does not know what
 // outputs do with them.
 package queue
 
@@ -34,7 +34,6 @@ const (
 
 const (
 	deadLetters = "DEADLETTERS"
-	positions   = "POSITIONS"
 
 	// MaxMessageBytes bounds one stored event: schema.MaxEventBytes as posted,
 	// with room for what re-encoding and custom fields add.
@@ -47,14 +46,14 @@ const (
 
 	defaultBytes    = 384 << 20
 	deadLetterBytes = 64 << 20
-	positionBytes   = 8 << 20
 
-	// publishers times chunk is the most that waits in the server's memory:
-	// 2,048 messages, of its limit of 100,000 and 128 MiB.
-	publishers = 8
+	// publishers may store at once in a store of our own. chunk is how many events are
+	// sent before the answers for them are waited for.
+	publishers = 64
 	chunk      = 256
 
-	// rowMost is the longest row. Of each stream one is stored at a time.
+	// rowMost is the longest row. Of each stream one is stored at a time: that is the
+	// most that waits in the server's memory, of its limit of 100,000 and 128 MiB.
 	rowMost = 1024
 
 	ackTimeout = 10 * time.Second // how long the store may take to answer
@@ -89,16 +88,20 @@ type Queue struct {
 	batches      *batches
 	alerts, logs *rows // nil with a cluster
 
-	mu      sync.Mutex
-	readers []*Reader // guarded by mu
-	members []*Member // guarded by mu; instead of readers with a cluster
+	earlier         bool               // there are positions of an earlier version
+	stopRemembering context.CancelFunc // nil with a cluster, and before the start
+	remembering     sync.WaitGroup
+	remembered      chan struct{} // closed when batches knows what an earlier process stored; nil with a cluster
 
-	removing sync.Mutex        // of dead letters, by those who look after them
-	removed  uint64            // guarded by removing; so many, ever
-	copied   map[string]string // guarded by removing; what the copy of the positions holds
+	mu        sync.Mutex
+	consumers []*Consumer // guarded by mu
+
+	letters  letterCount
 	ages     ages
 	spare    spare
 	pressure map[Stream]*pressure // of both streams
+	lost     map[Stream]*losses   // of both streams
+	aside    atomic.Int64         // stores, and positions of outputs, that did not open
 
 	refusedAlerts, refusedLogs atomic.Int64 // because of a limit
 
@@ -125,6 +128,7 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 		slots:      make(chan struct{}, publishers),
 		batches:    newBatches(),
 		pressure:   map[Stream]*pressure{Alerts: {}, Logs: {}},
+		lost:       map[Stream]*losses{Alerts: {}, Logs: {}},
 		cluster:    opts.Cluster,
 		maxMessage: MaxMessageBytes,
 		free:       freeOn,
@@ -146,51 +150,6 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 	return q, nil
 }
 
-func (q *Queue) start(ctx context.Context) error {
-	mender := newMender(q.dir, q.log)
-	mender.found = q.batches.remember
-	err := mender.mend()
-	if err != nil {
-		return err
-	}
-	if q.srv, err = startServer(storeConfig(q.storeDir(), q.sync), q.log); err != nil {
-		return err
-	}
-	q.conn, err = nats.Connect("", nats.InProcessServer(q.srv), nats.Name("queue"),
-		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.NoEcho(),
-		nats.SyncQueueLen(2*pullEvents)) // what a reader asked for, and statuses
-	if err != nil {
-		return fmt.Errorf("connect to the store: %w", err)
-	}
-	// Futures of one chunk per publisher are outstanding at most.
-	q.js, err = jetstream.New(q.conn, jetstream.WithPublishAsyncMaxPending(2*publishers*chunk),
-		jetstream.WithPublishAsyncTimeout(ackTimeout), jetstream.WithDefaultTimeout(ackTimeout))
-	if err != nil {
-		return fmt.Errorf("use the store: %w", err)
-	}
-	if err := q.createStreams(ctx); err != nil {
-		return err
-	}
-	if err := mender.keepSpares(); err != nil {
-		return fmt.Errorf("copy what describes the streams: %w", err)
-	}
-	if err := q.restorePositions(ctx, mender.positionsCut); err != nil {
-		return err
-	}
-	if err := q.recallRemoved(ctx); err != nil {
-		return err
-	}
-	if q.alerts, err = newRows(q.conn, q.js, Alerts); err != nil {
-		return err
-	}
-	if q.logs, err = newRows(q.conn, q.js, Logs); err != nil {
-		return err
-	}
-	q.warnOfVolume(ctx)
-	q.checkDisk()
-	return nil
-}
-
 // streams are what the streams are made like.
 func (q *Queue) streams() []jetstream.StreamConfig {
 	base := jetstream.StreamConfig{
@@ -200,7 +159,7 @@ func (q *Queue) streams() []jetstream.StreamConfig {
 		Duplicates: duplicateWindow,
 		NoAck:      false,
 	}
-	alerts, logs, dead, pos := base, base, base, base
+	alerts, logs, dead, recent := base, base, base, base
 	if q.cluster == nil {
 		// See batches. The server would read all events of the window at the start.
 		alerts.Duplicates, logs.Duplicates = leastDuplicates, leastDuplicates
@@ -213,19 +172,13 @@ func (q *Queue) streams() []jetstream.StreamConfig {
 	dead.Name, dead.Subjects, dead.MaxBytes = deadLetters, []string{"deadletters.*"}, deadLetterBytes
 	dead.Discard = jetstream.DiscardOld
 
-	pos.Name, pos.Subjects, pos.MaxBytes = positions, []string{"positions.*.*"}, positionBytes
-	pos.Discard, pos.MaxMsgsPerSubject = jetstream.DiscardOld, 1
+	recent.Name, recent.Subjects, recent.MaxBytes = recentStream, []string{"recent.*.*"}, recentBytes
+	recent.Discard, recent.MaxMsgsPerSubject = jetstream.DiscardOld, 1
 
-	return []jetstream.StreamConfig{alerts, logs, dead, pos}
-}
-
-func (q *Queue) createStreams(ctx context.Context) error {
-	for _, cfg := range q.streams() {
-		if _, err := q.js.CreateOrUpdateStream(ctx, cfg); err != nil {
-			return fmt.Errorf("create stream %s: %w", cfg.Name, err)
-		}
+	if q.cluster != nil {
+		return []jetstream.StreamConfig{alerts, logs, dead}
 	}
-	return nil
+	return []jetstream.StreamConfig{alerts, logs, dead, recent}
 }
 
 func (q *Queue) storeDir() string { return filepath.Join(q.dir, "store") }
@@ -237,16 +190,12 @@ func (q *Queue) Close() error {
 		q.leave()
 		return nil
 	}
-	if err := q.copyPositions(); err != nil {
-		q.log.Warn("copying positions failed", "error", err)
+	q.leaveConsumers()
+	if q.stopRemembering != nil {
+		q.stopRemembering()
 	}
-	if q.conn != nil {
-		q.conn.Close()
-	}
-	if q.srv != nil {
-		q.srv.Shutdown()
-		q.srv.WaitForShutdown()
-	}
+	q.remembering.Wait()
+	q.stopStore()
 	// The lock goes last: until now the files were ours.
 	if err := q.lock.Close(); err != nil {
 		return fmt.Errorf("close the queue's lock: %w", err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -13,20 +14,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const (
-	// rowLeast is the shortest row. Fewer events are cheaper each by itself: they
-	// need not wait until nobody else stores.
-	rowLeast = 8
-
-	// rowPause is for how long no rows are stored after one that was not stored
-	// whole: the stream may be full, and refuse some of the next as well.
-	rowPause = time.Second
-)
+// rowPause is for how long no rows are stored after one that was not stored whole: the
+// stream may be full, and refuse some of the next as well.
+const rowPause = time.Second
 
 // rows stores events of one stream in rows. A row is stored without anybody between
 // its events, and the store answers for its first and its last alone: when their
 // numbers are as far apart as they are, all are stored. An answer for each event
-// takes both sides more time than to store it.
+// takes both sides more time than to store it. While a row is stored, what others have
+// to store waits and becomes the next one.
 type rows struct {
 	conn    *nats.Conn
 	js      jetstream.JetStream
@@ -34,10 +30,26 @@ type rows struct {
 	answers *nats.Subscription
 	inbox   string // where answers go, but for the number
 
-	turn   sync.RWMutex // held by a row; for reading by whoever else stores in the stream
-	asked  uint64       // guarded by turn; number of the last answer that was asked for
-	paused time.Time    // guarded by turn; no row before
-	spare  []byte       // guarded by turn; a buffer
+	mu      sync.Mutex
+	waiting []*part // guarded by mu; in order
+
+	turn   sync.Mutex // held by whoever stores in the stream
+	asked  uint64     // guarded by turn; number of the last answer that was asked for
+	paused time.Time  // guarded by turn; no row before
+	spare  []byte     // guarded by turn; a buffer
+}
+
+// part is what one call of Publish has to store in a stream.
+type part struct {
+	*publication
+	at   []int // indexes of the events
+	done bool  // guarded by turn
+}
+
+// one is an event of a part.
+type one struct {
+	*publication
+	i int
 }
 
 func newRows(conn *nats.Conn, js jetstream.JetStream, s Stream) (*rows, error) {
@@ -49,67 +61,113 @@ func newRows(conn *nats.Conn, js jetstream.JetStream, s Stream) (*rows, error) {
 	return &rows{conn: conn, js: js, stream: s, answers: answers, inbox: inbox}, nil
 }
 
-// row is the events of one call of Publish that are stored in a row.
+// store stores the events of these indexes, with what others have waiting by then.
+func (r *rows) store(p *publication, at []int) {
+	mine := &part{publication: p, at: at}
+	r.mu.Lock()
+	r.waiting = append(r.waiting, mine)
+	r.mu.Unlock()
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	for !mine.done { // else somebody took it along
+		parts := r.next()
+		if time.Now().Before(r.paused) {
+			for _, part := range parts {
+				part.send(part.at)
+			}
+		} else {
+			r.row(parts)
+		}
+		for _, part := range parts {
+			part.done = true
+		}
+	}
+}
+
+// next takes what waits, up to a row of rowMost, or one part.
+func (r *rows) next() (parts []*part) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, part := range r.waiting {
+		if n += len(part.at); n > rowMost && len(parts) > 0 {
+			break
+		}
+		parts = append(parts, part)
+	}
+	r.waiting = slices.Delete(r.waiting, 0, len(parts))
+	return parts
+}
+
+// row is a row that is being stored.
 type row struct {
 	*rows
-	sent     []int    // indexes of the events
+	sent     []one
 	waiting  []byte   // the last of them, encoded, not sent yet: it may be the last of all
 	subjects []string // of the answers that were asked for
 }
 
-// row stores the events of these indexes. Those that are not stored whatever the
-// reason come by themselves, for an answer of their own.
-func (p *publication) row(r *rows, at []int) {
-	r.turn.Lock()
-	defer r.turn.Unlock()
-	if time.Now().Before(r.paused) {
-		p.send(at)
-		return
+// row stores what there is in one row. What is not stored whatever the reason comes by
+// itself, for an answer of its own.
+func (r *rows) row(parts []*part) {
+	w := &row{rows: r}
+	var err error
+	for _, part := range parts {
+		if err = w.sendPart(part); err != nil {
+			break
+		}
 	}
-	w := &row{rows: r, sent: make([]int, 0, len(at))}
-	err := w.sendAll(p, at)
+	if err == nil {
+		err = w.send(true)
+	}
 	switch {
 	case err != nil:
-		w.sent = at // some of them, or none
+		w.sent = nil // some of them are, or none
+		for _, part := range parts {
+			for _, i := range part.at {
+				w.sent = append(w.sent, one{part.publication, i})
+			}
+		}
 	case len(w.sent) > 0:
 		err = w.answered()
 	}
+	if cap(w.spare) > 64<<10 {
+		w.spare = nil // not to be kept
+	}
 	if err == nil {
-		for _, i := range w.sent {
-			p.stored(&p.events[i])
+		for _, o := range w.sent {
+			o.stored(&o.events[o.i])
 		}
 		return
 	}
-	p.q.log.Debug("events were not stored in a row", "stream", string(r.stream), "reason", err)
+	parts[0].q.log.Debug("events were not stored in a row", "stream", string(r.stream), "reason", err)
 	r.paused = time.Now().Add(rowPause)
-	p.sort(w)
+	w.sort()
 }
 
 // sort tells those of a row that are stored from those that are not, and stores
 // these.
-func (p *publication) sort(w *row) {
+func (w *row) sort() {
 	ids, err := w.newest(len(w.sent))
-	if err != nil && p.batch != nil {
-		p.batch.unsure = true
-	}
-	var left []int
-	for _, i := range w.sent {
-		switch e := &p.events[i]; {
-		case p.failed[i] != nil, p.known(e):
+	for _, o := range w.sent {
+		switch e := &o.events[o.i]; {
+		case o.failed[o.i] != nil, o.known(e):
 		case err != nil:
-			p.failed[i] = storeError(err)
+			o.failed[o.i] = storeError(err)
+			if o.batch != nil {
+				o.batch.unsure = true
+			}
 		case ids[e.ID]:
-			p.stored(e)
+			o.stored(e)
 		default:
-			left = append(left, i)
+			o.publication.send([]int{o.i})
 		}
 	}
-	p.send(left)
 }
 
-// sendAll sends events, each when it is known whether another one follows.
-func (w *row) sendAll(p *publication, at []int) error {
-	for _, i := range at {
+// sendPart sends events, each when it is known whether another one follows.
+func (w *row) sendPart(p *part) error {
+	for _, i := range p.at {
 		if p.known(&p.events[i]) {
 			continue
 		}
@@ -122,12 +180,9 @@ func (w *row) sendAll(p *publication, at []int) error {
 			return err
 		}
 		w.spare, w.waiting = w.waiting, body
-		w.sent = append(w.sent, i)
+		w.sent = append(w.sent, one{p.publication, i})
 	}
-	if cap(w.spare) > 64<<10 {
-		w.spare = nil // not to be kept
-	}
-	return w.send(true)
+	return nil
 }
 
 // send sends the event that waits, if there is one.

@@ -66,9 +66,6 @@ var errMismatch = errors.New("stream is not one of a sidekick's queue")
 // they are: members with different settings must not change them back and forth.
 func (q *Queue) joinStreams(ctx context.Context) error {
 	for _, cfg := range q.streams() {
-		if cfg.Name == positions {
-			continue // the cluster's consumers keep them
-		}
 		cfg.Replicas = q.cluster.Replicas
 		stream, err := q.js.Stream(ctx, cfg.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -114,6 +111,7 @@ func (q *Queue) accept(is, want jetstream.StreamConfig) error {
 // Codes of the server's errors.json that the client has no names for.
 const (
 	errCodeNoPeers         = 10005 // for so many replicas, or for so many bytes
+	errCodeConsumerStore   = 10012
 	errCodeNotClustered    = 10074 // and more than one replica
 	errCodeSubjectsOverlap = 10065
 )

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"math"
 	"sync"
 	"time"
@@ -128,10 +127,11 @@ func (t *trimmer) removeDelivered(ctx context.Context) (some bool, err error) {
 		return false, err
 	}
 	state := stream.CachedInfo().State
-	upTo, err := t.delivered(ctx, stream)
+	all, err := outputs(ctx, stream)
 	if err != nil || state.Msgs == 0 {
 		return false, err
 	}
+	upTo := deliveredTo(all)
 	if upTo == math.MaxUint64 {
 		upTo = excess(state, min(t.q.limits[t.stream]/4, int64(state.Bytes/2)))
 	}
@@ -141,36 +141,6 @@ func (t *trimmer) removeDelivered(ctx context.Context) (some bool, err error) {
 	return true, purge(ctx, stream, upTo)
 }
 
-// makeRoomFor stores once more what was refused for want of room, if there is room
-// to be made.
-func (p *publication) makeRoomFor() {
-	if p.q.cluster != nil {
-		return
-	}
-	var streams []Stream
-	for _, s := range []Stream{Alerts, Logs} {
-		for i, err := range p.failed {
-			if errors.Is(err, ErrFull) && streamOf(p.events[i].Kind) == s {
-				streams = append(streams, s)
-				break
-			}
-		}
-	}
-	if len(streams) == 0 || !p.q.makeRoom(true, streams...) {
-		return
-	}
-	for from := 0; from < len(p.events); from++ {
-		to := from
-		for ; to < len(p.events) && errors.Is(p.failed[to], ErrFull); to++ {
-			delete(p.failed, to)
-		}
-		for ; from < to; from += chunk {
-			p.chunk(from, min(from+chunk, to))
-		}
-		from = to
-	}
-}
-
 // warnOfVolume says at the start when the volume is smaller than what the queue may
 // become: then it is full before its limits are reached.
 func (q *Queue) warnOfVolume(ctx context.Context) {
@@ -178,9 +148,9 @@ func (q *Queue) warnOfVolume(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	needs := uint64(q.limits[Alerts] + q.limits[Logs] + deadLetterBytes + positionBytes + lowDisk)
+	needs := uint64(q.limits[Alerts] + q.limits[Logs] + deadLetterBytes + lowDisk)
 	has := free
-	for _, name := range []string{string(Alerts), string(Logs), deadLetters, positions} {
+	for _, name := range []string{string(Alerts), string(Logs), deadLetters} {
 		if stream, err := q.js.Stream(ctx, name); err == nil {
 			has += stream.CachedInfo().State.Bytes
 		}

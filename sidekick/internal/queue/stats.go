@@ -69,6 +69,8 @@ func (q *Queue) Collector() prometheus.Collector {
 		pending:     desc("pending_events", "Events that an output has yet to acknowledge.", "stream", "destination"),
 		undecodable: desc("undecodable_events_total", "Stored events that could not be decoded and are dead letters.", "stream", "destination"),
 		oldest:      desc("oldest_seconds", "Age of the oldest event that an output has yet to acknowledge, 0 for none.", "stream", "destination"),
+		gaps:        desc("lost_events_total", "Events that the store held and could not read any more.", "stream"),
+		aside:       desc("set_aside_total", "Stores, and positions of outputs, that did not open and were set aside."),
 		available:   desc("available", "1 while the store, or the cluster, answers; else what depends on it is not shown."),
 		held:        prometheus.NewDesc("sidearmor_dead_letters_held", "Dead letters that can be looked at and replayed.", nil, nil),
 		lost:        prometheus.NewDesc("sidearmor_dead_letters_lost_total", "Dead letters that gave way to newer ones.", nil, nil),
@@ -78,11 +80,11 @@ func (q *Queue) Collector() prometheus.Collector {
 type collector struct {
 	q                                                *Queue
 	messages, bytes, limit, pending, refused, oldest *prometheus.Desc
-	held, lost, undecodable, available               *prometheus.Desc
+	held, lost, undecodable, available, gaps, aside  *prometheus.Desc
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.limit, c.pending, c.refused, c.oldest, c.held, c.lost, c.undecodable, c.available} {
+	for _, d := range []*prometheus.Desc{c.messages, c.bytes, c.limit, c.pending, c.refused, c.oldest, c.held, c.lost, c.undecodable, c.available, c.gaps, c.aside} {
 		ch <- d
 	}
 }
@@ -97,13 +99,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for s, n := range map[Stream]int64{Alerts: c.q.refusedAlerts.Load(), Logs: c.q.refusedLogs.Load()} {
 		counter(c.refused, n, string(s))
-		for _, r := range c.q.readersOf(s) {
-			counter(c.undecodable, r.undecodable.Load(), string(s), r.name)
+		for _, consumer := range c.q.consumersOf(s) {
+			counter(c.undecodable, consumer.undecodable.Load(), string(s), consumer.name)
 		}
-		for _, m := range c.q.membersOf(s) {
-			counter(c.undecodable, m.undecodable.Load(), string(s), m.name)
-		}
+		counter(c.gaps, c.q.lost[s].count(), string(s))
 	}
+	counter(c.aside, c.q.aside.Load())
 	available := 1.0
 	for _, name := range []string{string(Alerts), string(Logs), deadLetters} {
 		if !c.collectStream(ctx, ch, name) {
@@ -137,28 +138,29 @@ func (c *collector) collectStream(ctx context.Context, ch chan<- prometheus.Metr
 	}
 	gauge(c.held, float64(info.State.Msgs))
 	if c.q.cluster == nil {
-		ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(c.q.lostLetters(info.State)))
+		ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(c.q.letters.lost(info.State)))
 	}
 	return true
 }
 
 // collectOutputs gives what there is of each output that reads a stream.
 func (c *collector) collectOutputs(ctx context.Context, ch chan<- prometheus.Metric, s Stream, stream jetstream.Stream) {
-	each := func(output string, p progress) {
-		ch <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(p.pending), string(s), output)
-		age, err := c.q.oldest(ctx, ageKey{output, s}, stream, p, time.Now())
+	all, err := outputs(ctx, stream)
+	if err != nil {
+		c.q.log.Debug("outputs cannot be looked at for metrics", "stream", string(s), "error", err)
+		return // a cluster is choosing a leader
+	}
+	for _, consumer := range c.q.consumersOf(s) {
+		p, known := all[consumer.name]
+		if !known {
+			continue
+		}
+		ch <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(p.pending), string(s), consumer.name)
+		age, err := c.q.oldest(ctx, ageKey{consumer.name, s}, stream, p, time.Now())
 		if err != nil {
-			c.q.log.Debug("oldest event cannot be looked at for metrics", "stream", string(s), "output", output, "error", err)
-			return // a cluster is choosing a leader
+			c.q.log.Debug("oldest event cannot be looked at for metrics", "stream", string(s), "output", consumer.name, "error", err)
+			return
 		}
-		ch <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, age.Seconds(), string(s), output)
-	}
-	for _, r := range c.q.readersOf(s) {
-		each(r.name, progress{pending: r.pending(stream.CachedInfo().State), floor: r.floor()})
-	}
-	for _, m := range c.q.membersOf(s) {
-		if p, err := m.progress(ctx, stream); err == nil { // else its cluster is choosing a leader
-			each(m.name, p)
-		}
+		ch <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, age.Seconds(), string(s), consumer.name)
 	}
 }

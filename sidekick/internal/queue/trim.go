@@ -2,10 +2,8 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,35 +19,6 @@ const (
 	fillRate = 100 << 20
 )
 
-// Keep forgets the positions of all outputs of a stream but the named ones, so
-// that an output which is no longer configured does not hold its events for ever.
-// A cluster does that by itself after seven days: others may have that output.
-func (q *Queue) Keep(ctx context.Context, s Stream, outputs []string) error {
-	if q.cluster != nil {
-		return nil
-	}
-	stream, err := q.js.Stream(ctx, positions)
-	if err != nil {
-		return fmt.Errorf("forget outputs of %s: %w", s, err)
-	}
-	before := positionSubject(s, "")
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(before+"*"))
-	if err != nil {
-		return fmt.Errorf("forget outputs of %s: %w", s, err)
-	}
-	for subject := range info.State.Subjects {
-		name := strings.TrimPrefix(subject, before)
-		if slices.Contains(outputs, name) {
-			continue
-		}
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
-			return fmt.Errorf("forget output %s of %s: %w", name, s, err)
-		}
-		q.log.Info("output is no longer configured, its position is forgotten", "output", name, "stream", string(s))
-	}
-	return nil
-}
-
 // Run frees the space of what every output has, until ctx ends.
 //
 // Delivered events stay for two minutes, because the server recognises a repeated
@@ -59,7 +28,10 @@ func (q *Queue) Keep(ctx context.Context, s Stream, outputs []string) error {
 // that is configured later.
 func (q *Queue) Run(ctx context.Context) {
 	trimmers := []*trimmer{{q: q, stream: Alerts}, {q: q, stream: Logs}}
-	k := &keeper{q: q}
+	w := letterWatch{q: q}
+	if err := q.removeEarlier(ctx); err != nil {
+		q.log.Warn("what an earlier version stored is still there", "error", err)
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var cared time.Time
@@ -74,7 +46,7 @@ func (q *Queue) Run(ctx context.Context) {
 			if q.cluster == nil && now.Sub(cared) >= trimInterval {
 				cared = now
 				q.revive()
-				k.keep(ctx, now)
+				w.look(ctx, now)
 			}
 			for _, t := range trimmers {
 				if err := t.trim(ctx, now); err != nil && ctx.Err() == nil {
@@ -140,14 +112,18 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 	}
 	state := stream.CachedInfo().State
 	t.fill = int64(state.Bytes) * 8 / max(t.q.limits[t.stream], 1)
-	t.relieve(ctx, stream, state, now)
-	if state.Msgs == 0 {
-		return nil
-	}
-	delivered, err := t.delivered(ctx, stream)
+	all, err := outputs(ctx, stream)
 	if err != nil {
 		return err
 	}
+	if t.q.cluster == nil {
+		t.q.lost[t.stream].look(state, t.q.log.With("stream", string(t.stream)))
+	}
+	t.relieve(state, all, now)
+	if state.Msgs == 0 {
+		return nil
+	}
+	delivered := deliveredTo(all)
 	var upTo uint64
 	if delivered != math.MaxUint64 {
 		upTo = min(delivered, t.windowEnd(now, state.LastSeq))
@@ -183,21 +159,4 @@ func excess(state jetstream.StreamState, limit int64) uint64 {
 	}
 	drop := float64(state.Bytes-uint64(limit)) / float64(state.Bytes)
 	return state.FirstSeq + uint64(drop*float64(state.LastSeq-state.FirstSeq))
-}
-
-// deliveredTo gives the last sequence that every output has acknowledged;
-// math.MaxUint64 when there is no output.
-func deliveredTo(readers []*Reader) uint64 {
-	lowest := uint64(math.MaxUint64)
-	for _, r := range readers {
-		lowest = min(lowest, r.floor())
-	}
-	return lowest
-}
-
-func (t *trimmer) delivered(ctx context.Context, stream jetstream.Stream) (uint64, error) {
-	if t.q.cluster == nil {
-		return deliveredTo(t.q.readersOf(t.stream)), nil
-	}
-	return deliveredByGroups(ctx, stream)
 }
