@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -140,6 +142,175 @@ func TestBlockedTypesOfSocketsAreNotMade(t *testing.T) {
 			if native[label] == "" || !strings.HasPrefix(got[label], "EACCES") {
 				t.Errorf("%s blocked: %s: %q, without the tracer %q", protocol, label, got[label], native[label])
 			}
+		}
+	}
+}
+
+// endpoints is a policy with matchEndpoints.
+func endpoints(action string, items ...string) string {
+	return strings.Replace(block("network: {matchEndpoints: ["+strings.Join(items, ", ")+"]}"), "Block", action, 1)
+}
+
+// A thread that changes the address, or puts another socket under the number, between
+// the check and the use reaches nobody that is denied.
+func TestRacesForADeniedEndpoint(t *testing.T) {
+	tries := map[bool]string{true: "1000", false: "10000"}[testing.Short() || os.Getenv("CI") != ""]
+	for kind, rules := range map[string]string{
+		"tcp": endpoints("Block", "{address: 127.0.0.2}"), "open": endpoints("Block", "{address: 127.0.0.0/30, port: 1-65535}", "{address: 127.0.0.1, action: Allow}"),
+		"udp": endpoints("Block", "{address: 127.0.0.2, protocol: udp}"), "message": endpoints("Allow", "{address: 127.0.0.1}"),
+		"batch": endpoints("Block", "{address: '::ffff:127.0.0.2'}"), "unix": endpoints("Block", "{path: DIR/denied}"),
+		"connect": protocols("Block", "tcp"), "bind": protocols("Block", "tcp"),
+	} {
+		for _, who := range []caller{asItself, asUser} {
+			t.Run(kind+"/"+who.name, func(t *testing.T) {
+				t.Parallel()
+				race := func(tracerArgs []string, tries string) string {
+					t.Helper()
+					dir := sharedDir(t, who)
+					if tracerArgs != nil {
+						tracerArgs = append(tracerArgs, "--policies", sharedPolicies(t, strings.ReplaceAll(rules, "DIR", dir)))
+					}
+					cmd := who.command(t, tracerArgs, []string{built(t, "netrace.c"), kind, tries})
+					cmd.Dir = dir
+					fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					f := os.NewFile(uintptr(fd), "socket")
+					defer f.Close()
+					cmd.ExtraFiles = []*os.File{f}
+					l, err := net.Listen("tcp", "127.0.0.1:0")
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer l.Close()
+					hand(t, cmd, l.(*net.TCPListener))
+					got := outcomeOf(t, cmd)
+					if got.code != 0 || got.stderr != "" {
+						t.Fatalf("%+v", got)
+					}
+					return got.stdout
+				}
+				if got := race([]string{"--default-network-posture=block"}, tries); got != "0 1\n" {
+					t.Errorf("%q, want no win, and some that come through", got)
+				}
+				won := false // without the tracer; the threads must happen to run at once
+				for attempt := 0; attempt < 20 && !won; attempt++ {
+					won = !strings.HasPrefix(race(nil, "3000"), "0 ")
+				}
+				if !won {
+					t.Error("the attack does not work without the tracer")
+				}
+			})
+		}
+	}
+}
+
+// Rules about endpoints are about every way to send to them, and to nobody else.
+func TestEndpoints(t *testing.T) {
+	const reach = `
+import ctypes, os, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def say(label, f):
+    try: f(); print(label, "done")
+    except OSError as e: print(label, e.strerror)
+def tcp(address, family=socket.AF_INET): socket.socket(family).connect((address, port))
+l = socket.socket(socket.AF_INET6); l.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0); l.bind(("::", 0)); l.listen(); port = l.getsockname()[1]
+for a in "127.0.0.1", "127.0.0.2", "127.0.0.9", "0.0.0.0": say(a, lambda: tcp(a))
+for a in "::1", "::ffff:127.0.0.2", "::ffff:127.0.0.9", "::": say(a, lambda: tcp(a, socket.AF_INET6))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+say("sendto", lambda: u.sendto(b"x", ("127.0.0.2", 9)))
+say("sendto another", lambda: u.sendto(b"x", ("127.0.0.9", 9)))
+say("sendmsg", lambda: u.sendmsg([b"x"], [], 0, ("127.0.0.2", 9)))
+def unspecified():
+    raw = struct.pack("=H", 0) + struct.pack("!H4s8x", 9, socket.inet_aton("127.0.0.2"))
+    if libc.sendto(u.fileno(), b"x", 1, 0, raw, 16) < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+say("sendto, no family", unspecified)
+say("connect", lambda: u.connect(("127.0.0.2", 9)))
+say("fast open", lambda: socket.socket().sendto(b"x", socket.MSG_FASTOPEN, ("127.0.0.2", port)))
+for name in "sock", "@abstract":
+    s = socket.socket(socket.AF_UNIX); s.bind(name.replace("@", "\0")); s.listen()
+    say(name, lambda: socket.socket(socket.AF_UNIX).connect(name.replace("@", "\0")))
+os.symlink("sock", "link")
+say("link", lambda: socket.socket(socket.AF_UNIX).connect("link"))
+say("relative", lambda: socket.socket(socket.AF_UNIX).connect("/proc/self/cwd/./sock"))
+say("packet", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+say("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP))
+say("raw icmp", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+`
+	const no = "Permission denied"
+	self, err := filepath.EvalSymlinks(python)
+	if err != nil {
+		skip(t, err)
+	}
+	for name, c := range map[string]struct {
+		rules   string
+		want    map[string]string
+		posture string
+	}{
+		"blocked": {
+			endpoints("Block", "{address: 127.0.0.2/31}", "{path: DIR/sock}", "{path: '@abstract'}"),
+			map[string]string{
+				"127.0.0.2": no, "::ffff:127.0.0.2": no, "sendto": no, "sendmsg": no, "sendto, no family": no, "connect": no, "fast open": no,
+				"sock": no, "@abstract": no, "link": no, "relative": no, "packet": no, "raw": no,
+			},
+			"block",
+		},
+		"allowed": {
+			endpoints("Allow", "{address: '127.0.0.9, ::1, 127.0.0.1'}", "{path: DIR/sock}"),
+			map[string]string{
+				"127.0.0.2": no, "::ffff:127.0.0.2": no, "sendto": no, "sendmsg": no, "sendto, no family": no, "connect": no, "fast open": no,
+				"@abstract": no, "packet": no, "raw": no,
+			},
+			"block",
+		},
+		"another program": {endpoints("Block", "{address: 127.0.0.0/8, fromSource: [{path: /usr/bin/other}]}"), nil, "block"},
+		"another port":    {endpoints("Block", "{address: 127.0.0.0/8, port: 1, protocol: udp}"), map[string]string{"packet": no, "raw": no}, ""},
+		"this program": {
+			endpoints("Block", "{address: 127.0.0.0/8}", "{address: 127.0.0.0/8, action: Allow, fromSource: [{path: "+self+"}]}"), nil, "",
+		},
+		"credentials":        {block("presets: [{name: cloudCredentials}]"), map[string]string{"packet": no, "raw": no}, ""},
+		"credentials, named": {block("presets: [{name: cloudCredentials, fromSource: [{path: " + self + "}]}]"), nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := sharedDir(t, asItself)
+			cmd := tracer(t, "run", "--policies", policyDir(t, strings.ReplaceAll(c.rules, "DIR", dir)), "--default-network-posture="+cmp.Or(c.posture, "audit"), "--", python, "-c", reach)
+			cmd.Dir = dir
+			got := outcomeOf(t, cmd)
+			if got.code != 0 || got.stderr != "" {
+				t.Fatalf("%+v", got)
+			}
+			for line := range strings.Lines(got.stdout) {
+				label, came, _ := strings.Cut(strings.TrimSpace(line), " ")
+				for _, end := range []string{"done", no, "Operation not permitted"} {
+					if rest, ok := strings.CutSuffix(strings.TrimSpace(line), " "+end); ok {
+						label, came = rest, end
+					}
+				}
+				if denied := came == no; denied != (c.want[label] == no) {
+					t.Errorf("%q: denied is %v", line, denied)
+				}
+			}
+		})
+	}
+}
+
+// The addresses of credentials are refused before anything is sent.
+func TestCloudCredentials(t *testing.T) {
+	const fetch = `
+import socket
+for a in "169.254.170.2", "169.254.170.23", "169.254.169.254":
+    s = socket.socket(); s.setblocking(False)
+    print(a, s.connect_ex((a, 80)) == 13)
+`
+	self, err := filepath.EvalSymlinks(python)
+	if err != nil {
+		skip(t, err)
+	}
+	for sources, want := range map[string]string{"": "True", ", fromSource: [{path: " + self + "}]": "False"} {
+		got := outcomeOf(t, tracer(t, "run", "--policies", policyDir(t, block("presets: [{name: cloudCredentials"+sources+"}]")), "--", "unshare", "-rn", python, "-c", fetch))
+		if got.code != 0 || strings.Count(got.stdout, want) != 3 {
+			t.Errorf("%q: %+v", sources, got)
 		}
 	}
 }

@@ -25,12 +25,13 @@ spec:
 func TestServersAreAsWithoutTheTracer(t *testing.T) {
 	for name, with := range map[string]scene{
 		"connected": {as: []caller{asContainer}},
+		"addressed": {as: []caller{asItself, asContainer, asUser}, rules: endpoints("Block", "{address: 192.0.2.9}"), known: "^credentials of who connects: "},
 		"told":      {as: []caller{asItself, asContainer, asUser}, rules: toldSockets},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			scene{
-				argv: victimOf(t, "servers.py"), rules: with.rules, as: with.as,
+				argv: victimOf(t, "servers.py"), rules: with.rules, as: with.as, known: with.known,
 				lines: []string{"accept, interrupted: EINTR", "accept, nobody: EAGAIN", "connect, interrupted: EINTR", "sendmmsg, the first is wrong: EINVAL", "credentials of who connects: True True True"},
 			}.test(t)
 		})

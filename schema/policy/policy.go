@@ -23,6 +23,10 @@ const (
 	PresetProtectEnv       = "protectEnv"
 	PresetExec             = "exec"
 	PresetProtectProc      = "protectProc"
+
+	// PresetCloudCredentials is not KubeArmor's: only the programs that it names reach
+	// the addresses and files that AWS gives credentials at.
+	PresetCloudCredentials = "cloudCredentials"
 )
 
 // Document is one policy, valid and normalised: every rule carries what it
@@ -86,12 +90,13 @@ type FileRule struct {
 	Effect
 }
 
-// NetworkRule is about sockets (Protocol) or DNS queries (Domain); exactly one
-// of the two is set.
+// NetworkRule is about sockets (Protocol), DNS queries (Domain), or whom something is
+// for (Endpoint); exactly one of them is set.
 type NetworkRule struct {
 	Protocol   string // lower case: tcp, udp, icmp, icmpv6, sctp, raw, stream, dgram, rdm, seqpacket, dccp, packet or all
 	Domain     string // lower case, no final dot
-	PTS        *bool  // with Protocol
+	Endpoint   *Endpoint
+	PTS        *bool // with Protocol
 	FromSource []string
 	Effect
 }
@@ -123,6 +128,7 @@ type SyscallSource struct {
 // PresetRule switches on a preset. Its severity, tags and message come from the
 // spec; its action is its own, ActionBlock unless it says Audit.
 type PresetRule struct {
-	Name string
+	Name       string
+	FromSource []string // cloudCredentials: the programs that may; empty is none
 	Effect
 }

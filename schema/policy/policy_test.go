@@ -162,7 +162,11 @@ func checkDocument(t *testing.T, d Document) {
 		checkPath(t, p.Path, p.Dir)
 	}
 	for _, p := range d.Network {
-		check(p.Effect, p.Protocol, p.Domain)
+		endpoint := ""
+		if p.Endpoint != nil {
+			endpoint = p.Endpoint.String()
+		}
+		check(p.Effect, p.Protocol, p.Domain, endpoint)
 	}
 	for _, p := range d.Capabilities {
 		check(p.Effect, p.Capability)

@@ -112,7 +112,7 @@ func (r *reader) fileFields(p *FileRule) fields {
 }
 
 func (r *reader) network(n *yaml.Node, d *Document) {
-	var protocols, domains []NetworkRule
+	var protocols, domains, endpoints []NetworkRule
 	own := r.section(n, "network", true, lists{
 		"matchProtocols": func(n *yaml.Node) {
 			var p NetworkRule
@@ -128,6 +128,7 @@ func (r *reader) network(n *yaml.Node, d *Document) {
 				protocols = append(protocols, p)
 			}
 		},
+		"matchEndpoints": func(n *yaml.Node) { endpoints = append(endpoints, r.endpoints(n)...) },
 		"matchDNSQueries": func(n *yaml.Node) {
 			var p NetworkRule
 			var names []string
@@ -142,7 +143,7 @@ func (r *reader) network(n *yaml.Node, d *Document) {
 			}
 		},
 	})
-	d.Network = slices.Concat(protocols, domains)
+	d.Network = slices.Concat(protocols, domains, endpoints)
 	for i := range d.Network {
 		d.Network[i].inherit(own)
 	}
@@ -222,7 +223,7 @@ func (r *reader) syscallSources(n *yaml.Node) []SyscallSource {
 }
 
 func (r *reader) presets(n *yaml.Node, d *Document) {
-	known := []string{PresetAnonymousMapExec, PresetFilelessExec, PresetProtectEnv, PresetExec, PresetProtectProc}
+	known := []string{PresetAnonymousMapExec, PresetFilelessExec, PresetProtectEnv, PresetExec, PresetProtectProc, PresetCloudCredentials}
 	r.list(n, "spec.presets", func(n *yaml.Node) {
 		var p PresetRule
 		r.rule(n, "an item of presets", fields{
@@ -233,7 +234,11 @@ func (r *reader) presets(n *yaml.Node, d *Document) {
 					r.warnf(n, "a preset with action Allow blocks: leave the preset out to allow")
 				}
 			},
+			"fromSource": func(n *yaml.Node) { p.FromSource = r.fromSource(n) },
 		}, func() bool { return p.Name != "" }, "name")
+		if len(p.FromSource) > 0 && p.Name != PresetCloudCredentials {
+			r.errorf(n, "the preset %s takes no fromSource: only %s does", p.Name, PresetCloudCredentials)
+		}
 		if p.Action != ActionAudit {
 			p.Action = ActionBlock // KubeArmor presets/filelessexec/preset.go
 		}

@@ -48,9 +48,10 @@ func compileDocuments(docs []spolicy.Document, posture Posture, selected func(*s
 		}
 	}
 	c := compiler{rules: &Rules{
-		process: newPathRules(Process, posture.File, true),
-		file:    newPathRules(File, posture.File, false),
-		network: networkRules{class: class{op: Network, posture: posture.Network}},
+		process:   newPathRules(Process, posture.File, true),
+		file:      newPathRules(File, posture.File, false),
+		network:   networkRules{class: class{op: Network, posture: posture.Network}},
+		endpoints: endpointRules{class: class{op: Network | NetworkSend, posture: posture.Network}},
 
 		capabilities: capabilityRules{class: class{op: Capabilities, posture: posture.Capabilities}, byName: map[string]*node{}},
 		syscalls:     syscallRules{byName: map[string][]*syscallRule{}},
@@ -74,8 +75,11 @@ func (c *compiler) finish() *Rules {
 	r := c.rules
 	if r.network.posture == PostureBlock {
 		r.network.op = AnyNetwork
+		if r.endpoints.allowList {
+			r.can.addressed.add(r.endpoints.op, nil)
+		}
 	}
-	for _, class := range []*class{&r.process.class, &r.file.class, &r.network.class, &r.capabilities.class} {
+	for _, class := range []*class{&r.process.class, &r.file.class, &r.network.class, &r.endpoints.class, &r.capabilities.class} {
 		if class.allowList {
 			r.can.allowList(class.posture, class.op)
 		}
@@ -194,6 +198,10 @@ func (c *compiler) file(r *spolicy.FileRule) {
 
 func (c *compiler) network(r *spolicy.NetworkRule) {
 	n := &c.rules.network
+	if r.Endpoint != nil {
+		c.endpoint(r)
+		return
+	}
 	if r.Domain != "" {
 		// A class of its own in KubeArmor: it makes no allow list of connections.
 		c.note("network.matchDNSQueries", r.Action, r.Domain+": DNS queries are not observed")

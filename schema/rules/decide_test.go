@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -303,5 +304,39 @@ func TestLabels(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestCloudCredentials(t *testing.T) {
+	preset := func(action string, from ...string) spolicy.Document {
+		return spolicy.Document{Name: "p", Presets: []spolicy.PresetRule{{Name: spolicy.PresetCloudCredentials, FromSource: from, Effect: effect(action)}}}
+	}
+	to := func(address, source string) *Access {
+		return &Access{Operation: Network, Protocol: "TCP", SockType: "SOCK_STREAM", IP: netip.MustParseAddr(address), Port: 80, Source: source}
+	}
+	token := func(source string) *Access {
+		return &Access{Operation: FileRead, Path: "/run/secrets/eks.amazonaws.com/serviceaccount/token", Source: source}
+	}
+	r := compile(t, "", preset(block, "/bin/app"))
+	for _, a := range []*Access{to("169.254.170.2", "/bin/sh"), to("169.254.169.254", "/bin/sh"), to("fd00:ec2::23", "/bin/sh"), to("fd00:ec2::254", "/bin/sh"), token("/bin/sh")} {
+		if v := r.Decide(a); !v.Deny || v.Enforcer != "PRESET-CloudCredentialsPreset" {
+			t.Errorf("%+v: %+v", a, v)
+		}
+	}
+	for _, a := range []*Access{to("169.254.170.2", "/bin/app"), token("/bin/app"), to("169.254.170.3", "/bin/sh"), {Operation: FileRead, Path: "/run/secrets/other", Source: "/bin/sh"}} {
+		if v := r.Decide(a); v.Alert {
+			t.Errorf("%+v: %+v", a, v)
+		}
+	}
+	if a := to("192.0.2.1", "/bin/sh"); !r.DecideAnywhere(a).Deny || !r.CouldDenyEndpoint(Network, "/bin/sh") {
+		t.Error("a socket that reaches anybody may be made")
+	}
+	a := to("192.0.2.1", "/bin/app")
+	if r.DecideAnywhere(a).Deny {
+		t.Error("the named program may not make all sockets")
+	}
+	r = compile(t, "", preset(audit))
+	if v := r.Decide(to("169.254.170.2", "/bin/app")); v.Deny || !v.Alert || r.CouldDenyEndpoint(Network, "/bin/app") {
+		t.Errorf("audited: %+v", v)
 	}
 }

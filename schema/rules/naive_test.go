@@ -1,7 +1,9 @@
 package rules
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +37,9 @@ func flatten(docs []spolicy.Document, op Operation) (rules []flat) {
 			}
 		case Network, NetworkAccept, NetworkSend:
 			for _, r := range d.Network {
+				if r.Endpoint != nil {
+					continue // see naiveEndpoints
+				}
 				rules = append(rules, flat{policy: d.Name, protocol: r.Protocol, pts: r.PTS, from: r.FromSource, effect: r.Effect})
 			}
 		}
@@ -123,6 +128,77 @@ func (r *flat) says() Verdict {
 
 // naive answers by reading all rules, one after the other.
 func naive(docs []spolicy.Document, posture string, a *Access) Verdict {
+	v := naiveRules(docs, posture, a)
+	if a.Operation&(Network|NetworkSend) == 0 || v.Deny {
+		return v
+	}
+	if e := naiveEndpoints(docs, posture, a); e.Deny || !v.Alert {
+		return e
+	}
+	return v
+}
+
+// naiveEndpoints sorts the rules about an endpoint by what makes one more exact, as
+// text.
+func naiveEndpoints(docs []spolicy.Document, posture string, a *Access) (v Verdict) {
+	var best string
+	var deciding []*flat
+	var auditing *flat
+	allowList := false
+	for _, d := range docs {
+		for _, r := range d.Network {
+			e := r.Endpoint
+			if e == nil {
+				continue
+			}
+			allowList = allowList || r.Action == allow
+			narrow, bits := 0, -1
+			if e.From > 0 {
+				narrow = 70000 - int(e.To) + int(e.From)
+			}
+			if e.Prefix != (netip.Prefix{}) {
+				bits = e.Prefix.Bits()
+			}
+			here := e.Path == a.Unix && e.Path != "" || a.Unix == "" && e.Path == "" && a.IP.IsValid() &&
+				(bits < 0 || e.Prefix.Contains(a.IP)) && (e.From == 0 || a.Port >= e.From && a.Port <= e.To) && (e.Protocol == "" || strings.EqualFold(e.Protocol, a.Protocol))
+			if !here || len(r.FromSource) > 0 && !slices.Contains(r.FromSource, a.Source) {
+				continue
+			}
+			one := &flat{policy: d.Name, effect: r.Effect}
+			if r.Action == audit {
+				if auditing == nil {
+					auditing = one
+				}
+				continue
+			}
+			exact := fmt.Sprintf("%v %03d %05d %v", len(r.FromSource) > 0, bits+1, narrow, e.Protocol != "")
+			if exact > best {
+				best, deciding = exact, nil
+			}
+			if exact == best {
+				deciding = append(deciding, one)
+			}
+		}
+	}
+	if !a.IP.IsValid() && a.Unix == "" {
+		return v
+	}
+	refusal := Verdict{Deny: true, Alert: true, Action: block, PolicyName: "DefaultPosture"}
+	switch {
+	case len(deciding) > 0:
+		v = naiveJudge(deciding, a, refusal)
+	case allowList && posture == PostureBlock:
+		v = refusal
+	case allowList && posture == PostureAudit:
+		v = Verdict{Alert: true, Action: audit, PolicyName: "DefaultPosture"}
+	}
+	if !v.Deny && auditing != nil {
+		v = auditing.says()
+	}
+	return v
+}
+
+func naiveRules(docs []spolicy.Document, posture string, a *Access) Verdict {
 	rules := flatten(docs, a.Operation)
 	refusal := Verdict{Deny: true, Alert: true, Action: block, PolicyName: "DefaultPosture"}
 	allowList, best, depth := false, 100, -1
@@ -183,15 +259,27 @@ func naiveJudge(deciding []*flat, a *Access, refusal Verdict) Verdict {
 
 // The world of the generated cases is small, so that rules meet accesses.
 var (
-	somePaths    = []string{"/", "/a", "/a/b", "/a/b/c", "/a/b/c/d", "/a/bc", "/b", "/b/a", "/a/c", "/ab"}
-	someDirs     = []string{"/", "/a/", "/a/b/", "/a/b/c/", "/b/"}
-	someNames    = []string{"a", "b", "c", "d"}
-	someSources  = []string{"/a", "/b", "/a/b"}
-	someGlobs    = []string{"/a/*", "/a/**", "/**", "/*", "/**/c", "/{a,b}/?", "/a/[b-d]", "/a/[^b]", "/*/b/**"}
-	someArgs     = []string{"-a", "-b", "c"}
-	someActions  = []string{allow, audit, block}
-	someWords    = []string{"tcp", "udp", "icmp", "stream", "dgram", "raw", "seqpacket", "all"}
-	someSockets  = [][2]string{{"TCP", "SOCK_STREAM"}, {"UDP", "SOCK_DGRAM"}, {"ICMP", "SOCK_RAW"}, {"ICMP", "SOCK_DGRAM"}, {"SCTP", "SOCK_STREAM"}, {"", "SOCK_STREAM"}, {"", "SOCK_DGRAM"}, {"", "SOCK_RAW"}, {"", "SOCK_SEQPACKET"}}
+	somePaths     = []string{"/", "/a", "/a/b", "/a/b/c", "/a/b/c/d", "/a/bc", "/b", "/b/a", "/a/c", "/ab"}
+	someDirs      = []string{"/", "/a/", "/a/b/", "/a/b/c/", "/b/"}
+	someNames     = []string{"a", "b", "c", "d"}
+	someSources   = []string{"/a", "/b", "/a/b"}
+	someGlobs     = []string{"/a/*", "/a/**", "/**", "/*", "/**/c", "/{a,b}/?", "/a/[b-d]", "/a/[^b]", "/*/b/**"}
+	someArgs      = []string{"-a", "-b", "c"}
+	someActions   = []string{allow, audit, block}
+	someWords     = []string{"tcp", "udp", "icmp", "stream", "dgram", "raw", "seqpacket", "all"}
+	someSockets   = [][2]string{{"TCP", "SOCK_STREAM"}, {"UDP", "SOCK_DGRAM"}, {"ICMP", "SOCK_RAW"}, {"ICMP", "SOCK_DGRAM"}, {"SCTP", "SOCK_STREAM"}, {"", "SOCK_STREAM"}, {"", "SOCK_DGRAM"}, {"", "SOCK_RAW"}, {"", "SOCK_SEQPACKET"}}
+	someAddresses = []string{"10.1.2.3", "10.1.9.9", "10.9.9.9", "192.0.2.1", "fd00::1"}
+	someEndpoints = []*spolicy.Endpoint{
+		{Prefix: netip.MustParsePrefix("10.0.0.0/8")},
+		{Prefix: netip.MustParsePrefix("10.1.0.0/16"), From: 80, To: 80},
+		{Prefix: netip.MustParsePrefix("10.1.0.0/16"), From: 1, To: 100},
+		{Prefix: netip.MustParsePrefix("10.1.2.3/32"), Protocol: "udp"},
+		{Prefix: netip.MustParsePrefix("fd00::/8"), Protocol: "tcp"},
+		{From: 80, To: 80},
+		{From: 1, To: 65535, Protocol: "tcp"},
+		{Path: "/s"},
+		{Path: "@s"},
+	}
 	somePostures = []string{PostureAudit, PostureBlock, PostureAllow}
 )
 
@@ -258,6 +346,9 @@ func (g generator) documents() (docs []spolicy.Document) {
 		for range g.IntN(4) {
 			d.Network = append(d.Network, spolicy.NetworkRule{Protocol: pick(g, someWords), PTS: g.pts(), FromSource: g.sources(), Effect: g.effect()})
 		}
+		for range g.IntN(4) {
+			d.Network = append(d.Network, spolicy.NetworkRule{Endpoint: pick(g, someEndpoints), FromSource: g.sources(), Effect: g.effect()})
+		}
 		docs = append(docs, d)
 	}
 	return docs
@@ -265,10 +356,17 @@ func (g generator) documents() (docs []spolicy.Document) {
 
 func (g generator) access(path, source string) *Access {
 	socket := pick(g, someSockets)
-	return &Access{
+	a := &Access{
 		Operation: 1 << g.IntN(6), Path: path, Source: source, ParentSource: pick(g, someSources),
 		Owner: g.chance(), HasTTY: g.chance(), Args: g.args(4), Protocol: socket[0], SockType: socket[1],
 	}
+	switch g.IntN(4) {
+	case 0:
+		a.Unix = pick(g, []string{"/s", "@s", "/t"})
+	case 1, 2:
+		a.IP, a.Port = netip.MustParseAddr(pick(g, someAddresses)), pick(g, []uint16{1, 80, 100, 443})
+	}
+	return a
 }
 
 func agree(t *testing.T, seed uint64, path, source string) {

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +18,7 @@ const (
 	protectEnv
 	protectProc
 	execPreset
+	cloudCredentials
 	presetCount
 )
 
@@ -30,16 +33,20 @@ var presetNames = [presetCount]struct {
 	protectEnv:       {spolicy.PresetProtectEnv, "PRESET-ProtectEnvPreset", File},
 	protectProc:      {spolicy.PresetProtectProc, "PRESET-ProtectProcPreset", File},
 	execPreset:       {spolicy.PresetExec, "PRESET-ExecPreset", 0},
+	cloudCredentials: {spolicy.PresetCloudCredentials, "PRESET-CloudCredentialsPreset", File | Network},
 }
 
 // presets are those that policies turn on. The zero Verdict is one that none does.
 // They stand beside the other rules, as hooks of their own do in KubeArmor: no Allow
 // rule is an exception to them.
-type presets [presetCount]Verdict
+type presets struct {
+	on    [presetCount]Verdict
+	named []string // programs that cloudCredentials is not about
+}
 
 func (c *compiler) preset(r *spolicy.PresetRule) {
 	for i := range presetNames {
-		p, at := &presetNames[i], &c.rules.presets[i]
+		p, at := &presetNames[i], &c.rules.presets.on[i]
 		if p.name != r.Name || at.Deny {
 			continue // of several, one that blocks counts
 		}
@@ -48,25 +55,33 @@ func (c *compiler) preset(r *spolicy.PresetRule) {
 		rule.verdict.Enforcer = p.enforcer
 		*at = rule.verdict
 		c.rules.can.add(rule, p.op, nil)
+		if preset(i) == cloudCredentials {
+			c.rules.presets.named = programs(r.FromSource)
+			if rule.verdict.Deny {
+				c.rules.can.addressed.add(Network, nil)
+			}
+		}
 	}
 }
 
 // over gives what the presets say of an access, or v where they say less.
 func (p *presets) over(v Verdict, a *Access) Verdict {
-	for i := range p {
-		if one := &p[i]; one.Alert && !v.Deny && (one.Deny || !v.Alert) && preset(i).about(a) {
+	for i := range p.on {
+		if one := &p.on[i]; one.Alert && !v.Deny && (one.Deny || !v.Alert) && p.about(preset(i), a) {
 			v = *one
 		}
 	}
 	return v
 }
 
-// about says whether an access is what the preset is about.
-func (p preset) about(a *Access) bool {
-	if a.Operation&presetNames[p].op == 0 {
+// about says whether an access is what a preset is about.
+func (p *presets) about(which preset, a *Access) bool {
+	if a.Operation&presetNames[which].op == 0 {
 		return false
 	}
-	switch p {
+	switch which {
+	case cloudCredentials:
+		return !slices.Contains(p.named, a.Source) && (slices.Contains(credentialAddresses(), a.IP) || hasPrefix(a.Path, credentialFiles()...))
 	case filelessExec:
 		return hasPrefix(a.Path, "memfd:", "/memfd:", "/dev/shm/", "/run/shm/")
 	case protectEnv:
@@ -75,6 +90,31 @@ func (p preset) about(a *Access) bool {
 		return ofAnother(a)
 	}
 	return true
+}
+
+// credentialAddresses are those at which AWS gives credentials: the agents of ECS and
+// of EKS Pod Identity, and the metadata of EC2.
+func credentialAddresses() []netip.Addr {
+	return []netip.Addr{
+		netip.AddrFrom4([4]byte{169, 254, 170, 2}), netip.AddrFrom4([4]byte{169, 254, 170, 23}), netip.AddrFrom4([4]byte{169, 254, 169, 254}),
+		netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 15: 0x23}), netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54}),
+	}
+}
+
+// credentialFiles are the directories of the tokens of EKS, which lead to credentials.
+func credentialFiles() []string {
+	return []string{
+		"/run/secrets/eks.amazonaws.com/", "/var/run/secrets/eks.amazonaws.com/",
+		"/run/secrets/pods.eks.amazonaws.com/", "/var/run/secrets/pods.eks.amazonaws.com/",
+	}
+}
+
+// endpoints are the addresses that a preset is about, where it denies.
+func (p *presets) endpoints() []netip.Addr {
+	if !p.on[cloudCredentials].Deny {
+		return nil
+	}
+	return credentialAddresses()
 }
 
 func hasPrefix(s string, prefixes ...string) bool {
@@ -100,4 +140,4 @@ func ofAnother(a *Access) bool {
 
 // Entered is the verdict about a process that has entered the container from
 // outside, which the preset exec is about.
-func (r *Rules) Entered() Verdict { return r.presets[execPreset] }
+func (r *Rules) Entered() Verdict { return r.presets.on[execPreset] }

@@ -42,7 +42,10 @@ func (r *reach) whole() Operation {
 }
 
 // reaches is what the rules can do, over all classes.
-type reaches struct{ denied, alerted reach }
+type reaches struct {
+	denied, alerted reach
+	addressed       reach // denied for whom an access is for
+}
 
 // add notes what one rule can do by itself, of operations op.
 func (r *reaches) add(rule *rule, op Operation, sources []string) {

@@ -22,21 +22,26 @@
 //   - A directory written without its final slash is still a directory.
 package rules
 
+import "net/netip"
+
 // Access is one thing that the workload is about to do.
 type Access struct {
 	Operation    Operation
-	Path         string   // resolved; for Process the new program; for Syscall "" where the call has none
-	Name         string   // Capabilities: of the capability, such as net_raw; Syscall: of the call
-	PID          int      // of the acting process; File needs it
-	Source       string   // program of the acting process; for Process the one that calls exec
-	ParentSource string   // program of its parent
-	Args         []string // Process: argv without argv[0]
-	ArgsCut      bool     // Process: there are more arguments than Args tells, or longer ones
-	Create       bool     // File: made by this access
-	Owner        bool     // the acting process owns the file; of a new file, its directory
-	Protocol     string   // Network: TCP, UDP, ICMP, RAW …; "" for families without any, which count as protocol 0
-	SockType     string   // Network: SOCK_STREAM …; flags after "|" are ignored
-	HasTTY       bool     // the acting process has a controlling terminal
+	Path         string     // resolved; for Process the new program; for Syscall "" where the call has none
+	Name         string     // Capabilities: of the capability, such as net_raw; Syscall: of the call
+	PID          int        // of the acting process; File needs it
+	Source       string     // program of the acting process; for Process the one that calls exec
+	ParentSource string     // program of its parent
+	Args         []string   // Process: argv without argv[0]
+	ArgsCut      bool       // Process: there are more arguments than Args tells, or longer ones
+	Create       bool       // File: made by this access
+	Owner        bool       // the acting process owns the file; of a new file, its directory
+	Protocol     string     // Network: TCP, UDP, ICMP, RAW …; "" for families without any, which count as protocol 0
+	SockType     string     // Network: SOCK_STREAM …; flags after "|" are ignored
+	IP           netip.Addr // Network: whom it is for, IPv4 never as IPv6; not valid: nobody that is known
+	Port         uint16
+	Unix         string // Network: the Unix socket that it is for, by its resolved path, or "@name"
+	HasTTY       bool   // the acting process has a controlling terminal
 }
 
 // Verdict is the answer to an Access. The zero Verdict lets it pass unseen.
@@ -80,6 +85,7 @@ type Rules struct {
 	process      pathRules
 	file         pathRules
 	network      networkRules
+	endpoints    endpointRules
 	capabilities capabilityRules
 	syscalls     syscallRules
 	presets      presets
@@ -100,7 +106,7 @@ func (r *Rules) Decide(a *Access) Verdict {
 	case FileRead, FileWrite:
 		return r.presets.over(r.file.decide(a), a)
 	case Network, NetworkAccept, NetworkSend:
-		return r.network.decide(a)
+		return r.presets.over(r.endpoints.over(r.network.decide(a), a), a)
 	case Capabilities:
 		return r.capabilities.decide(a)
 	case Syscall:

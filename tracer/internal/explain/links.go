@@ -28,6 +28,9 @@ func (l *links) document(d *spolicy.Document) {
 		l.check("file dir", strings.TrimSuffix(r.Dir, "/"))
 		l.sources("file", r.FromSource)
 	}
+	for _, r := range d.Presets {
+		l.sources("preset", r.FromSource)
+	}
 	for _, r := range d.Network {
 		l.sources("network", r.FromSource)
 	}

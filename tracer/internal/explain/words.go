@@ -44,6 +44,10 @@ func words(d *spolicy.Document) (all []string) {
 		all = append(all, sentence(r.Effect, what+by(r.FromSource), l))
 	}
 	for _, r := range d.Network {
+		if r.Endpoint != nil {
+			all = append(all, sentence(r.Effect, "connecting and sending to "+r.Endpoint.String()+by(r.FromSource), limits{}))
+			continue
+		}
 		if r.Protocol == "" {
 			continue // not supported, and said there
 		}
@@ -83,6 +87,14 @@ func otherWords(d *spolicy.Document) (all []string) {
 		all = append(all, sentence(r.Effect, what+by(sources), limits{}))
 	}
 	for _, r := range d.Presets {
+		if r.Name == spolicy.PresetCloudCredentials {
+			what := "reaching the credentials of AWS, by the network and in the token's files,"
+			if len(r.FromSource) > 0 {
+				what += " but" + by(r.FromSource)
+			}
+			all = append(all, sentence(r.Effect, what, limits{}))
+			continue
+		}
 		all = append(all, sentence(r.Effect, map[string]string{
 			spolicy.PresetAnonymousMapExec: "making memory executable that is of no file or is writable",
 			spolicy.PresetFilelessExec:     "running programs of memory (memfd) and in /dev/shm/ and /run/shm/",

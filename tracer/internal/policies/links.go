@@ -162,10 +162,22 @@ func (l *links) resolve(d spolicy.Document) spolicy.Document {
 			file = append(file, r)
 		}
 	}
-	network := slices.Clone(d.Network)
-	for i := range network {
-		network[i].FromSource = l.sources(network[i].FromSource, network[i].Action == spolicy.ActionAllow)
+	var network []spolicy.NetworkRule
+	for _, r := range d.Network {
+		allow := r.Action == spolicy.ActionAllow
+		r.FromSource = l.sources(r.FromSource, allow)
+		network = append(network, r)
+		if r.Endpoint != nil && strings.HasPrefix(r.Endpoint.Path, "/") {
+			if to := l.file(r.Endpoint.Path, allow); to != r.Endpoint.Path {
+				r.Endpoint = &spolicy.Endpoint{Path: to}
+				network = append(network, r)
+			}
+		}
 	}
-	d.Process, d.File, d.Network = process, file, network
+	presets := slices.Clone(d.Presets)
+	for i := range presets {
+		presets[i].FromSource = l.sources(presets[i].FromSource, true)
+	}
+	d.Process, d.File, d.Network, d.Presets = process, file, network, presets
 	return d
 }

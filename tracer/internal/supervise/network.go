@@ -8,7 +8,9 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/paths"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
+	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
 // socketUse is what a call does with a socket.
@@ -18,6 +20,10 @@ type socketUse struct {
 	sock    socket
 	fd      int // the tracer's own descriptor of the very socket; -1 where it has none
 	verdict rules.Verdict
+
+	dest []byte       // the address, in the tracer's terms
+	unix string       // the Unix socket that the address leads to, as rules name it
+	file paths.Result // and its file
 }
 
 // socket answers socket(2), whose arguments are numbers and cannot be changed by
@@ -31,6 +37,7 @@ func (w *worker) socket(c *call) engine.Answer {
 	}
 	family, kind, protocol := int(int32(c.Args[0])), int(int32(c.Args[1])), int(int32(c.Args[2]))
 	told := raises(family, kind, protocol)
+	anywhere := reachesAnywhere(family, kind, protocol) && w.couldDenyEndpoint(c, rules.AnyNetwork)
 	if !w.couldDeny(c, rules.Network) && !(told && (c.rules.Wants()|w.Visible)&rules.Network != 0) {
 		return engine.Continue()
 	}
@@ -39,6 +46,9 @@ func (w *worker) socket(c *call) engine.Answer {
 		return w.unknown(c, err)
 	}
 	v := c.rules.Decide(&a)
+	if !v.Deny && anywhere {
+		v = c.rules.DecideAnywhere(&a)
+	}
 	if !v.Deny && !told {
 		return engine.Continue()
 	}
@@ -74,6 +84,32 @@ func raises(family, kind, protocol int) bool {
 	return false
 }
 
+// reachesAnywhere says whether a socket reaches what no address tells: one that sends
+// whole packets, or addresses of a kind that is not known here. Raw sockets for ICMP are
+// for ping.
+func reachesAnywhere(family, kind, protocol int) bool {
+	switch family {
+	case unix.AF_INET, unix.AF_INET6:
+		switch kind & typeMask {
+		case unix.SOCK_RAW, unix.SOCK_PACKET:
+			return protocol != unix.IPPROTO_ICMP && protocol != unix.IPPROTO_ICMPV6
+		}
+		return protocol == unix.IPPROTO_SCTP // which connects by options as well
+	case unix.AF_UNIX, unix.AF_NETLINK, unix.AF_ALG, unix.AF_VSOCK:
+		return false
+	}
+	return true
+}
+
+// couldDenyEndpoint says whether a rule could deny the caller whom an access is for.
+func (w *worker) couldDenyEndpoint(c *call, op rules.Operation) bool {
+	if !c.rules.CanDeny(op) {
+		return false
+	}
+	source, err := c.process.Exe()
+	return err != nil || c.rules.CouldDenyEndpoint(op, source)
+}
+
 // connect answers connect.
 func (w *worker) connect(c *call) engine.Answer {
 	return w.withAddress(c, c.Args[c.Spec.Addr], c.Args[c.Spec.Addr+1], w.carryConnect)
@@ -101,8 +137,8 @@ func (w *worker) withAddress(c *call, addr, length uint64, carry func(*call, *so
 		return w.unknownUse(c, err)
 	}
 	u := socketUse{op: rules.Network, to: to, fd: -1}
-	if to.family == "AF_UNIX" {
-		carry = nil // who connects is told to the other side by the kernel, and rules are not about the address
+	if to.family == "AF_UNIX" && (c.Spec.ID == syscalls.Bind || !w.couldDenyEndpoint(c, u.op)) {
+		carry = nil // who connects is told to the other side by the kernel; no rule is about the address
 	}
 	return w.uses(c, &u, carry)
 }
@@ -120,6 +156,12 @@ func (w *worker) uses(c *call, u *socketUse, carry func(*call, *socketUse) engin
 			return w.unknownUse(c, err)
 		}
 		defer u.close()
+	}
+	if carry != nil || c.Spec.ID != syscalls.Bind {
+		if err := w.findDestination(c, u); err != nil {
+			return w.unknownUse(c, err)
+		}
+		defer u.file.Close()
 	}
 	if err := w.decideUse(c, u); err != nil {
 		return w.unknownUse(c, err)
@@ -172,6 +214,9 @@ func (w *worker) decideUse(c *call, u *socketUse) (err error) {
 	a, err := w.networkAccess(c, u.op, u.sock)
 	if err != nil {
 		return err
+	}
+	if c.Spec.ID != syscalls.Bind && u.op != rules.NetworkAccept {
+		a.IP, a.Port, a.Unix = u.to.remote(), u.to.port, u.unix
 	}
 	u.verdict = c.rules.Decide(&a)
 	return nil

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
@@ -24,19 +25,7 @@ func (w *worker) carrySends(c *call, u *socketUse) engine.Answer {
 		if err != nil {
 			return w.sentBefore(c, i, err)
 		}
-		if u.to = m.to; m.to.raw != nil {
-			if err := w.decideUse(c, u); err != nil {
-				return w.sentBefore(c, i, err)
-			}
-			if !c.Hold.Valid() {
-				return engine.Answer{}
-			}
-			w.reportUse(c, u)
-			if u.verdict.Deny {
-				return w.sentBefore(c, i, unix.EACCES)
-			}
-		}
-		n, err := w.send(c, u, &m)
+		n, err := w.carrySend(c, u, &m)
 		switch {
 		case n == 0 && err != nil:
 			return w.sentBefore(c, i, err)
@@ -50,6 +39,28 @@ func (w *worker) carrySends(c *call, u *socketUse) engine.Answer {
 		}
 	}
 	return engine.Return(int64(count))
+}
+
+// carrySend asks about one message, and sends it.
+func (w *worker) carrySend(c *call, u *socketUse, m *message) (int, error) {
+	u.to = m.to
+	if err := w.findDestination(c, u); err != nil {
+		return 0, err
+	}
+	defer u.file.Close()
+	if err := w.decideUse(c, u); err != nil {
+		return 0, err
+	}
+	if !c.Hold.Valid() {
+		return 0, process.ErrGone
+	}
+	if m.to.raw != nil {
+		w.reportUse(c, u)
+		if u.verdict.Deny {
+			return 0, unix.EACCES
+		}
+	}
+	return w.send(c, u, m)
 }
 
 // sentBefore answers a call of which a message could not be sent: with the number
@@ -73,11 +84,6 @@ func (w *worker) send(c *call, u *socketUse, m *message) (sent int, err error) {
 	if m.size > maxData && !stream {
 		return 0, unix.EMSGSIZE
 	}
-	to, done, err := w.destination(c, &m.to)
-	if err != nil {
-		return 0, err
-	}
-	defer done()
 	control, release, err := w.ownControl(c, m.control)
 	if err != nil {
 		return 0, err
@@ -93,7 +99,7 @@ func (w *worker) send(c *call, u *socketUse, m *message) (sent int, err error) {
 		}
 		var n int
 		err = w.asCaller(c, func() (err error) {
-			n, err = sendmsg(c, u.fd, data, control, to, int(c.flags()))
+			n, err = sendmsg(c, u.fd, data, control, u.dest, int(c.flags()))
 			return err
 		})
 		sent += max(n, 0)

@@ -37,7 +37,7 @@ func (w *worker) sendsTo(c *call) engine.Answer {
 	if c.flags()&unix.MSG_FASTOPEN != 0 {
 		u.op = rules.Network // it opens a connection by what it sends
 	}
-	if u.op == rules.Network && w.couldDeny(c, u.op) {
+	if u.op == rules.Network && w.couldDeny(c, u.op) || w.couldDenyEndpoint(c, u.op) {
 		if err := w.borrow(c, &u); err != nil {
 			return w.unknownUse(c, err)
 		}
@@ -100,7 +100,14 @@ func readName(c *call, addr, length uint64) (sockaddr, error) {
 	if addr == 0 {
 		return sockaddr{}, nil
 	}
-	return readSockaddr(c, addr, length)
+	to, err := readSockaddr(c, addr, length)
+	if raw := to.raw; len(raw) >= 8 && binary.NativeEndian.Uint16(raw) == unix.AF_UNSPEC {
+		// The kernel takes it for an IPv4 address where the socket is one for that.
+		as := binary.NativeEndian.AppendUint16(nil, unix.AF_INET)
+		to = decodeSockaddr(append(as, raw[2:]...))
+		to.raw = raw
+	}
+	return to, err
 }
 
 // readMessage reads a message but for its data.

@@ -60,6 +60,18 @@ func decodeSockaddr(raw []byte) sockaddr {
 	}
 }
 
+// remote is the address as rules name it: the one that it stands for.
+func (a *sockaddr) remote() netip.Addr {
+	ip := a.ip.Unmap().WithZone("")
+	switch {
+	case !ip.IsUnspecified():
+		return ip
+	case ip.Is4(): // whoever connects to no address connects to itself
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return netip.IPv6Loopback()
+}
+
 // unixPath reads sun_path: up to the first NUL, or for an abstract name, which
 // begins with one, all of it (unix(7)).
 func unixPath(raw []byte) string {

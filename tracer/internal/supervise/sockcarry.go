@@ -14,17 +14,12 @@ import (
 
 // carryConnect connects the caller's socket in its place.
 func (w *worker) carryConnect(c *call, u *socketUse) engine.Answer {
-	to, done, err := w.destination(c, &u.to)
-	if err != nil {
-		return w.failed(c, err)
-	}
-	defer done()
 	if waits(u.fd) {
 		c.Hold.MayWait()
 	}
-	err = w.asCaller(c, func() error {
+	err := w.asCaller(c, func() error {
 		for {
-			err := onAddress(unix.SYS_CONNECT, u.fd, to)
+			err := onAddress(unix.SYS_CONNECT, u.fd, u.dest)
 			if err != unix.EINTR || c.Hold.Interrupted() {
 				return err
 			}
@@ -67,22 +62,27 @@ func (w *worker) asCaller(c *call, f func() error) error {
 	return f()
 }
 
-// destination is an address in the tracer's terms: of a Unix socket with a path,
-// the very file that the path leads the caller to.
-func (w *worker) destination(c *call, to *sockaddr) (raw []byte, done func(), err error) {
-	if to.family != "AF_UNIX" || to.path == "" || len(to.raw) < 3 || to.raw[2] == 0 {
-		return to.raw, func() {}, nil
+// findDestination brings an address into the tracer's terms: of a Unix socket with a
+// path it is the very file that the path leads the caller to. A file that is not there
+// is left to the kernel where no rule could be about it.
+func (w *worker) findDestination(c *call, u *socketUse) error {
+	u.dest, u.unix, u.file = u.to.raw, "", paths.Result{FD: -1, ParentFD: -1}
+	if u.to.family != "AF_UNIX" || u.to.path == "" || len(u.to.raw) < 3 {
+		return nil
 	}
-	file, err := w.resolve(c, to.path, paths.Existing)
+	if u.unix = u.to.path; u.to.raw[2] == 0 || u.fd < 0 && !w.couldDenyEndpoint(c, u.op) {
+		return nil
+	}
+	file, err := w.resolve(c, u.to.path, paths.Existing)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
+	u.file, u.unix = file, file.Path
 	if !file.Exists {
-		file.Close()
-		return nil, nil, unix.ENOENT
+		return unix.ENOENT
 	}
-	raw = append(to.raw[:2:2], "/proc/self/fd/"+strconv.Itoa(file.FD)+"\x00"...)
-	return raw, file.Close, nil
+	u.dest = append(u.to.raw[:2:2], "/proc/self/fd/"+strconv.Itoa(file.FD)+"\x00"...)
+	return nil
 }
 
 // onAddress makes a call that takes a socket and an address.
