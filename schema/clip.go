@@ -26,6 +26,7 @@ func (e *Event) Clip() {
 		}
 	}
 	*r = a.Record
+	e.text = ""
 }
 
 // clip shortens every string to at most limit bytes and gives the length of all.

@@ -234,6 +234,7 @@ func (s *scanner) fields(a *Alert, falco *falcoKeys) (camel bool, err error) {
 		default:
 			before = f.number
 			camel = camel || f.key != f.name
+			s.camel = camel
 			err = s.value(f, a)
 		}
 		if err != nil {

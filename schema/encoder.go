@@ -42,6 +42,8 @@ const maxRemembered = 1024
 // Append appends the Body of ev to b. Of ev it keeps strings only.
 func (e *Encoder) Append(b []byte, ev *Event) ([]byte, error) {
 	switch {
+	case ev.text != "":
+		return append(b, ev.text...), nil
 	case ev.Kind == KindAlert && ev.Alert != nil:
 		return e.alert(b, ev.Alert), nil
 	case ev.Kind == KindLog && ev.Log != nil:

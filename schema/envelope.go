@@ -11,7 +11,8 @@ import (
 const bodySize = 1 << 10
 
 // Body is the JSON of what the event carries: an alert or log in PascalCase, or
-// a Falco event.
+// a Falco event, without line ends. Of an event that was stored it is the very text
+// that was, unless that has another form.
 func (e *Event) Body() ([]byte, error) {
 	return (*Encoder)(nil).Append(make([]byte, 0, bodySize), e)
 }
@@ -75,9 +76,12 @@ func (s *scanner) stored(e *Event) error {
 func (e *Event) content(kind Kind, body string, oid int32) error {
 	switch kind {
 	case KindAlert, KindLog:
-		a := new(Alert)
-		if err := scanText(body, false).kubeArmor(a); err != nil {
+		a, s := new(Alert), scanText(body, false)
+		if err := s.kubeArmor(a); err != nil {
 			return err
+		}
+		if s.camel || s.blank > 0 && strings.ContainsAny(body, "\n\r") {
+			body = ""
 		}
 		a.OID = oid
 		content := a.event(kind)
@@ -92,6 +96,6 @@ func (e *Event) content(kind Kind, body string, oid int32) error {
 	default:
 		return fmt.Errorf("unknown kind %q", kind)
 	}
-	e.Kind = kind
+	e.Kind, e.text = kind, body
 	return nil
 }

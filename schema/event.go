@@ -62,6 +62,8 @@ type Event struct {
 	Alert    *Alert
 	Log      *Log
 	Falco    *FalcoEvent
+
+	text string // the body as it was stored, if that is how outputs get it; "" to write it
 }
 
 // Origin is who an event is about: the fields that every KubeArmor event of one

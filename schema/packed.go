@@ -46,6 +46,18 @@ func (p *Packed) Event() (Event, error) {
 	return e, nil
 }
 
+// Size is the number of bytes of the body as it is stored.
+func (p *Packed) Size() int {
+	if p.event == nil {
+		return len(p.text)
+	}
+	body, err := p.event.Body()
+	if err != nil {
+		return 0
+	}
+	return len(body)
+}
+
 // AppendJSON appends to b what [Event.MarshalJSON] would write, or what reads as the
 // same.
 func (p *Packed) AppendJSON(b []byte) ([]byte, error) {

@@ -18,6 +18,8 @@ func TestPackedText(t *testing.T) {
 		"alert":              {`{"Type":"MatchedPolicy","Operation":"File","ATags":["T1"],"EventData":{"Fd":"3"}}`, true},
 		"another order":      {`{"Operation":"File","Type":"ContainerLog","PID":3}`, true},
 		"daemon's spelling":  {`{"type":"ContainerLog","operation":"File","oid":7}`, true},
+		"daemon's within":    {`{"Type":"ContainerLog","Operation":"File","PPID":1,"PID":1,"UID":1,"Owner":{"name":"x"}}`, true},
+		"on two lines":       {strings.Replace(log, ",", ",\n", 1), true},
 		"a little space":     {strings.Replace(log, ",", ", ", 2), true},
 		"much space":         {strings.ReplaceAll(log, ",", ",\n          "), false},
 		"unknown key":        {strings.Replace(log, "{", `{"x":1,`, 1), false},
@@ -43,6 +45,10 @@ func TestPackedText(t *testing.T) {
 			var back Event
 			if err := back.UnmarshalJSON(text[len("before"):]); err != nil || back.ID != p.ID || !back.Received.Equal(p.Received) {
 				t.Errorf("%s: %v, %+v", name, err, back)
+			}
+			body, err := back.Body()
+			if asStored := c.same && !strings.Contains(name, "daemon") && name != "on two lines"; err != nil || asStored && string(body) != c.body || !asStored && bytes.ContainsAny(body, "\n\r") {
+				t.Errorf("%s: outputs get %s, %v", name, body, err)
 			}
 		}
 	}

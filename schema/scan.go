@@ -28,6 +28,8 @@ type scanner struct {
 	empty   bool // lists without items
 	broken  bool // halves of surrogate pairs
 	blank   int  // bytes between values
+
+	camel bool // a key is spelled as the daemon spells it
 }
 
 // step is a key of an object or an item of a list.

@@ -40,6 +40,9 @@ func (s *scanner) stringMap(into *map[string]string) error {
 	return err
 }
 
+// spells notes how a key is spelled that an object within an event has.
+func (s *scanner) spells(key string) { s.camel = s.camel || key > "a" }
+
 func (s *scanner) owner(into **Owner) error {
 	if s.null() {
 		return nil
@@ -47,6 +50,7 @@ func (s *scanner) owner(into **Owner) error {
 	o := new(Owner)
 	*into = o
 	return s.object(func(key string) error {
+		s.spells(key)
 		switch key {
 		case "Ref", "ref":
 			return s.str(&o.Ref)
@@ -70,6 +74,7 @@ func (s *scanner) execEvent(into **ExecEvent) error {
 		*into = e
 	}
 	return s.object(func(key string) error {
+		s.spells(key)
 		switch key {
 		case "ExecID", "execID":
 			return s.str(&e.ExecID)

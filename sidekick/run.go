@@ -22,6 +22,7 @@ import (
 	"github.com/sidearmor/sidearmor/sidekick/internal/api"
 	"github.com/sidearmor/sidearmor/sidekick/internal/config"
 	"github.com/sidearmor/sidearmor/sidekick/internal/dispatch"
+	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
 	"github.com/sidearmor/sidearmor/sidekick/internal/queue"
 )
@@ -121,8 +122,9 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), q.Collector())
+	happened := feed.New()
 	dispatcher := dispatch.New(dispatch.Options{
-		Targets: targets, DeadLetters: q, Metrics: metrics, Log: log,
+		Targets: targets, DeadLetters: q, Outcomes: happened.Outcomes, Metrics: metrics, Log: log,
 		MaxAge: cfg.Queue.MaxAge, Held: cfg.Queue.MaxBytes, StopTimeout: cfg.ShutdownTimeout, Stopping: ctx,
 	})
 
@@ -130,7 +132,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	if err != nil {
 		return err
 	}
-	feeds, err := openTelemetry(ctx, cfg, tokens, metrics, log)
+	feeds, err := openTelemetry(ctx, cfg, tokens, happened, metrics, log)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/sidearmor/sidearmor/sidekick/internal/access"
 	"github.com/sidearmor/sidearmor/sidekick/internal/api"
 	"github.com/sidearmor/sidearmor/sidekick/internal/config"
+	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 	"github.com/sidearmor/sidearmor/sidekick/internal/grpcapi"
 	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
 	"github.com/sidearmor/sidearmor/sidekick/internal/pull"
@@ -23,18 +24,19 @@ import (
 // and those whom they are read from. Either may be absent.
 type telemetry struct {
 	log      *slog.Logger
+	feed     *feed.Feed
 	listener net.Listener
 	server   *grpcapi.Server
 	puller   *pull.Puller
 }
 
 // openTelemetry listens, if it is to. It connects nowhere.
-func openTelemetry(ctx context.Context, cfg config.Config, tokens api.Tokens, metrics prometheus.Registerer, log *slog.Logger) (*telemetry, error) {
-	t := &telemetry{log: log}
+func openTelemetry(ctx context.Context, cfg config.Config, tokens api.Tokens, f *feed.Feed, metrics prometheus.Registerer, log *slog.Logger) (*telemetry, error) {
+	t := &telemetry{log: log, feed: f}
 	if cfg.GRPC.Address == "" {
 		return t, nil
 	}
-	opts := grpcapi.Options{Metrics: metrics, Log: log}
+	opts := grpcapi.Options{Feed: f, Metrics: metrics, Log: log}
 	if tokens.Read != nil || tokens.Post != nil {
 		opts.Authorized = func(shown []string) bool { return mayRead(tokens, shown) }
 	}
@@ -97,6 +99,7 @@ func (t *telemetry) run(ctx context.Context) (stop func()) {
 	}
 	return func() {
 		stopPuller()
+		t.feed.End() // nothing is taken any more
 		stopServer()
 	}
 }
@@ -127,21 +130,18 @@ type store struct {
 	*telemetry
 }
 
-// Publish shows what has been stored. A batch that comes again is shown again.
+// Publish tells of what has been stored. A batch that comes again is told of again.
 func (s store) Publish(ctx context.Context, events []schema.Packed, once bool) error {
 	err := s.Store.Publish(ctx, events, once)
-	if s.server == nil {
-		return err
-	}
 	var some interface{ Refused() map[int]error }
 	switch {
 	case err == nil:
-		s.server.Show(events)
+		s.feed.Accepted(events)
 	case errors.As(err, &some):
 		refused := some.Refused()
 		for i := range events {
 			if refused[i] == nil {
-				s.server.Show(events[i : i+1])
+				s.feed.Accepted(events[i : i+1])
 			}
 		}
 	}

@@ -58,17 +58,18 @@ var rules = []rule{
 	{"sidekick/internal/access", []string{"schema/secret"}, "who may come in; not what they bring"},
 	{"sidekick/internal/enrich", []string{"schema"}, "adds to one event"},
 	{"sidekick/internal/loglimit", nil, "how often the log says the same"},
+	{"sidekick/internal/feed", []string{"schema"}, "what happened, to who listens; it delivers nothing"},
 	{"sidekick/internal/api", []string{"schema/*", "sidekick/internal/loglimit"}, "who may use a route; not what it does"},
 	{"sidekick/internal/ingest", []string{"schema", "schema/*", "sidekick/internal/enrich", "sidekick/internal/api", "sidekick/internal/loglimit"}, "takes events and hands them to what it is given"},
 	{"sidekick/internal/filter", []string{"schema"}, "decides on one event"},
 	{"sidekick/internal/config", []string{"schema", "schema/*", "outputs", "sidekick/internal/enrich", "sidekick/internal/filter"}, "what is configured is checked, filters and templates too"},
 	{"sidekick/internal/kubearmor", []string{"schema"}, "turns messages into events and back; it carries neither"},
-	{"sidekick/internal/grpcapi", []string{"schema", "sidekick/internal/kubearmor", "sidekick/internal/loglimit"}, "shows events to who asks; it does not store and does not take"},
+	{"sidekick/internal/grpcapi", []string{"schema", "sidekick/internal/kubearmor", "sidekick/internal/feed", "sidekick/internal/loglimit"}, "shows events to who asks; it does not store and does not take"},
 	{"sidekick/internal/pull", []string{"schema", "sidekick/internal/kubearmor"}, "takes events and hands them on; it does not store"},
 	{
 		"sidekick/internal/queue sidekick/internal/dispatch " +
 			"sidekick/internal/ui",
-		[]string{"schema", "schema/*", "outputs", "sidekick/internal/api", "sidekick/internal/loglimit"},
+		[]string{"schema", "schema/*", "outputs", "sidekick/internal/api", "sidekick/internal/feed", "sidekick/internal/loglimit"},
 		"the parts of the sidekick meet in sidekick/run.go only",
 	},
 

@@ -66,7 +66,8 @@ func Times(d *outputs.Digest) []Fact {
 // generalised is a copy of the first event about what the pattern matches. What
 // differs between several kinds is not named.
 func generalised(d *outputs.Digest) schema.Event {
-	c := d.Examples[0]
+	first := &d.Examples[0]
+	c := schema.Event{ID: first.ID, Received: first.Received, Kind: first.Kind, Alert: first.Alert, Log: first.Log, Falco: first.Falco}
 	var record *schema.Record
 	switch {
 	case c.Alert != nil:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 )
 
 // dispose brings what is not to be delivered any more to the dead letters.
@@ -41,6 +42,7 @@ func (j *job) bury(ctx context.Context, reason, text string, meant func(*item) b
 			j.log.Error("event was dropped: the queue does not have it any more", "error", err)
 			j.metrics.lost(lostGone)
 			j.board.died(j.target.Name, lostGone, false)
+			j.report.event(feed.Lost, "", lostGone)
 		case err != nil:
 			return &failure{class: outputs.Transient, err: err}
 		case !meant(it):
@@ -75,8 +77,10 @@ func (j *job) letter(ctx context.Context, reason, text string, it *item) error {
 		return err
 	case kept:
 		j.metrics.died(reason)
+		j.report.event(feed.DeadLetter, it.event.ID, text)
 	default:
 		j.metrics.lost(reason)
+		j.report.event(feed.Lost, it.event.ID, text)
 	}
 	j.board.died(j.target.Name, reason, kept)
 	return nil

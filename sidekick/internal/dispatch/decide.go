@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 )
 
 // testRule is the rule of FalcoSidekick's test event, which every output gets.
@@ -46,6 +47,7 @@ func (t *Target) Decide(e *schema.Event) (reason string, err error) {
 // gate applies Decide and counts. Both streams of an output share it.
 type gate struct {
 	target     *Target
+	report     reporter
 	heldBack   prometheus.Counter
 	undecided  prometheus.Counter
 	log        *slog.Logger
@@ -63,6 +65,7 @@ func (g *gate) passes(e *schema.Event) bool {
 	}
 	if reason != "" {
 		g.heldBack.Inc()
+		g.report.event(feed.Filtered, e.ID, reason)
 	}
 	return reason == ""
 }

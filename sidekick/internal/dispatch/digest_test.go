@@ -200,7 +200,7 @@ func TestDigestBounds(t *testing.T) {
 
 func TestPileIsBounded(t *testing.T) {
 	now := time.Now()
-	p := newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}))
+	p := newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}), reporter{})
 	var seq uint64
 	fill := func(kinds, n, size int) {
 		for i := range n {
@@ -214,12 +214,12 @@ func TestPileIsBounded(t *testing.T) {
 	if len(p.kinds) != 2*maxWaiting+1 || len(p.rest) != 0 {
 		t.Errorf("%d kinds", len(p.kinds))
 	}
-	p = newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}))
+	p = newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}), reporter{})
 	fill(10, 30, maxExampleBytes/4)
 	if p.bytes > maxExampleBytes*5/4 {
 		t.Errorf("%d bytes of examples", p.bytes)
 	}
-	p = newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}))
+	p = newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}), reporter{})
 	fill(1, maxSpans+10, 1)
 	if p.spans != maxSpans {
 		t.Errorf("%d spans", p.spans)

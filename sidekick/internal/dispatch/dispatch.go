@@ -8,12 +8,14 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 )
 
 // Reader gives the events of one stream to one output, in order.
@@ -66,6 +68,7 @@ type Target struct {
 type Options struct {
 	Targets     []Target
 	DeadLetters DeadLetters
+	Outcomes    *feed.Log[feed.Outcome] // is told what becomes of events; may be nil
 	Metrics     prometheus.Registerer
 	Log         *slog.Logger
 	// MaxAge is how old an event may become before it goes to the dead letters; 0
@@ -116,10 +119,12 @@ func (d *Dispatcher) Run(ctx context.Context) {
 
 	var wg sync.WaitGroup
 	pacers := pacers(d.opts.Targets)
+	groups := new(atomic.Uint64)
 	for i, t := range d.opts.Targets {
 		w := &worker{
 			target:  t,
 			dead:    d.opts.DeadLetters,
+			report:  reporter{output: t.Name, log: d.opts.Outcomes, groups: groups},
 			metrics: d.metrics.of(t.Name),
 			log:     d.opts.Log.With("output", t.Name),
 			maxAge:  d.opts.MaxAge,

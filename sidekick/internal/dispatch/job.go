@@ -12,6 +12,7 @@ import (
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 )
 
 const (
@@ -47,6 +48,7 @@ type job struct {
 	target  *Target
 	reader  Reader
 	dead    DeadLetters
+	report  reporter
 	metrics *outputMetrics
 	log     *slog.Logger
 	board   *board
@@ -168,6 +170,7 @@ func (j *job) took(ctx context.Context, items []item) {
 	}
 	j.some = true
 	j.metrics.ok.Add(float64(len(items)))
+	j.report.items(feed.Delivered, items, "")
 	seqs := make([]uint64, 0, len(items))
 	for i := range items {
 		j.latency(&items[i].event)
@@ -182,6 +185,7 @@ func (j *job) tookTally(ctx context.Context) {
 		return
 	}
 	j.metrics.ok.Add(float64(t.count))
+	j.report.tally(feed.Delivered, t, "")
 	j.latency(&t.examples[0].event)
 	if t.count > 1 {
 		j.metrics.digests.Inc()

@@ -5,11 +5,13 @@ import (
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 )
 
 // missed notes that a request failed and may be made again, and when.
 func (w *worker) missed(l *lane, j *job, f *failure, now time.Time) {
 	p := j.parcel
+	w.report.parcel(feed.Failed, p, f.Error())
 	about := f.class != outputs.RateLimited // the events, perhaps
 	if about && p.history().failed(now, f) {
 		l.quiet = time.Time{} // the service may be back, and something else be wrong
@@ -120,9 +122,9 @@ func sinceOr(t trouble, now time.Time) time.Time {
 	return now
 }
 
-// report shows how the output does. The gauge is for what waits to be tried again:
+// showStatus shows how the output does. The gauge is for what waits to be tried again:
 // one event that was refused must not look like an outage until the next.
-func (w *worker) report() {
+func (w *worker) showStatus() {
 	w.board.set(w.target.Name, status(w.alerts.trouble, w.logs.trouble))
 	w.metrics.failing.Set(0)
 	if w.alerts.failures+w.logs.failures > 0 {

@@ -46,15 +46,16 @@ type pile struct {
 	rest    []item   // taken in, not yet on the pile
 	skipped []uint64
 	merged  prometheus.Counter // events told with those of other kinds
-	behind  uint64             // what is up to here is not here any more
+	report  reporter
+	behind  uint64 // what is up to here is not here any more
 	spans   int
 	bytes   int
 	expires time.Time // no tally is too old before
 	given   bool      // a tally may have been given up
 }
 
-func newPile(window time.Duration, merged prometheus.Counter) *pile {
-	return &pile{window: window, kinds: map[likeness]*kind{}, merged: merged}
+func newPile(window time.Duration, merged prometheus.Counter, report reporter) *pile {
+	return &pile{window: window, report: report, kinds: map[likeness]*kind{}, merged: merged}
 }
 
 func (p *pile) add(b *batch) {
@@ -95,7 +96,8 @@ func (p *pile) put(it item) bool {
 	}
 	if isNew {
 		k.tally = newTally(it)
-		k.tally.mixed = mixed
+		k.tally.mixed, k.tally.groups = mixed, []uint64{p.report.group()}
+		p.report.aggregated(it.event.ID, k.tally.groups[0])
 		p.bytes += it.size
 		p.spans++
 		p.expires = earlier(p.expires, it.expires)
@@ -105,6 +107,7 @@ func (p *pile) put(it item) bool {
 	bytes, spans := k.tally.join(it, p.bytes < maxExampleBytes/2)
 	p.bytes += bytes
 	p.spans += spans
+	p.report.aggregated(it.event.ID, k.tally.groups[0])
 	return true
 }
 

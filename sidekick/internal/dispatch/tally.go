@@ -24,6 +24,7 @@ type tally struct {
 	seqs        spans
 	expires     time.Time // of the first
 	mixed       bool      // of several kinds
+	groups      []uint64  // by which it is known to the feed; several after a merge
 
 	tries  tries
 	broken int  // so often its examples were taken out
@@ -72,6 +73,7 @@ func (t *tally) merge(o *tally) {
 	t.seqs = append(t.seqs, o.seqs...)
 	t.expires = earlier(t.expires, o.expires)
 	t.mixed = t.mixed || o.mixed
+	t.groups = append(t.groups, o.groups...)
 }
 
 // bytes is what the examples weigh.

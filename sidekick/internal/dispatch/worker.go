@@ -30,6 +30,7 @@ const (
 type worker struct {
 	target  Target
 	dead    DeadLetters
+	report  reporter
 	metrics *outputMetrics
 	log     *slog.Logger
 	maxAge  time.Duration
@@ -65,12 +66,12 @@ func (w *worker) run(ctx, finish context.Context, deadline func() time.Time) {
 	w.idle = append([]outputs.Output{w.target.Output}, w.target.More...)
 	w.flights = map[*job]bool{}
 	w.results = make(chan result, len(w.idle)+len(w.lanes()))
-	g := &gate{target: &w.target, heldBack: w.metrics.filtered, undecided: w.metrics.undecided, log: w.log}
+	g := &gate{target: &w.target, report: w.report, heldBack: w.metrics.filtered, undecided: w.metrics.undecided, log: w.log}
 	feed := func(l *lane, r Reader) {
 		l.aside.maxAttempts = w.target.maxAttempts()
 		l.holder = &plain{}
 		if w.target.digests() {
-			l.holder = newPile(w.target.DigestWindow, w.metrics.merged)
+			l.holder = newPile(w.target.DigestWindow, w.metrics.merged, w.report)
 		}
 		if r == nil {
 			return
@@ -193,7 +194,7 @@ func (w *worker) room() bool {
 // do starts a job; one without an output is a chore.
 func (w *worker) do(ctx context.Context, l *lane, p *parcel, o outputs.Output) {
 	j := &job{
-		lane: l, output: o, target: &w.target, reader: l.reader, dead: w.dead, metrics: w.metrics, log: w.log,
+		lane: l, output: o, target: &w.target, reader: l.reader, dead: w.dead, report: w.report, metrics: w.metrics, log: w.log,
 		board: w.board, maxAge: w.maxAge,
 		parcel: p, bytes: p.bytes(), last: p.last(), start: time.Now(),
 	}
@@ -253,7 +254,7 @@ func (w *worker) finished(r result) {
 	case errors.As(r.err, &f):
 		w.missed(l, j, f, now)
 	}
-	w.report()
+	w.showStatus()
 }
 
 // cut ends requests that take their time with events that have left the backlog:
@@ -277,7 +278,7 @@ func (j *job) hangs(l *lane, behind uint64) bool {
 // of the service.
 func (w *worker) choreDone(l *lane, p *parcel, err error, now time.Time) {
 	l.busy = false
-	defer w.report()
+	defer w.showStatus()
 	if err == nil {
 		w.release(l, p, now)
 		return

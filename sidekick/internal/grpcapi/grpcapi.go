@@ -20,8 +20,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
-	"github.com/sidearmor/sidearmor/schema"
-	"github.com/sidearmor/sidearmor/sidekick/internal/kubearmor"
+	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 	"github.com/sidearmor/sidearmor/sidekick/internal/loglimit"
 )
 
@@ -44,6 +43,7 @@ const (
 type Options struct {
 	TLS        *tls.Config               // nil for none
 	Authorized func(shown []string) bool // whether one may watch who shows these authorization headers; nil when everybody may
+	Feed       *feed.Feed                // what is shown; whoever has Stop called ends it before
 	Metrics    prometheus.Registerer
 	Log        *slog.Logger
 }
@@ -55,10 +55,9 @@ type Server struct {
 	log        *slog.Logger
 	authorized func([]string) bool
 
-	alerts   feed[*pb.Alert]
-	logs     feed[*pb.Log]
-	messages feed[*pb.Message] // KubeArmor's daemon says something there when it debugs; nothing is said here
-	slots    chan struct{}     // one for each watcher
+	feed     *feed.Feed
+	stopping chan struct{} // closed when the server stops
+	slots    chan struct{} // one for each watcher
 
 	watchers     prometheus.Gauge
 	dropped      prometheus.Counter
@@ -72,6 +71,8 @@ func New(opts Options) *Server {
 		health:     health.NewServer(),
 		log:        opts.Log,
 		authorized: opts.Authorized,
+		feed:       opts.Feed,
+		stopping:   make(chan struct{}),
 		slots:      make(chan struct{}, maxWatchers),
 		watchers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sidearmor_grpc_clients", Help: "Streams of alerts, logs and messages that clients of the gRPC service have open.",
@@ -100,30 +101,13 @@ func New(opts Options) *Server {
 	return s
 }
 
-// Show gives events to those who watch. It does not wait for them. Falco's events
-// have no place in KubeArmor's service and are left out.
-func (s *Server) Show(events []schema.Packed) {
-	alerts, logs := s.alerts.watched(), s.logs.watched()
-	missed := 0
-	for i := range events {
-		kind := events[i].Kind
-		if !(alerts && kind == schema.KindAlert || logs && kind == schema.KindLog) {
-			continue
-		}
-		switch e, err := events[i].Event(); {
-		case err != nil: // of none that was taken
-			s.log.Error("event that is stored cannot be shown", "id", events[i].ID, "error", err)
-		case kind == schema.KindAlert:
-			missed += s.alerts.add(kubearmor.AlertMessage(e.Alert))
-		default:
-			missed += s.logs.add(kubearmor.LogMessage(e.Log))
-		}
-	}
-	if missed == 0 {
+// missed tells of events that a watcher has missed.
+func (s *Server) missed(events int) {
+	if events == 0 {
 		return
 	}
-	s.dropped.Add(float64(missed))
-	if n := s.slow.Add(missed, time.Now()); n > 0 {
+	s.dropped.Add(float64(events))
+	if n := s.slow.Add(events, time.Now()); n > 0 {
 		s.log.Warn("clients of the gRPC service read too slowly and miss events", "events", n)
 	}
 }
@@ -136,13 +120,11 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Stop gives watchers what they have yet to get, ends their streams, and cuts off
-// those that are not done when ctx ends.
+// Stop gives watchers what they have yet to get of the feed, which has ended, ends
+// their streams, and cuts off those that are not done when ctx ends.
 func (s *Server) Stop(ctx context.Context) {
 	s.health.Shutdown()
-	s.alerts.finish()
-	s.logs.finish()
-	s.messages.finish()
+	close(s.stopping)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

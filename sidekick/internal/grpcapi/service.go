@@ -14,8 +14,9 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
+	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 	"github.com/sidearmor/sidearmor/sidekick/internal/kubearmor"
 )
 
@@ -35,57 +36,87 @@ func (s service) WatchAlerts(r *pb.RequestMessage, stream grpc.ServerStreamingSe
 	if f := r.GetFilter(); f != kubearmor.FilterAll && f != kubearmor.FilterPolicy {
 		return nil // as KubeArmor does
 	}
-	return watch(s.server, &s.server.alerts, stream)
+	return watch(s.server, s.server.feed.Alerts, stream, func(e *schema.Event) error {
+		return stream.Send(kubearmor.AlertMessage(e.Alert))
+	})
 }
 
 func (s service) WatchLogs(r *pb.RequestMessage, stream grpc.ServerStreamingServer[pb.Log]) error {
 	if f := r.GetFilter(); f != kubearmor.FilterAll && f != kubearmor.FilterSystem {
 		return nil
 	}
-	return watch(s.server, &s.server.logs, stream)
+	return watch(s.server, s.server.feed.Logs, stream, func(e *schema.Event) error {
+		return stream.Send(kubearmor.LogMessage(e.Log))
+	})
 }
 
-// WatchMessages stays open and silent, as with a KubeArmor that does not debug.
+// WatchMessages stays open and silent, as with a KubeArmor that does not debug: its
+// daemon says something there when it does, and nothing is said here.
 func (s service) WatchMessages(_ *pb.RequestMessage, stream grpc.ServerStreamingServer[pb.Message]) error {
-	return watch(s.server, &s.server.messages, stream)
-}
-
-// watch sends what f gets from now on, until the client leaves or f ends.
-func watch[T any, M interface {
-	*T
-	proto.Message
-}](s *Server, f *feed[M], stream grpc.ServerStreamingServer[T],
-) error {
-	ctx := stream.Context()
-	if err := s.admit(ctx); err != nil {
+	leave, err := s.server.enter(stream)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := stream.SendHeader(nil); err != nil {
 		return err
 	}
 	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		return status.Errorf(codes.ResourceExhausted, "%d streams are open already", maxWatchers)
+	case <-stream.Context().Done():
+		return status.FromContextError(stream.Context().Err()).Err()
+	case <-s.server.stopping:
+		return nil
 	}
-	w := f.join()
+}
+
+// enter lets a watcher in who may watch, and while there is a place.
+func (s *Server) enter(stream grpc.ServerStream) (leave func(), err error) {
+	if err := s.admit(stream.Context()); err != nil {
+		return nil, err
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		return nil, status.Errorf(codes.ResourceExhausted, "%d streams are open already", maxWatchers)
+	}
 	s.watchers.Inc()
-	defer func() {
-		f.leave(w)
+	return func() {
 		s.watchers.Dec()
-		s.log.Debug("client of the gRPC service has left", "client", from(ctx), "missed_events", w.missed)
+		<-s.slots
+	}, nil
+}
+
+// watch sends what l gets from now on, until the client leaves or l ends.
+func watch(s *Server, l *feed.Log[*feed.Event], stream grpc.ServerStream, send func(*schema.Event) error) error {
+	leave, err := s.enter(stream)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	ctx, r := stream.Context(), l.Listen()
+	defer func() {
+		s.missed(r.Close())
+		s.log.Debug("client of the gRPC service has left", "client", from(ctx), "missed_events", r.Missed())
 	}()
 	// The headers tell a client that nothing escapes it any more.
 	if err := stream.SendHeader(nil); err != nil {
 		return err
 	}
 	for {
-		m, err := f.take(ctx, w)
+		shared, missed, err := r.Next(ctx)
+		s.missed(missed)
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return status.FromContextError(err).Err()
 		}
-		if err := stream.Send(m); err != nil {
+		e, err := shared.Read()
+		if err != nil { // of none that was taken
+			s.log.Error("event that is stored cannot be shown", "id", shared.ID, "error", err)
+			continue
+		}
+		if err := send(&e); err != nil {
 			return err
 		}
 	}

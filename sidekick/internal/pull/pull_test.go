@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 	"github.com/sidearmor/sidearmor/sidekick/internal/grpcapi"
 )
 
@@ -214,27 +215,28 @@ func numbers(from, to int) (want []string) {
 // Against the sidekick's own server: both streams, with every peer.
 func TestTakesFromEveryPeer(t *testing.T) {
 	var peers []string
-	var servers []*grpcapi.Server
+	var feeds []*feed.Feed
 	for range 2 {
-		s := grpcapi.New(grpcapi.Options{Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
+		shown := feed.New()
+		s := grpcapi.New(grpcapi.Options{Feed: shown, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		done := make(chan struct{})
 		go func() { defer close(done); _ = s.Serve(l) }()
-		t.Cleanup(func() { s.Stop(context.Background()); <-done })
-		peers, servers = append(peers, l.Addr().String()), append(servers, s)
+		t.Cleanup(func() { shown.End(); s.Stop(context.Background()); <-done })
+		peers, feeds = append(peers, l.Addr().String()), append(feeds, shown)
 	}
 	f := pullFrom(t, newStore(), Options{Peers: peers, Logs: true}, nil)
 	// Shown again and again, until the first has been there in time.
-	for i, s := range servers {
+	for i, shown := range feeds {
 		for _, e := range []schema.Event{
 			{Kind: schema.KindAlert, Alert: &schema.Alert{Record: schema.Record{Resource: fmt.Sprint("alert ", i)}}},
 			{Kind: schema.KindLog, Log: &schema.Log{Record: schema.Record{Resource: fmt.Sprint("log ", i)}}},
 		} {
 			for !slices.Contains(f.taken(), e.Record().Resource) {
-				s.Show([]schema.Packed{e.Pack()})
+				shown.Accepted([]schema.Packed{e.Pack()})
 				select {
 				case <-f.came:
 				case <-time.After(10 * time.Millisecond):
