@@ -131,7 +131,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	held := hold(hub, c, live)
 	w := &workload{log: log, receivers: receivers(held)}
 	if w.supervisor, w.processes, err = newSupervisor(supervise.Options{
-		Rules: hub.Rules, Origin: who.Origin, Emit: emitter.Emit, Visible: c.Visible(), Now: time.Now, Log: log,
+		Rules: hub.Rules, Origin: who.Origin, Emit: emitter.Emit, Visible: c.Visible(), Aggregate: c.Aggregate, Now: time.Now, Log: log,
 		Trace: w.trace, Later: later(live, held), LetOpensRun: c.Opens == config.OpensLetRun,
 	}, held.FollowCwd); err != nil {
 		return fail(stderr, exitFailed, err)

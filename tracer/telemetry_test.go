@@ -330,3 +330,38 @@ func TestVisibilityOfOpens(t *testing.T) {
 		}
 	}
 }
+
+// Logs that are alike are joined with a count; none is lost, and alerts are not joined.
+func TestAggregate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	c := newCollector(t)
+	policy := policyDir(t, "apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata: {name: p}\nspec: {file: {matchPaths: [{path: "+secret+"}]}, action: Audit}\n")
+	out := traceWith(t, c, []string{"--aggregate", "--visibility", "file:write", "--policies", policy}, "/bin/bash", "-c", `cd "$1"; for i in {1..300}; do : > "f$i"; done; for i in 1 2 3; do : > secret; done`, "sh", dir)
+	if out.code != 0 {
+		t.Fatal(out)
+	}
+	logs, calls, alerts := 0, 0, 0
+	for _, e := range c.records(t) {
+		if e.PolicyName != "" {
+			alerts++
+			continue
+		}
+		if !strings.HasPrefix(e.Resource, dir) {
+			continue // what the shell opens for itself
+		}
+		n := 1
+		if count := e.EventData["Count"]; count != "" {
+			var err error
+			if n, err = strconv.Atoi(count); err != nil || !strings.HasSuffix(e.Data, " count="+count) {
+				t.Errorf("%q: %v", e.Data, err)
+			}
+		}
+		logs++
+		calls += n
+	}
+	if calls != 300 || logs == calls || alerts != 3 {
+		t.Errorf("%d logs of %d calls, and %d alerts", logs, calls, alerts)
+	}
+}

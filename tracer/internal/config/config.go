@@ -80,6 +80,7 @@ type Config struct {
 	Policies        string          // policy file or directory; "" for none
 	PoliciesWatch   string          // WatchAuto, WatchAlways or WatchNever
 	Policy          string          // policies themselves, as text or base64 of it; "" for none
+	Aggregate       bool            // logs that are alike are joined
 	Strict          bool            // what KubeArmor passes over in a policy is an error
 	OnMissingPolicy string          // MissingBlock or MissingRun
 	PolicyTimeout   time.Duration   // how long the start may wait for policies; 0 is not at all

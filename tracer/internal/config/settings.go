@@ -48,6 +48,7 @@ func settings() []setting {
 		{"on-missing-policy", "TRACER_ON_MISSING_POLICY", MissingBlock, "when it is not known in time which policies are for this container: block (do not start) or run", setOnMissingPolicy},
 		{"policy-timeout", "TRACER_POLICY_TIMEOUT", "30s", "how long the start may wait to know them", setPolicyTimeout},
 		{"visibility", "TRACER_VISIBILITY", "process,file:write,network,syscalls", "what is logged when no policy matches: process, file (all opens), file:write, network, syscalls (of identity and escape), mapexec, all, or none", setVisibility},
+		{"aggregate", "TRACER_AGGREGATE", "false", "join logs of one program that are alike within a second, with a count: true or false; alerts are not joined", setAggregate},
 		{"hold", "TRACER_HOLD", "auto", "what is held from the start beside that, for policies that come later: process, file, file:write, network, syscalls, capabilities, mapexec, all, or auto", setHold},
 		{"opens", "TRACER_OPENS", OpensCarryOut, "files that a rule could deny: carry-out (opened by the tracer) or let-run (faster; a racing thread can get past file rules)", setOpens},
 		{"default-file-posture", "DEFAULTFILEPOSTURE", rules.PostureAudit, "what an allow-list does to files and processes that it does not name: audit, block or allow", setPosture(func(p *rules.Posture) *string { return &p.File })},
@@ -116,8 +117,12 @@ func setPolicy(c *Config, value string, _ bool) error {
 	return nil
 }
 
-func setStrict(c *Config, value string, _ bool) (err error) {
-	if c.Strict, err = strconv.ParseBool(value); err != nil {
+func setStrict(c *Config, value string, _ bool) error { return boolean(&c.Strict, value) }
+
+func setAggregate(c *Config, value string, _ bool) error { return boolean(&c.Aggregate, value) }
+
+func boolean(field *bool, value string) (err error) {
+	if *field, err = strconv.ParseBool(value); err != nil {
 		return fmt.Errorf("%q: use true or false", value)
 	}
 	return nil

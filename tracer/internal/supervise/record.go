@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"cmp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -101,6 +102,9 @@ func (f *recorder) record(e *schema.Record, r *report, origin *schema.Origin) {
 	if e.Data == "" {
 		e.Data = f.dataOf(r)
 	}
+	if r.count > 1 {
+		e.Data += " count=" + strconv.Itoa(r.count)
+	}
 	e.EventData = f.eventData(e, r)
 }
 
@@ -150,7 +154,7 @@ func (f *recorder) dataOf(r *report) string {
 }
 
 func (f *recorder) eventData(e *schema.Record, r *report) map[string]string {
-	if e.Operation == schema.OperationNetwork || r.detail != "" || r.data != "" { // of each another one
+	if e.Operation == schema.OperationNetwork || r.detail != "" || r.data != "" || r.count > 1 { // of each another one
 		return schema.EventData(e.Operation, e.Resource, e.Data)
 	}
 	words, ok := f.words[e.Data]

@@ -40,6 +40,7 @@ type report struct {
 	detail   string   // what Data says beside the call's arguments
 	data     string   // Data, where it is not about the call
 	execID   string   // of what has entered from outside
+	count    int      // of the calls that are alike, where logs are joined
 }
 
 // reported says whether an operation is told of: every alert is, every other one
@@ -158,6 +159,8 @@ func (s *Supervisor) Run(ctx context.Context) {
 	q := &s.reports
 	var batch []report
 	var f recorder
+	var alike aggregate
+	send := func(r *report) { s.record(&f, r) }
 	for unused := 0; ; {
 		q.mu.Lock()
 		batch, q.waiting = q.waiting, batch[:0]
@@ -166,6 +169,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 		} else if ctx.Err() != nil {
 			q.closed = true
 			q.mu.Unlock()
+			alike.flush(send)
 			s.leaveDomains()
 			return
 		} else if unused++; unused > idle {
@@ -174,26 +178,39 @@ func (s *Supervisor) Run(ctx context.Context) {
 		asleep := q.asleep
 		q.mu.Unlock()
 		for i := range batch {
-			s.record(&f, &batch[i])
+			if !s.Aggregate || !alike.add(&batch[i], s.Now()) {
+				send(&batch[i])
+			}
 		}
 		clear(batch)
-		q.pause(ctx, asleep)
+		if alike.due(s.Now()) {
+			alike.flush(send)
+		}
+		q.pause(ctx, asleep, len(alike.waiting) > 0)
 	}
 }
 
-// pause waits for reports.
-func (q *reports) pause(ctx context.Context, asleep bool) {
+// pause waits for reports; with soon, not for long.
+func (q *reports) pause(ctx context.Context, asleep, soon bool) {
 	if asleep {
+		var late <-chan time.Time
+		if soon {
+			timer := time.NewTimer(aggregateFor / 4)
+			defer timer.Stop()
+			late = timer.C
+		}
 		select {
 		case <-q.wake:
+			return
+		case <-late:
 		case <-ctx.Done():
-			q.mu.Lock()
-			q.asleep = false
-			q.mu.Unlock()
-			select {
-			case <-q.wake: // somebody was about to wake it
-			default:
-			}
+		}
+		q.mu.Lock()
+		q.asleep = false
+		q.mu.Unlock()
+		select {
+		case <-q.wake: // somebody was about to wake it
+		default:
 		}
 		return
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// Options are what a Supervisor works with. All fields but the last three are needed.
+// Options are what a Supervisor works with. All fields but the last four are needed.
 type Options struct {
 	Processes *process.Table
 	Paths     *paths.Resolver
@@ -41,6 +41,8 @@ type Options struct {
 	// Later is what rules that come later could deny: what must be known by then is
 	// followed from the start.
 	Later rules.Operation
+	// Aggregate joins logs that are alike.
+	Aggregate bool
 	// LetOpensRun lets an open run that the rules allow, although another thread of
 	// its caller could change the path meanwhile.
 	LetOpensRun bool
