@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,10 +20,12 @@ import (
 // What a process forbids itself by Landlock (landlock(7)) must hold for what is
 // opened in its place. A thread of the tracer's enters a domain with the same
 // rules, and opens for the processes in it: the one that restricted itself, and
-// those that descend from it.
+// those that descend from it. Where one of these restricts itself further, a thread
+// that begins in its domain does the same.
 
 // domain is the thread that is in a Landlock domain.
 type domain struct {
+	outer    *domain // that it was entered from, nil for none
 	work     chan func()
 	standIn  *process.StandIn
 	since    uint64 // clock ticks since boot: processes that are older are not in it by descent
@@ -83,8 +86,8 @@ func (w *worker) keepRuleset(c *call, o engine.Outcome) {
 
 // restrictSelf answers landlock_restrict_self.
 func (w *worker) restrictSelf(c *call) engine.Answer {
-	if !w.mayDenyFiles(c) {
-		return engine.Continue()
+	if !w.mayDenyFiles(c) || int32(c.Args[0]) < 0 {
+		return engine.Continue() // without a ruleset it restricts nothing
 	}
 	allowed, err := w.mayRestrict(c)
 	if err != nil {
@@ -93,15 +96,17 @@ func (w *worker) restrictSelf(c *call) engine.Answer {
 	if !allowed {
 		return engine.Continue() // it fails with EPERM
 	}
-	if d, err := w.domainOf(c); err != nil || d != nil {
-		return engine.Fail(unix.E2BIG) // rulesets on top of each other are not followed
+	outer, err := w.domainOf(c)
+	if err != nil {
+		return w.unknown(c, err)
 	}
 	ruleset, err := c.process.Ruleset(int(int32(c.Args[0])))
 	if err != nil {
 		return engine.Fail(unix.EBADF)
 	}
 	defer unix.Close(ruleset)
-	d, err := w.enter(ruleset, c.Args[1])
+	c.Hold.MayWait()
+	d, err := w.enter(outer, ruleset, c.Args[1])
 	if err != nil {
 		if e, ok := err.(unix.Errno); ok { //nolint:errorlint // the kernel's own answer, not wrapped
 			return engine.Fail(e)
@@ -146,16 +151,22 @@ func (w *worker) mayRestrict(c *call) (bool, error) {
 	return c.process.NoNewPrivs(c.TID)
 }
 
-// enter makes a thread that restricts itself.
-func (s *Supervisor) enter(ruleset int, flags uint64) (*domain, error) {
-	d := &domain{work: make(chan func()), since: process.Ticks(), programs: map[string]bool{}}
+// enter makes a thread that restricts itself, within the outer domain where there is
+// one.
+func (s *Supervisor) enter(outer *domain, ruleset int, flags uint64) (*domain, error) {
+	d := &domain{outer: outer, work: make(chan func()), since: nextTick(), programs: map[string]bool{}}
 	s.domains.mu.Lock()
 	defer s.domains.mu.Unlock()
 	if len(s.domains.all) >= maxDomains {
 		return nil, fmt.Errorf("there are %d Landlock domains already", maxDomains)
 	}
-	entered := make(chan error)
-	s.domains.running.Go(func() { d.run(s.Processes, ruleset, flags, entered) })
+	entered := make(chan error, 1)
+	begin := func() { d.run(s.Processes, ruleset, flags, entered) }
+	if outer == nil {
+		s.domains.running.Go(begin)
+	} else if err := s.enterFrom(outer, begin); err != nil {
+		return nil, err
+	}
 	if err := <-entered; err != nil {
 		return nil, err
 	}
@@ -164,21 +175,36 @@ func (s *Supervisor) enter(ruleset int, flags uint64) (*domain, error) {
 	return d, nil
 }
 
+// nextTick waits for the next clock tick and returns it: what the caller has forked by
+// now is older.
+func nextTick() uint64 {
+	now := process.Ticks()
+	for process.Ticks() == now {
+		time.Sleep(time.Millisecond)
+	}
+	return now + 1
+}
+
+// enterFrom runs f on a new thread that is in the outer domain.
+func (s *Supervisor) enterFrom(outer *domain, f func()) (err error) {
+	s.domains.running.Add(1)
+	outer.do(func() {
+		err = spawn(func() {
+			defer s.domains.running.Done()
+			f()
+		})
+	})
+	if err != nil {
+		s.domains.running.Done()
+		return fmt.Errorf("starting a thread: %w", err)
+	}
+	return nil
+}
+
 // run carries out work within the domain. The thread ends with it.
 func (d *domain) run(table *process.Table, ruleset int, flags uint64, entered chan<- error) {
 	runtime.LockOSThread()
-	var err error
-	if err = interrupt.Block(); err == nil {
-		d.standIn, err = table.NewStandIn()
-	}
-	if err == nil {
-		err = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	}
-	if err == nil {
-		if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(flags), 0); errno != 0 {
-			err = errno
-		}
-	}
+	err := d.restrict(table, ruleset, flags)
 	entered <- err
 	if err != nil {
 		return
@@ -186,6 +212,23 @@ func (d *domain) run(table *process.Table, ruleset int, flags uint64, entered ch
 	for f := range d.work {
 		f()
 	}
+}
+
+// restrict puts this thread into the domain.
+func (d *domain) restrict(table *process.Table, ruleset int, flags uint64) (err error) {
+	if err := interrupt.Block(); err != nil {
+		return err
+	}
+	if d.standIn, err = table.NewStandIn(); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), uintptr(flags), 0); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // do has the thread run f, and waits for it.
@@ -232,8 +275,10 @@ func (w *worker) domainOf(c *call) (*domain, error) {
 	p := c.process
 	for range maxAncestors {
 		if d, ok := p.Confinement().(*domain); ok {
-			if p != c.process && start < d.since {
-				return nil, nil
+			for p != c.process && start < d.since {
+				if d = d.outer; d == nil {
+					return nil, nil
+				}
 			}
 			d.take(c.process)
 			return d, nil
@@ -261,7 +306,7 @@ func orphansDomain(all []*domain, p, caller *process.Process) *domain {
 	if forked, forkedErr := p.Forked(); err != nil || forkedErr != nil || !forked {
 		return nil
 	}
-	for _, d := range all {
+	for _, d := range slices.Backward(all) { // an inner one forbids more
 		if d.runs(program) {
 			d.take(p)
 			d.take(caller)
