@@ -121,6 +121,7 @@ images: build
 	$(if $(IMAGE_BUILDER),,$(error images: none of docker, podman, buildah is installed))
 	$(IMAGE_BUILDER) build -t sidearmor/tracer -f deploy/images/tracer/Containerfile .
 	$(IMAGE_BUILDER) build -t sidearmor/sidekick -f deploy/images/sidekick/Containerfile .
+	$(IMAGE_BUILDER) build -t sidearmor/inject -f deploy/images/inject/Containerfile .
 
 $(GOLANGCI_LINT)/golangci-lint:
 	CGO_ENABLED=0 GOBIN=$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/$(subst -v,@v,$(notdir $(@D)))

@@ -117,6 +117,9 @@ func (i *injection) environment(c *container) error {
 	if i.kind != "Pod" && i.name != "" {
 		env = append(env, plain("OWNER_KIND", i.kind), plain("OWNER_NAME", i.name))
 	}
+	if owner := i.owner(); owner != nil && i.kind == "Pod" {
+		env = append(env, plain("OWNER_KIND", owner.Get("kind").Text()), plain("OWNER_NAME", owner.Get("name").Text()))
+	}
 	if i.o.Cluster != "" {
 		env = append(env, plain("CLUSTER_NAME", i.o.Cluster))
 	}
@@ -146,6 +149,16 @@ func (i *injection) environment(c *container) error {
 	}
 	i.changed("container %s: variables say to the tracer who it is: %s", c.name, strings.Join(names, ", "))
 	return nil
+}
+
+// owner is the object that made a pod. That of a ReplicaSet is found out by the
+// tracer: the pod's labels tell the Deployment.
+func (i *injection) owner() *document.Node {
+	owners := i.doc.At(i.pod.Key("metadata", "ownerReferences")).Present()
+	if owners == nil || len(owners.Items) == 0 || owners.Items[0].Get("kind").Text() == "ReplicaSet" {
+		return nil
+	}
+	return owners.Items[0]
 }
 
 func has(env *document.Node, name string) bool {

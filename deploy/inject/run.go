@@ -12,6 +12,7 @@ import (
 
 	udiff "github.com/aymanbagabas/go-udiff"
 	"github.com/spf13/pflag"
+	_ "golang.org/x/crypto/x509roots/fallback" // for registries, in an image that has no root certificates
 )
 
 // version is set by the linker.
@@ -21,15 +22,16 @@ const usage = `inject puts the tracer and the sidekick into what you deploy.
 
     inject ecs FILE [flags] > NEW       a task definition, in any form
     inject eks -f FILE [flags] > NEW    Kubernetes manifests
+    inject webhook [flags]              puts them into pods as they are made
     inject version
 
-FILE may be - for standard input. Both take:
+FILE may be - for standard input. The first two take:
 
     --diff       shows the change, and makes none
     --explain    says in words what changes and what it costs
     --remove     gives back what was there before
 
-inject ecs --help and inject eks --help list the flags.
+--help after a command lists its flags.
 `
 
 // Exit statuses.
@@ -51,6 +53,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch command := args[0]; command {
 	case "ecs":
 		err = runECS(ctx, args[1:], stdin, stdout, stderr)
+	case "webhook":
+		err = runWebhook(ctx, args[1:], stdout, stderr)
 	case "eks":
 		err = runEKS(ctx, args[1:], stdin, stdout, stderr)
 	case "version", "--version":

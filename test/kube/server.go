@@ -42,17 +42,18 @@ type Server struct {
 	binary string
 	dir    string // certificates, keys, data and logs
 	port   int
+	flags  []string
 	etcd   string // its URL
 	api    *process
 }
 
-// Start starts a server without any policy or definition of one; it ends with the
-// test. Without the programs the test is skipped, and fails in CI, where they are
+// Start starts a server without any policy or definition of one, with more flags;
+// it ends with the test. Without the programs the test is skipped, and fails in CI, where they are
 // installed.
-func Start(t testing.TB) *Server {
+func Start(t testing.TB, flags ...string) *Server {
 	t.Helper()
 	binary, etcd := program(t)
-	s := &Server{dir: t.TempDir(), port: freePort(t), binary: binary}
+	s := &Server{dir: t.TempDir(), port: freePort(t), binary: binary, flags: flags}
 	s.URL = fmt.Sprintf("https://127.0.0.1:%d", s.port)
 	s.writeKeys(t)
 	s.startEtcd(t, etcd)
@@ -133,11 +134,13 @@ func (s *Server) startEtcd(t testing.TB, binary string) {
 // Run starts the API server, which is not running, and waits until it is ready.
 func (s *Server) Run(t testing.TB) {
 	t.Helper()
-	s.api = run(t, s.path("apiserver.log"), s.binary, "--etcd-servers="+s.etcd, "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
-		fmt.Sprintf("--secure-port=%d", s.port), "--cert-dir="+s.path("certs"), "--service-account-issuer="+s.URL,
-		"--service-account-key-file="+s.path("sa.key"), "--service-account-signing-key-file="+s.path("sa.key"),
-		"--token-auth-file="+s.path("tokens.csv"), "--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24",
-		"--disable-admission-plugins=ServiceAccount", "--shutdown-delay-duration=0s")
+	s.api = run(t, s.path("apiserver.log"), s.binary, append([]string{
+		"--etcd-servers=" + s.etcd, "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
+		fmt.Sprintf("--secure-port=%d", s.port), "--cert-dir=" + s.path("certs"), "--service-account-issuer=" + s.URL,
+		"--service-account-key-file=" + s.path("sa.key"), "--service-account-signing-key-file=" + s.path("sa.key"),
+		"--token-auth-file=" + s.path("tokens.csv"), "--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24",
+		"--disable-admission-plugins=ServiceAccount", "--shutdown-delay-duration=0s",
+	}, s.flags...)...)
 	s.Admin = &rest.Config{Host: s.URL, BearerToken: adminToken, TLSClientConfig: rest.TLSClientConfig{CAFile: s.CAFile()}, QPS: -1}
 	s.api.awaitFile(t, s.CAFile())
 	client, err := rest.HTTPClientFor(s.Admin)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -43,12 +44,16 @@ type Images struct {
 	// Timeout is for one image, 30 s if it is 0.
 	Timeout time.Duration
 
+	mu    sync.Mutex
 	known map[string]Config
 }
 
 // Config reads the image called ref for an architecture of Linux: amd64 or arm64.
 func (s *Images) Config(ctx context.Context, ref, arch string) (Config, error) {
-	if c, ok := s.known[ref+" "+arch]; ok {
+	s.mu.Lock()
+	c, ok := s.known[ref+" "+arch]
+	s.mu.Unlock()
+	if ok {
 		return c, nil
 	}
 	img, err := s.open(ctx, ref, v1.Platform{OS: "linux", Architecture: arch})
@@ -59,10 +64,12 @@ func (s *Images) Config(ctx context.Context, ref, arch string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("image %s: %w", ref, err)
 	}
-	c := Config{
+	c = Config{
 		Entrypoint: file.Config.Entrypoint, Cmd: file.Config.Cmd,
 		User: file.Config.User, Directory: file.Config.WorkingDir, OS: file.OS,
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.known == nil {
 		s.known = map[string]Config{}
 	}
