@@ -148,7 +148,7 @@ func TestContainerfiles(t *testing.T) {
 			}
 		}
 	}
-	if found != 2 {
-		t.Errorf("%d Containerfiles found, want those of the tracer and the sidekick", found)
+	if found != 3 {
+		t.Errorf("%d Containerfiles found, want those of the tracer, the sidekick and inject", found)
 	}
 }
