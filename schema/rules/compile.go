@@ -52,6 +52,7 @@ func compileDocuments(docs []spolicy.Document, posture Posture, selected func(*s
 		file:      newPathRules(File, posture.File, false),
 		network:   networkRules{class: class{op: Network, posture: posture.Network}},
 		endpoints: endpointRules{class: class{op: Network | NetworkSend, posture: posture.Network}},
+		names:     nameRules{class: class{op: NetworkDNS, posture: posture.Network}, byName: map[string]*node{}},
 
 		capabilities: capabilityRules{class: class{op: Capabilities, posture: posture.Capabilities}, byName: map[string]*node{}},
 		syscalls:     syscallRules{byName: map[string][]*syscallRule{}},
@@ -74,12 +75,12 @@ type compiler struct {
 func (c *compiler) finish() *Rules {
 	r := c.rules
 	if r.network.posture == PostureBlock {
-		r.network.op = AnyNetwork
+		r.network.op = sockets
 		if r.endpoints.allowList {
 			r.can.addressed.add(r.endpoints.op, nil)
 		}
 	}
-	for _, class := range []*class{&r.process.class, &r.file.class, &r.network.class, &r.endpoints.class, &r.capabilities.class} {
+	for _, class := range []*class{&r.process.class, &r.file.class, &r.network.class, &r.endpoints.class, &r.names.class, &r.capabilities.class} {
 		if class.allowList {
 			r.can.allowList(class.posture, class.op)
 		}
@@ -203,8 +204,7 @@ func (c *compiler) network(r *spolicy.NetworkRule) {
 		return
 	}
 	if r.Domain != "" {
-		// A class of its own in KubeArmor: it makes no allow list of connections.
-		c.note("network.matchDNSQueries", r.Action, r.Domain+": DNS queries are not observed")
+		c.name(r)
 		return
 	}
 	protocol := parseToken(r.Protocol, all, packet)

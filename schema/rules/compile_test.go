@@ -18,7 +18,6 @@ func TestNotes(t *testing.T) {
 		},
 		File: []spolicy.FileRule{{Pattern: "/etc/{a", Effect: effect(block)}},
 		Network: []spolicy.NetworkRule{
-			{Domain: "example.com", Effect: effect(allow)},
 			{Protocol: "quic", Effect: effect(block)},
 		},
 		Capabilities: []spolicy.CapabilityRule{{Capability: "sys_nice", Effect: effect(block)}},
@@ -36,7 +35,6 @@ func TestNotes(t *testing.T) {
 		"p process.matchPatterns pattern \"/bin/[\"",
 		"p process.matchPaths c",
 		"p file.matchPatterns pattern \"/etc/{a\"",
-		"p network.matchDNSQueries example.com",
 		"p network.matchProtocols unknown protocol \"quic\"",
 		"p capabilities.matchCapabilities sys_nice",
 		"p syscalls getpid, futex",
@@ -62,7 +60,6 @@ func TestAllowThatIsLeftOut(t *testing.T) {
 		}},
 		{name: "a pattern that cannot be read", docs: []spolicy.Document{files("p", spolicy.FileRule{Pattern: "/a/[", Effect: effect(allow)})}, steps: []step{{read("/a/b"), postureDeny}}},
 		{name: "a protocol that is none", docs: []spolicy.Document{protocols("p", net(allow, "quic"))}, steps: []step{{connect("TCP", "SOCK_STREAM", ""), postureDeny}}},
-		{name: "DNS is a class of its own", docs: []spolicy.Document{protocols("p", spolicy.NetworkRule{Domain: "a.b", Effect: effect(allow)})}, steps: []step{{connect("UDP", "SOCK_DGRAM", ""), pass}}},
 	} {
 		c.posture = PostureBlock
 		t.Run(c.name, c.check)
@@ -108,11 +105,13 @@ func TestWantsAndCanDeny(t *testing.T) {
 		{"audit", PostureBlock, files("p", fpath(audit, "/f")), File, 0},
 		{"block", "", processes("p", ppath(block, "/f")), Process, Process},
 		{"allow, posture audit", "", protocols("p", net(allow, "tcp")), Network, 0},
-		{"allow, posture block", PostureBlock, protocols("p", net(allow, "tcp")), AnyNetwork, AnyNetwork},
+		{"allow, posture block", PostureBlock, protocols("p", net(allow, "tcp")), sockets, sockets},
 		{"block of connections", "", protocols("p", net(block, "tcp")), Network | NetworkAccept, Network | NetworkAccept},
 		{"block of datagrams", "", protocols("p", net(block, "udp")), Network | NetworkSend, Network | NetworkSend},
 		{"audit of datagrams", "", protocols("p", net(audit, "udp")), Network, 0},
-		{"block of all", "", protocols("p", net(block, "all")), AnyNetwork, AnyNetwork},
+		{"block of all", "", protocols("p", net(block, "all")), sockets, sockets},
+		{"allow of a name, posture block", PostureBlock, protocols("p", spolicy.NetworkRule{Domain: "a.b", Effect: effect(allow)}), NetworkDNS, NetworkDNS},
+		{"block of a name", "", protocols("p", spolicy.NetworkRule{Domain: "a.b", Effect: effect(block)}), NetworkDNS, NetworkDNS},
 		{"allow, posture allow", PostureAllow, protocols("p", net(allow, "tcp")), 0, 0},
 		{"allow readOnly", "", files("p", readOnly), File, FileWrite},
 		{"allow readOnly, posture block", PostureBlock, files("p", readOnly), File, File},

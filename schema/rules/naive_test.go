@@ -37,8 +37,8 @@ func flatten(docs []spolicy.Document, op Operation) (rules []flat) {
 			}
 		case Network, NetworkAccept, NetworkSend:
 			for _, r := range d.Network {
-				if r.Endpoint != nil {
-					continue // see naiveEndpoints
+				if r.Protocol == "" {
+					continue // see naiveEndpoints and naiveNames
 				}
 				rules = append(rules, flat{policy: d.Name, protocol: r.Protocol, pts: r.PTS, from: r.FromSource, effect: r.Effect})
 			}
@@ -128,12 +128,72 @@ func (r *flat) says() Verdict {
 
 // naive answers by reading all rules, one after the other.
 func naive(docs []spolicy.Document, posture string, a *Access) Verdict {
+	if a.Operation == NetworkDNS {
+		return naiveNames(docs, posture, a)
+	}
 	v := naiveRules(docs, posture, a)
 	if a.Operation&(Network|NetworkSend) == 0 || v.Deny {
 		return v
 	}
 	if e := naiveEndpoints(docs, posture, a); e.Deny || !v.Alert {
 		return e
+	}
+	return v
+}
+
+// naiveNames tries each name that a query could have been meant as.
+func naiveNames(docs []spolicy.Document, posture string, a *Access) (v Verdict) {
+	name := strings.ToLower(strings.TrimSuffix(a.Name, "."))
+	meant := []string{name}
+	if short, ok := strings.CutSuffix(name, ".cluster.local"); ok {
+		meant = append(meant, short)
+		if short, ok := strings.CutSuffix(short, ".svc"); ok {
+			labels := strings.Split(short, ".")
+			meant = append(meant, short, strings.Join(labels[:len(labels)-1], "."))
+		}
+	}
+	var best [3]int
+	var deciding []*flat
+	var auditing *flat
+	allowList := false
+	for _, d := range docs {
+		for _, r := range d.Network {
+			if r.Domain == "" {
+				continue
+			}
+			allowList = allowList || r.Action == allow
+			one := &flat{policy: d.Name, effect: r.Effect}
+			for i, name := range meant {
+				if !strings.HasSuffix("."+name, "."+r.Domain) || len(r.FromSource) > 0 && !slices.Contains(r.FromSource, a.Source) {
+					continue
+				}
+				if r.Action == audit {
+					if auditing == nil {
+						auditing = one
+					}
+					continue
+				}
+				exact := [3]int{min(len(r.FromSource), 1), -i, len(r.Domain)}
+				if deciding == nil || slices.Compare(exact[:], best[:]) > 0 {
+					best, deciding = exact, nil
+				}
+				if exact == best {
+					deciding = append(deciding, one)
+				}
+			}
+		}
+	}
+	refusal := Verdict{Deny: true, Alert: true, Action: block, PolicyName: "DefaultPosture"}
+	switch {
+	case len(deciding) > 0:
+		v = naiveJudge(deciding, a, refusal)
+	case allowList && posture == PostureBlock:
+		v = refusal
+	case allowList && posture == PostureAudit:
+		v = Verdict{Alert: true, Action: audit, PolicyName: "DefaultPosture"}
+	}
+	if !v.Deny && auditing != nil {
+		v = auditing.says()
 	}
 	return v
 }
@@ -280,6 +340,7 @@ var (
 		{Path: "/s"},
 		{Path: "@s"},
 	}
+	someQueries  = []string{"example.com", "WWW.Example.com.", "a.www.example.com", "myexample.com", "com", "example.com.evil.net", "example.com.cluster.local", "www.example.com.prod.svc.cluster.local", "example.com.svc.cluster.local", "", "."}
 	somePostures = []string{PostureAudit, PostureBlock, PostureAllow}
 )
 
@@ -349,6 +410,9 @@ func (g generator) documents() (docs []spolicy.Document) {
 		for range g.IntN(4) {
 			d.Network = append(d.Network, spolicy.NetworkRule{Endpoint: pick(g, someEndpoints), FromSource: g.sources(), Effect: g.effect()})
 		}
+		for range g.IntN(4) {
+			d.Network = append(d.Network, spolicy.NetworkRule{Domain: pick(g, []string{"example.com", "www.example.com", "com", "local", "prod.svc.cluster.local"}), FromSource: g.sources(), Effect: g.effect()})
+		}
 		docs = append(docs, d)
 	}
 	return docs
@@ -359,6 +423,10 @@ func (g generator) access(path, source string) *Access {
 	a := &Access{
 		Operation: 1 << g.IntN(6), Path: path, Source: source, ParentSource: pick(g, someSources),
 		Owner: g.chance(), HasTTY: g.chance(), Args: g.args(4), Protocol: socket[0], SockType: socket[1],
+	}
+	if g.IntN(4) == 0 {
+		a.Operation, a.Name = NetworkDNS, pick(g, someQueries)
+		return a
 	}
 	switch g.IntN(4) {
 	case 0:
@@ -390,7 +458,7 @@ func foretold(t *testing.T, seed uint64, r *Rules, a *Access, v Verdict) {
 	if v.Deny && !r.CouldDeny(a.Operation, a.Source, a.ParentSource) || v.Alert && !r.CouldAlert(a.Operation, a.Source, a.ParentSource) {
 		t.Fatalf("seed %d: %+v gives %+v, which was said to be impossible", seed, a, v)
 	}
-	for _, op := range []Operation{Process, FileRead, FileWrite, Network, NetworkAccept, NetworkSend} {
+	for _, op := range []Operation{Process, FileRead, FileWrite, Network, NetworkAccept, NetworkSend, NetworkDNS} {
 		if r.CouldDeny(op, a.Source, a.ParentSource) && (!r.CanDeny(op) || !r.CouldAlert(op, a.Source, a.ParentSource)) || r.CouldAlert(op, a.Source, a.ParentSource) && r.Wants()&op == 0 {
 			t.Fatalf("seed %d: what can become of %s is contradictory", seed, op.Words())
 		}

@@ -97,7 +97,7 @@ func (t token) concerns() Operation {
 	case udp, icmp, icmpv6, dgram, raw, rdm, packet:
 		return Network | NetworkSend
 	}
-	return AnyNetwork
+	return sockets
 }
 
 // place is the rules of one token that an access may meet.

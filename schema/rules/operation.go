@@ -25,6 +25,7 @@ const (
 	MapExec       // anonymous memory that is made executable
 	NetworkAccept // accepting a connection
 	NetworkSend   // sending to an address
+	NetworkDNS    // asking for a name
 )
 
 // Sets of operations. All leaves out what programs with compilers of their own do
@@ -33,7 +34,9 @@ const (
 	File = FileRead | FileWrite
 	All  = Process | File | Network | Syscall | Capabilities
 	// AnyNetwork is all that is told of as Network.
-	AnyNetwork = Network | NetworkAccept | NetworkSend
+	AnyNetwork = Network | NetworkAccept | NetworkSend | NetworkDNS
+	// sockets is what rules about protocols can be about.
+	sockets = AnyNetwork &^ NetworkDNS
 )
 
 // String is the operation's name in KubeArmor's events.
@@ -66,14 +69,15 @@ var words = []struct {
 	{"network", Network},
 	{"network:accept", NetworkAccept},
 	{"network:send", NetworkSend},
+	{"network:dns", NetworkDNS},
 	{"syscalls", Syscall},
 	{"capabilities", Capabilities},
 	{"mapexec", MapExec},
 }
 
 // ParseOperations reads a set as settings write it: process, file, file:read,
-// file:write, network, network:accept, network:send, syscalls, capabilities, mapexec
-// and all, separated by commas. The error names the word that is none of them.
+// file:write, network, network:accept, network:send, network:dns, syscalls, capabilities,
+// mapexec and all, separated by commas. The error names the word that is none of them.
 func ParseOperations(list string) (op Operation, err error) {
 	for part := range strings.SplitSeq(list, ",") {
 		found := Operation(0)
@@ -83,7 +87,7 @@ func ParseOperations(list string) (op Operation, err error) {
 			}
 		}
 		if found == 0 {
-			return 0, fmt.Errorf("%q: use process, file, file:write, network, network:accept, network:send, syscalls, capabilities and mapexec, separated by commas, or all", part)
+			return 0, fmt.Errorf("%q: use process, file, file:write, network, network:accept, network:send, network:dns, syscalls, capabilities and mapexec, separated by commas, or all", part)
 		}
 		op |= found
 	}

@@ -28,7 +28,7 @@ import "net/netip"
 type Access struct {
 	Operation    Operation
 	Path         string     // resolved; for Process the new program; for Syscall "" where the call has none
-	Name         string     // Capabilities: of the capability, such as net_raw; Syscall: of the call
+	Name         string     // Capabilities: of the capability, such as net_raw; Syscall: of the call; NetworkDNS: what is asked for
 	PID          int        // of the acting process; File needs it
 	Source       string     // program of the acting process; for Process the one that calls exec
 	ParentSource string     // program of its parent
@@ -86,6 +86,7 @@ type Rules struct {
 	file         pathRules
 	network      networkRules
 	endpoints    endpointRules
+	names        nameRules
 	capabilities capabilityRules
 	syscalls     syscallRules
 	presets      presets
@@ -107,6 +108,8 @@ func (r *Rules) Decide(a *Access) Verdict {
 		return r.presets.over(r.file.decide(a), a)
 	case Network, NetworkAccept, NetworkSend:
 		return r.presets.over(r.endpoints.over(r.network.decide(a), a), a)
+	case NetworkDNS:
+		return r.names.decide(a)
 	case Capabilities:
 		return r.capabilities.decide(a)
 	case Syscall:

@@ -161,7 +161,7 @@ func TestParseRefuses(t *testing.T) {
 		{[]string{"run", "--", "cmd"}, []string{"TRACER_=1"}, "unknown variable TRACER_ "},
 		{[]string{"run", "--format=xml", "--", "cmd"}, nil, "--format"},
 		{[]string{"run", "--visibility=", "--", "cmd"}, nil, "--visibility"},
-		{[]string{"run", "--visibility=file:writ", "--", "cmd"}, nil, `--visibility: "file:writ": use process, file, file:write, network, network:accept, network:send, syscalls, capabilities and mapexec, separated by commas, or all, or none`},
+		{[]string{"run", "--visibility=file:writ", "--", "cmd"}, nil, `--visibility: "file:writ": use process, file, file:write, network, network:accept, network:send, network:dns, syscalls, capabilities and mapexec, separated by commas, or all, or none`},
 		{[]string{"run", "--hold=none", "--", "cmd"}, nil, `--hold: "none": use`},
 		{[]string{"run", "--opens=let", "--", "cmd"}, nil, `--opens: "let": use carry-out or let-run`},
 		{[]string{"run", "--", "cmd"}, []string{"TRACER_ON_MISSING_POLICY=allow"}, `TRACER_ON_MISSING_POLICY: "allow": use block or run`},

@@ -136,6 +136,9 @@ func allowLists(d *spolicy.Document) (all []string) {
 	if slices.ContainsFunc(d.Network, func(r spolicy.NetworkRule) bool { return allows(r.Effect) && r.Protocol != "" }) {
 		all = append(all, "allow list: all other sockets are up to --default-network-posture")
 	}
+	if slices.ContainsFunc(d.Network, func(r spolicy.NetworkRule) bool { return allows(r.Effect) && r.Domain != "" }) {
+		all = append(all, "allow list: all other names are up to --default-network-posture")
+	}
 	if slices.ContainsFunc(d.Network, func(r spolicy.NetworkRule) bool { return allows(r.Effect) && r.Endpoint != nil }) {
 		all = append(all, "allow list: all other addresses and Unix sockets are up to --default-network-posture")
 	}

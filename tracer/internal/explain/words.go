@@ -48,8 +48,9 @@ func words(d *spolicy.Document) (all []string) {
 			all = append(all, sentence(r.Effect, "connecting and sending to "+r.Endpoint.String()+by(r.FromSource), limits{}))
 			continue
 		}
-		if r.Protocol == "" {
-			continue // not supported, and said there
+		if r.Domain != "" {
+			all = append(all, sentence(r.Effect, "asking name servers for "+r.Domain+" and names below it"+by(r.FromSource), limits{}))
+			continue
 		}
 		what := "making or using "
 		if r.Action == spolicy.ActionAudit {

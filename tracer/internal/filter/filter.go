@@ -184,6 +184,8 @@ func add(f *seccomp.ScmpFilter, name string, action seccomp.ScmpAction, when []s
 
 func comparison(m syscalls.Match) seccomp.ScmpCondition {
 	switch {
+	case m.Least:
+		return seccomp.ScmpCondition{Argument: m.Arg, Op: seccomp.CompareGreaterEqual, Operand1: m.Value}
 	case m.Not:
 		return seccomp.ScmpCondition{Argument: m.Arg, Op: seccomp.CompareNotEqual, Operand1: m.Value}
 	case m.Mask == syscalls.All:

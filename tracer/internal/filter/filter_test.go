@@ -65,7 +65,7 @@ func number(s syscalls.Spec, arch string) int {
 // holdsTrue evaluates a condition by the book.
 func holdsTrue(all syscalls.Condition, args [6]uint64) bool {
 	for _, m := range all {
-		if (args[m.Arg]&m.Mask == m.Value) == m.Not {
+		if m.Least && args[m.Arg] < m.Value || !m.Least && (args[m.Arg]&m.Mask == m.Value) == m.Not {
 			return false
 		}
 	}
@@ -133,6 +133,7 @@ func TestProgramHoldsExactlyWhatIsWanted(t *testing.T) {
 		{Hold: rules.All | rules.MapExec, Sockets: true, FollowCwd: true},
 		{Hold: rules.NetworkAccept},
 		{Hold: rules.NetworkSend},
+		{Hold: rules.NetworkDNS},
 		{Hold: rules.AnyNetwork},
 		{Hold: everything},
 		{Hold: everything, Sockets: true, FollowCwd: true},
@@ -221,6 +222,13 @@ func TestHeldCalls(t *testing.T) {
 		{Options{Hold: rules.NetworkSend}, syscalls.Sendto, call{4: 1}, true},
 		{Options{Hold: rules.NetworkSend}, syscalls.Sendto, call{0: 5, 1: 6, 2: 7, 3: unix.MSG_NOSIGNAL}, false},
 		{Options{Hold: rules.NetworkSend}, syscalls.Sendmsg, call{}, true},
+		{Options{Hold: rules.NetworkDNS}, syscalls.Sendto, call{5, 6, 40}, true},
+		{Options{Hold: rules.NetworkDNS}, syscalls.Sendto, call{5, 6, 1024}, false},
+		{Options{Hold: rules.NetworkDNS}, syscalls.Write, call{5, 6, 40}, true},
+		{Options{Hold: rules.NetworkDNS}, syscalls.Write, call{2, 6, 40}, false},
+		{Options{Hold: rules.NetworkDNS}, syscalls.Write, call{5, 6, 1024}, false},
+		{Options{Hold: rules.NetworkDNS}, syscalls.Writev, call{5, 6, 2}, true},
+		{Options{Hold: rules.Network | rules.NetworkSend}, syscalls.Write, call{5, 6, 40}, false},
 		{Options{Hold: rules.Network}, syscalls.Bind, call{}, true},
 		{Options{Hold: rules.Network}, syscalls.Listen, call{}, true},
 		{Options{Hold: rules.Network}, syscalls.Accept4, call{}, false},

@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -78,14 +79,14 @@ static void fail(int gate, int step, int error) {
 	_exit(127);
 }
 
-// Sends the listener whose number it is told, or none. It runs in a process that
-// has no filter, and the same open files as the one that loads it: sendmsg may be a
-// call that is held.
-static void send_for(const struct sidearmor_child *c, int number, pid_t parent) {
-	int listener;
+// Sends the listener, if there is one once the other end of ready is closed. It runs
+// in a process that has no filter, and the same open files as the one that loads it:
+// sendmsg and write may be calls that are held.
+static void send_for(const struct sidearmor_child *c, int ready, const volatile int *listener, pid_t parent) {
+	char byte;
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (getppid() == parent && read(number, &listener, sizeof listener) == sizeof listener && listener >= 0)
-		send_listener(c->gate, listener);
+	if (getppid() == parent && read(ready, &byte, 1) == 0 && *listener >= 0)
+		send_listener(c->gate, *listener);
 	_exit(0);
 }
 
@@ -133,27 +134,26 @@ static void run_child(const struct sidearmor_child *c) {
 	if (c->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		fail(c->gate, SIDEARMOR_PRIVS, errno);
 
-	int number[2], status;
-	if (pipe2(number, O_CLOEXEC))
+	int ready[2], status;
+	volatile int *listener = mmap(NULL, sizeof *listener, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (listener == MAP_FAILED || pipe2(ready, O_CLOEXEC))
 		fail(c->gate, SIDEARMOR_FILTER, errno);
 	pid_t parent = getpid();
 	pid_t sender = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (sender == 0)
-		send_for(c, number[0], parent);
+		send_for(c, ready[0], listener, parent);
 
 	// From here on a held call would wait for a tracer that has no listener yet:
 	// nothing between this and the answer at the gate is one.
-	int listener = sender < 0 ? -1 : load_filter(&c->filter);
+	*listener = sender < 0 ? -1 : load_filter(&c->filter);
 	int error = errno;
-	if (write(number[1], &listener, sizeof listener) < 0)
-		_exit(127); // never: the pipe is empty and open
+	close(ready[1]);
 	while (sender > 0 && waitpid(sender, &status, 0) < 0 && errno == EINTR) {
 	}
-	if (listener < 0)
+	if (*listener < 0)
 		fail(c->gate, SIDEARMOR_FILTER, error);
-	close(listener);
-	close(number[0]);
-	close(number[1]);
+	close(*listener);
+	close(ready[0]);
 	ssize_t n;
 	while ((n = read(c->gate, &go, 1)) < 0 && errno == EINTR) {
 	}

@@ -170,7 +170,7 @@ kind: KubeArmorPolicy
 metadata: {name: p}
 spec:
   process: {matchDirectories: [{dir: /usr/bin}]}
-  network: {matchDNSQueries: [{domain: evil.example}]}
+  capabilities: {matchCapabilities: [{capability: sys_nice}]}
   syscalls: {matchSyscalls: [{syscall: [getpid]}]}
   action: Block
 `)
@@ -179,7 +179,7 @@ spec:
 	expect(t, "log", h.said(t, "policy", "at", "section", "what"), []string{
 		`WARN | a policy may not mean what it says | p | p.yaml:1 | p.yaml:5: dir "/usr/bin" should end in /`,
 		"INFO | a policy selects this container | p | p.yaml:1",
-		"ERROR | a Block rule is not enforced | p | p.yaml:1 | network.matchDNSQueries",
+		"ERROR | a Block rule is not enforced | p | p.yaml:1 | capabilities.matchCapabilities",
 		"WARN | a part of a policy is not enforced | p | p.yaml:1 | syscalls",
 	})
 	h.Set("dir", docs)

@@ -33,6 +33,12 @@ type message struct {
 // sendsTo answers the calls that can send to an address: sendto where it has one,
 // and the others, whose messages have theirs in memory.
 func (w *worker) sendsTo(c *call) engine.Answer {
+	if w.asks(c) {
+		return engine.Fail(unix.EACCES)
+	}
+	if c.Spec.Op == rules.NetworkDNS {
+		return engine.Continue()
+	}
 	u := socketUse{op: rules.NetworkSend, fd: -1}
 	if c.flags()&unix.MSG_FASTOPEN != 0 {
 		u.op = rules.Network // it opens a connection by what it sends
@@ -112,11 +118,16 @@ func readName(c *call, addr, length uint64) (sockaddr, error) {
 
 // readMessage reads a message but for its data.
 func (w *worker) readMessage(c *call, number int) (m message, err error) {
-	if c.Spec.Msg == syscalls.None {
+	switch c.Spec.ID {
+	case syscalls.Sendto, syscalls.Write:
 		m.vectors = []unix.RemoteIovec{{Base: uintptr(c.Args[1]), Len: int(min(c.Args[2], 1<<31-1))}}
 		m.size = m.vectors[0].Len
-		m.to, err = c.name(number)
+		if c.Spec.Addr != syscalls.None {
+			m.to, err = c.name(number)
+		}
 		return m, err
+	case syscalls.Writev:
+		return m, m.readVectors(c, c.Args[1], c.Args[2])
 	}
 	var b [msghdrSize]byte
 	if err := c.process.ReadMemory(c.TID, c.header(number), b[:]); err != nil {
@@ -125,28 +136,35 @@ func (w *worker) readMessage(c *call, number int) (m message, err error) {
 	if m.to, err = nameOf(c, b[:]); err != nil {
 		return m, err
 	}
-	count := binary.NativeEndian.Uint64(b[24:])
 	control := binary.NativeEndian.Uint64(b[40:])
-	switch {
-	case count > maxVectors:
-		return m, unix.EMSGSIZE
-	case control > maxControl:
+	if control > maxControl {
 		return m, unix.ENOBUFS
 	}
-	vectors := make([]byte, 16*count)
-	if err := c.process.ReadMemory(c.TID, binary.NativeEndian.Uint64(b[16:]), vectors); err != nil {
+	if err := m.readVectors(c, binary.NativeEndian.Uint64(b[16:]), binary.NativeEndian.Uint64(b[24:])); err != nil {
 		return m, err
+	}
+	m.control = make([]byte, control)
+	return m, c.process.ReadMemory(c.TID, binary.NativeEndian.Uint64(b[32:]), m.control)
+}
+
+// readVectors reads where the data of a message are.
+func (m *message) readVectors(c *call, addr, count uint64) error {
+	if count > maxVectors {
+		return unix.EMSGSIZE
+	}
+	vectors := make([]byte, 16*count)
+	if err := c.process.ReadMemory(c.TID, addr, vectors); err != nil {
+		return err
 	}
 	for v := vectors; len(v) > 0; v = v[16:] {
 		n := binary.NativeEndian.Uint64(v[8:])
 		if n > 1<<31-1 || m.size > 1<<31-1-int(n) {
-			return m, unix.EINVAL
+			return unix.EINVAL
 		}
 		m.vectors = append(m.vectors, unix.RemoteIovec{Base: uintptr(binary.NativeEndian.Uint64(v)), Len: int(n)})
 		m.size += int(n)
 	}
-	m.control = make([]byte, control)
-	return m, c.process.ReadMemory(c.TID, binary.NativeEndian.Uint64(b[32:]), m.control)
+	return nil
 }
 
 // data reads up to maxData bytes of a message, from one of its bytes on.

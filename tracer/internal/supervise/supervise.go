@@ -93,6 +93,7 @@ func handlers() (h [syscalls.Count]handler) {
 		syscalls.Bind: (*worker).bind, syscalls.Listen: (*worker).listen,
 		syscalls.Accept: (*worker).accept, syscalls.Accept4: (*worker).accept,
 		syscalls.Sendto: (*worker).sendsTo, syscalls.Sendmsg: (*worker).sendsTo, syscalls.Sendmmsg: (*worker).sendsTo,
+		syscalls.Write: (*worker).sendsTo, syscalls.Writev: (*worker).sendsTo,
 		syscalls.Chdir: (*worker).changesDirectory, syscalls.Fchdir: (*worker).changesDirectory,
 		syscalls.Chroot: (*worker).moves, syscalls.PivotRoot: (*worker).moves,
 		syscalls.Unshare: (*worker).moves, syscalls.Setns: (*worker).moves,

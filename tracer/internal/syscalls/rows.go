@@ -127,9 +127,9 @@ func changing() []Spec {
 }
 
 // sockets are the calls that make sockets (socket's arguments are domain, type and
-// protocol) and give them an address, connect them, or send to an address. The
-// data that MSG_FASTOPEN sends opens a connection. Where a message has an address,
-// that is in memory.
+// protocol) and give them an address, connect them, or send. The data
+// that MSG_FASTOPEN sends opens a connection. Where a message has an address, that is in
+// memory. Queries for names go by all calls that send.
 func sockets() []Spec {
 	on := func(id ID, name string, amd64, arm64, addr int, op rules.Operation) Spec {
 		s := row(id, name, amd64, arm64, op)
@@ -144,16 +144,21 @@ func sockets() []Spec {
 		{equal(0, unix.AF_INET), equal(2, unix.IPPROTO_ICMP)},
 		{equal(0, unix.AF_INET6), equal(2, unix.IPPROTO_ICMPV6)},
 	}
-	send := func(s Spec, msg, flags int, addressed []Condition) Spec {
+	const sends = rules.Network | rules.NetworkSend | rules.NetworkDNS
+	send := func(id ID, name string, amd64, arm64, msg, flags int) Spec {
+		s := on(id, name, amd64, arm64, None, sends)
 		s.Msg, s.Flags = msg, flags
-		opening := anyBit(uint(flags), unix.MSG_FASTOPEN)
-		s.Narrow = []Narrow{{rules.Network, opening}}
-		if addressed != nil {
-			s.Narrow = append(s.Narrow, Narrow{rules.Network | rules.NetworkSend, slices.Concat(opening, addressed)})
-		}
+		s.Narrow = []Narrow{{rules.Network, anyBit(uint(flags), unix.MSG_FASTOPEN)}}
 		return s
 	}
-	const both = rules.Network | rules.NetworkSend
+	sendto := send(Sendto, "sendto", 44, 206, None, 3)
+	sendto.Addr = 4
+	addressed := append(anyBit(3, unix.MSG_FASTOPEN), Condition{other(4, 0)})
+	sendto.Narrow = append(sendto.Narrow, Narrow{rules.Network | rules.NetworkSend, addressed})
+	sendto.When = append(addressed, Condition{short(2, maxQuery)})
+	write, writev := on(Write, "write", 1, 64, None, rules.NetworkDNS), on(Writev, "writev", 20, 66, None, rules.NetworkDNS)
+	write.When = []Condition{{short(2, maxQuery), least(0, 3)}}
+	writev.When = []Condition{{short(2, maxParts), least(0, 3)}}
 	return []Spec{
 		on(Connect, "connect", 42, 203, 1, rules.Network),
 		on(Bind, "bind", 49, 200, 1, rules.Network),
@@ -161,10 +166,27 @@ func sockets() []Spec {
 		on(Accept, "accept", 43, 202, None, rules.NetworkAccept),
 		on(Accept4, "accept4", 288, 242, None, rules.NetworkAccept),
 		socket,
-		send(on(Sendto, "sendto", 44, 206, 4, both), None, 3, []Condition{{other(4, 0)}}),
-		send(on(Sendmsg, "sendmsg", 46, 211, None, both), 1, 2, nil),
-		send(on(Sendmmsg, "sendmmsg", 307, 269, None, both), 1, 3, nil),
+		sendto,
+		send(Sendmsg, "sendmsg", 46, 211, 1, 2),
+		send(Sendmmsg, "sendmmsg", 307, 269, 1, 3),
+		write, writev,
 	}
+}
+
+// Bounds, powers of two, of what a query for a name is written by, one over TCP
+// included: of its bytes, and of the buffers that they are in. Standard input, output
+// and error are not looked at.
+const (
+	maxQuery = 1024
+	maxParts = 16
+)
+
+// short is true of arguments that are less than a power of two.
+func short(arg uint, than uint64) Match { return Match{Arg: arg, Mask: ^(than - 1)} }
+
+// least is true of arguments that are not less than value.
+func least(arg uint, value uint64) Match {
+	return Match{Arg: arg, Mask: All, Value: value, Least: true}
 }
 
 // typeMask is SOCK_TYPE_MASK of the kernel (include/linux/net.h): the rest of a

@@ -65,6 +65,8 @@ const (
 	Sendto
 	Sendmsg
 	Sendmmsg
+	Write
+	Writev
 	Chdir
 	Fchdir
 	LandlockCreateRuleset
@@ -156,12 +158,14 @@ const (
 )
 
 // Match is a comparison of an argument that the kernel's filter makes: the bits
-// of Mask are those of Value; with Not, which takes the mask All, they are not.
+// of Mask are those of Value; with Not, which takes the mask All, they are not, and with
+// Least, which does as well, they are not less.
 type Match struct {
 	Arg   uint
 	Mask  uint64
 	Value uint64
 	Not   bool
+	Least bool
 }
 
 // Condition is true when all its comparisons are.
