@@ -8,8 +8,8 @@ GOARCH ?= $(shell $(GO) env GOHOSTARCH)
 # It speaks HTTP/1.1 only: a transport with a TLS configuration of its own never
 # tries HTTP/2, so that nethttpomithttp2 leaves out nothing that would run.
 STATIC_TAGS := netgo,osusergo,nethttpomithttp2
-# Functions begin at multiples of 16 bytes, as on arm64 anyway, not of 32: 1% less.
-STATIC_LINK := -linkmode external -extldflags -static -funcalign 16
+# Functions begin at multiples of 8 bytes (of 16 on arm64, as ever), not of 32: 1.5% less.
+STATIC_LINK := -linkmode external -extldflags -static -funcalign $(if $(filter arm64,$(GOARCH)),16,8)
 # What runs seldom, at the start or for a connection, is not inlined: the program is
 # smaller.
 COLD        := go.yaml.in/yaml/v3 github.com/spf13/pflag github.com/fsnotify/fsnotify github.com/seccomp/libseccomp-golang \
