@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,7 +55,8 @@ func await(t *testing.T, what string, is func() bool) {
 func enter(t *testing.T, pid string, argv ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "nsenter", append([]string{"-t", pid, "-p", "-m", "--"}, argv...)...)
-	in, err := cmd.StdinPipe() // its end is the program's
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // without the terminal of the test
+	in, err := cmd.StdinPipe()                           // its end is the program's
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,17 +90,19 @@ var escapesTold = []struct{ operation, resource, data, result string }{
 // capabilityUses are programs, each of which uses a capability and says whether it
 // could.
 var capabilityUses = map[string]string{
-	"net_raw":    `import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)`,
-	"NET_RAW":    `import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)`,
-	"chown":      `import os; os.chown("file", 7, 7)`,
-	"fowner":     `import os; os.chown("file", 7, 7); os.chmod("file", 0o600)`,
-	"mknod":      `import os; os.mknod("null", 0o600 | 0o020000, os.makedev(1, 3))`,
-	"setuid":     `import os; os.setuid(7)`,
-	"setgid":     `import os; os.setgroups([7])`,
-	"SETGID":     `import os; os.setresgid(7, 8, 9)`,
-	"sys_chroot": `import os; os.chroot(".")`,
-	"sys_admin":  `import ctypes; exit(ctypes.CDLL(None).unshare(0x20000) != 0)`,
-	"SYS_ADMIN":  `import ctypes; l = ctypes.CDLL(None); l.unshare(0x20000); l.mount(b"x", b"/", None, 0x44000, None); exit(l.mount(b"x", b".", b"tmpfs", 0, None) != 0)`,
+	"net_raw":          `import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)`,
+	"NET_RAW":          `import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)`,
+	"net_bind_service": `import socket; s = socket.socket(); s.bind(("127.0.0.1", 1))`,
+	"NET_BIND_SERVICE": `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 2))`,
+	"chown":            `import os; os.chown("file", 7, 7)`,
+	"fowner":           `import os; os.chown("file", 7, 7); os.chmod("file", 0o600)`,
+	"mknod":            `import os; os.mknod("null", 0o600 | 0o020000, os.makedev(1, 3))`,
+	"setuid":           `import os; os.setuid(7)`,
+	"setgid":           `import os; os.setgroups([7])`,
+	"SETGID":           `import os; os.setresgid(7, 8, 9)`,
+	"sys_chroot":       `import os; os.chroot(".")`,
+	"sys_admin":        `import ctypes; exit(ctypes.CDLL(None).unshare(0x20000) != 0)`,
+	"SYS_ADMIN":        `import ctypes; l = ctypes.CDLL(None); l.unshare(0x20000); l.mount(b"x", b"/", None, 0x44000, None); exit(l.mount(b"x", b".", b"tmpfs", 0, None) != 0)`,
 }
 
 // A capability that a rule denies cannot be used, as far as calls show its use: the
@@ -110,7 +112,14 @@ func TestDeniedCapabilities(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip(t, "needs root, to have capabilities")
 	}
+	ports, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for word, program := range capabilityUses {
+		if strings.EqualFold(word, "net_bind_service") && len(strings.TrimSpace(string(ports))) < 2 {
+			continue // as in Docker, anybody may bind to any port
+		}
 		for _, action := range []string{"Block", "Audit"} {
 			t.Run(word+"/"+action, func(t *testing.T) {
 				t.Parallel()
@@ -206,5 +215,32 @@ os.unlink("f"); os.rename("g", "h"); os.setuid(os.getuid())`, dir)
 		if !slices.Equal(alerts, want) || (logs == 0) != (visibility == "none") {
 			t.Errorf("visibility %s: %d logs and %q, want %q", visibility, logs, alerts, want)
 		}
+	}
+}
+
+// What a rule denies does not get another name by a mount, and that is told; other
+// mounts are the kernel's business.
+func TestDeniedFilesAreNotMounted(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		skip(t, "needs root, to mount")
+	}
+	dir := secretTree(t, asItself)
+	c := newCollector(t)
+	policy := policyDir(t, block("file: {matchPaths: [{path: "+dir+"/secret/key}]}"))
+	cmd := tracer(t, "run", "--visibility", "none", "--policies", policy, "--", "/bin/sh", "-c", `
+mount --bind secret public 2>/dev/null && echo directory
+mount --bind secret/key public/file 2>/dev/null && echo file
+mount --bind . public 2>/dev/null && echo above
+mount -t overlay -o lowerdir=secret:public none public 2>/dev/null && echo overlay
+mount -t tmpfs none public && mount --bind /proc/self public && echo free`)
+	cmd.Path, cmd.Args = "/usr/bin/unshare", append([]string{"unshare", "-m"}, cmd.Args...)
+	cmd.Env, cmd.Dir = append(cmd.Env, "SIDEKICK_URL="+c.URL), dir
+	if out := outcomeOf(t, cmd); out.stdout != "free\n" {
+		t.Errorf("exit %d: %s%s", out.code, out.stdout, out.stderr)
+	}
+	e := find(c.records(t), "File", dir+"/secret", "syscall=SYS_MOUNT source=")
+	if e == nil || e.PolicyName != "block" || e.Action != "Block" || e.Result != "Permission denied" || e.EventData["Filesystem"] == "" && e.EventData["Mountflag"] == "" {
+		t.Errorf("%+v", e)
 	}
 }

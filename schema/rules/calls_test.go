@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
@@ -142,6 +144,71 @@ func TestPresetsStandBesideRules(t *testing.T) {
 	for path, enforcer := range map[string]string{"/dev/shm/x": "PRESET-FilelessExecutionPreset", "/dev/shm/y": ""} {
 		if v := r.Decide(&Access{Operation: Process, Path: path}); !v.Deny || v.Enforcer != enforcer {
 			t.Errorf("%s: %+v", path, v)
+		}
+	}
+}
+
+// naiveCapability evaluates rules about capabilities one by one, as the documents say.
+func naiveCapability(all []spolicy.CapabilityRule, posture string, a *Access) string {
+	about := func(r *spolicy.CapabilityRule, sourced bool) bool {
+		if r.Capability != a.Name || (len(r.FromSource) > 0) != sourced {
+			return false
+		}
+		return !sourced || slices.Contains(r.FromSource, a.Source)
+	}
+	decided, denied, allowList, audited := false, false, false, false
+	for _, sourced := range []bool{true, false} {
+		if decided {
+			break
+		}
+		for i := range all {
+			if r := &all[i]; about(r, sourced) && r.Action != audit {
+				decided, denied = true, denied || r.Action == block
+			}
+		}
+	}
+	for i := range all {
+		r := &all[i]
+		allowList = allowList || r.Action == allow
+		audited = audited || r.Action == audit && (about(r, true) || about(r, false))
+	}
+	switch {
+	case denied:
+		return "Block p"
+	case !decided && allowList && posture == PostureBlock:
+		return "Block DefaultPosture"
+	case audited:
+		return "Audit p"
+	case !decided && allowList && posture == PostureAudit:
+		return "Audit DefaultPosture"
+	}
+	return ""
+}
+
+func TestCapabilitiesAgainstNaive(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(of ...string) string { return of[random.IntN(len(of))] }
+	for range 5000 {
+		var all []spolicy.CapabilityRule
+		for range random.IntN(5) {
+			var from []string
+			for range random.IntN(3) {
+				from = append(from, pick("/bin/a", "/bin/b"))
+			}
+			all = append(all, capability(pick(allow, block, audit), pick("net_raw", "setuid"), from...))
+		}
+		posture := pick(PostureAudit, PostureBlock, PostureAllow)
+		r, err := Compile([]spolicy.Document{{Name: "p", Capabilities: all}}, spolicy.Target{}, Posture{Capabilities: posture})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := Access{Operation: Capabilities, Name: pick("net_raw", "setuid", "chown"), Source: pick("/bin/a", "/bin/b", "/bin/c")}
+		v := r.Decide(&a)
+		if got, want := told(v), naiveCapability(all, posture, &a); got != want {
+			t.Fatalf("%+v\n%+v, posture %s: %q, want %q", all, a, posture, got, want)
+		}
+		if v.Deny && !r.CouldDeny(Capabilities, a.Source, "") || v.Alert && !r.CouldAlert(Capabilities, a.Source, "") {
+			t.Fatalf("%+v\n%+v: what can become of it is contradictory", all, a)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (c *capabilityRules) decide(a *Access) Verdict {
 // by its name without "cap_"; 0 where no call does.
 func CapabilityOperation(name string) Operation {
 	switch name {
-	case "net_raw":
+	case "net_raw", "net_bind_service":
 		return Network
 	case "chown", "fowner", "mknod":
 		return FileWrite

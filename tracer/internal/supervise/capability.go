@@ -2,7 +2,9 @@ package supervise
 
 import (
 	"errors"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +27,8 @@ func capabilityName(number int) string {
 		return "setgid"
 	case unix.CAP_SETUID:
 		return "setuid"
+	case unix.CAP_NET_BIND_SERVICE:
+		return "net_bind_service"
 	case unix.CAP_NET_RAW:
 		return "net_raw"
 	case unix.CAP_SYS_MODULE:
@@ -152,6 +156,21 @@ func (w *worker) changeNeeds(c *call, ch *change) bool {
 	user, group := int(int32(c.Args[c.Spec.Owner])), int(int32(c.Args[c.Spec.Owner+1]))
 	member := group == cred.FSGID || slices.Contains(cred.Groups, group)
 	return user != -1 && (!owns || user != ch.old.owner()) || group != -1 && (!owns || !member)
+}
+
+// bindsPrivileged says whether the call gives a socket a port that takes
+// CAP_NET_BIND_SERVICE: containers often have none.
+func (c *call) bindsPrivileged(to *sockaddr) bool {
+	if c.Spec.ID != syscalls.Bind || to.port == 0 || to.family != "AF_INET" && to.family != "AF_INET6" {
+		return false
+	}
+	first := 1024
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err == nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			first = n
+		}
+	}
+	return int(to.port) < first
 }
 
 // isRaw says whether a socket is one that takes CAP_NET_RAW.

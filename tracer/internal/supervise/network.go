@@ -147,7 +147,7 @@ func (w *worker) withAddress(c *call, addr, length uint64, carry func(*call, *so
 // call where a rule could deny it, for what is asked about is then what is used.
 // Where the tracer may not have the socket, the call is let run.
 func (w *worker) uses(c *call, u *socketUse, carry func(*call, *socketUse) engine.Answer) engine.Answer {
-	could := w.couldDeny(c, u.op)
+	could := w.couldDeny(c, u.op) || w.couldDenyCapability(c)
 	if !could && (c.rules.Wants()|w.Visible)&u.op == 0 {
 		return engine.Continue()
 	}
@@ -165,6 +165,9 @@ func (w *worker) uses(c *call, u *socketUse, carry func(*call, *socketUse) engin
 	}
 	if err := w.decideUse(c, u); err != nil {
 		return w.unknownUse(c, err)
+	}
+	if !u.verdict.Deny && c.bindsPrivileged(&u.to) && w.useCapability(c, c.Spec.Capability) {
+		return engine.Fail(unix.EACCES) // as the kernel does, of this one capability
 	}
 	if u.fd < 0 && !u.verdict.Deny && !w.tellsUse(u) {
 		return engine.Continue()

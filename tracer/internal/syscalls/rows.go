@@ -159,9 +159,11 @@ func sockets() []Spec {
 	write, writev := on(Write, "write", 1, 64, None, rules.NetworkDNS), on(Writev, "writev", 20, 66, None, rules.NetworkDNS)
 	write.When = []Condition{{short(2, maxQuery), least(0, 3)}}
 	writev.When = []Condition{{short(2, maxParts), least(0, 3)}}
+	bind := on(Bind, "bind", 49, 200, 1, rules.Network)
+	bind.Capability = unix.CAP_NET_BIND_SERVICE
 	return []Spec{
 		on(Connect, "connect", 42, 203, 1, rules.Network),
-		on(Bind, "bind", 49, 200, 1, rules.Network),
+		bind,
 		on(Listen, "listen", 50, 201, None, rules.Network),
 		on(Accept, "accept", 43, 202, None, rules.NetworkAccept),
 		on(Accept4, "accept4", 288, 242, None, rules.NetworkAccept),
