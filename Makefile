@@ -45,7 +45,7 @@ GOTESTSUM     := $(TOOLS)/gotestsum-v1.13.0
 # first time that takes some ten minutes.
 KUBE_APISERVER := $(TOOLS)/kube-apiserver-v1.34.4
 
-.PHONY: all build build-arm64 deps deps-test deps-arm64 test test-kernels lint fmt demo bench soak generate images kube-apiserver clean
+.PHONY: all build build-arm64 deps deps-test deps-arm64 test test-kernels lint fmt demo bench soak generate images push kube-apiserver clean
 all: build
 
 build: deps
@@ -115,13 +115,16 @@ soak: build
 generate:
 	$(GO) generate ./...
 
-# Container images, with whichever of the builders there is.
-IMAGE_BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(shell command -v $(b))))
+# Container images as OCI layouts, without a daemon, with an SBOM beside each. What
+# build-arm64 has made goes in too. REGISTRY=HOST/PATH make push sends them.
+IMAGES := build/images
 images: build
-	$(if $(IMAGE_BUILDER),,$(error images: none of docker, podman, buildah is installed))
-	$(IMAGE_BUILDER) build -t sidearmor/tracer -f deploy/images/tracer/Containerfile .
-	$(IMAGE_BUILDER) build -t sidearmor/sidekick -f deploy/images/sidekick/Containerfile .
-	$(IMAGE_BUILDER) build -t sidearmor/inject -f deploy/images/inject/Containerfile .
+	$(GO) run ./deploy/images --amd64 $(BIN) $(if $(wildcard $(BIN)/arm64/tracer),--arm64 $(BIN)/arm64) --out $(IMAGES) --version $(VERSION) \
+		$(if $(PUSH),--push $(PUSH))
+
+push:
+	$(if $(REGISTRY),,$(error push: REGISTRY=HOST/PATH says where to))
+	$(MAKE) images PUSH=$(REGISTRY)
 
 $(GOLANGCI_LINT)/golangci-lint:
 	CGO_ENABLED=0 GOBIN=$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/$(subst -v,@v,$(notdir $(@D)))

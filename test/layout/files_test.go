@@ -122,33 +122,3 @@ func read(t *testing.T, path string) []byte {
 	}
 	return body
 }
-
-// Images hold one static file each, and what they copy exists.
-func TestContainerfiles(t *testing.T) {
-	found := 0
-	for _, path := range files(t) {
-		if filepath.Base(path) != "Containerfile" {
-			continue
-		}
-		found++
-		for line := range strings.Lines(string(read(t, path))) {
-			words := strings.Fields(line)
-			if len(words) == 0 {
-				continue
-			}
-			if words[0] == "FROM" && words[1] != "scratch" {
-				t.Errorf("%s: %s: the programs are static and need no base image", path, line)
-			}
-			if words[0] != "COPY" {
-				continue
-			}
-			from := words[len(words)-2]
-			if _, err := os.Stat(filepath.Join(root, from)); err != nil && !strings.HasPrefix(from, "bin/") {
-				t.Errorf("%s copies %s, which does not exist", path, from)
-			}
-		}
-	}
-	if found != 3 {
-		t.Errorf("%d Containerfiles found, want those of the tracer, the sidekick and inject", found)
-	}
-}

@@ -104,6 +104,7 @@ var rules = []rule{
 	{"deploy/internal/workload", []string{"deploy/internal/document", "deploy/internal/image", "schema/policy"}, "what is the same on ECS and on EKS"},
 	{"deploy/ecs", []string{"deploy/internal/*", "schema", "schema/*"}, "templates and their patching"},
 	{"deploy/eks", []string{"deploy/internal/*", "schema", "schema/*"}, "templates and their patching"},
+	{"deploy/images", nil, "makes images of programs that are built; it does not look into them"},
 	{"deploy/inject", []string{"deploy/ecs", "deploy/eks", "deploy/internal/image", "deploy/internal/workload"}, "the program around the two"},
 
 	{"examples/demo", []string{"schema", "schema/*"}, "programs that show how to use it from outside"},

@@ -1,0 +1,4 @@
+// Program stands for the programs in the images.
+package main
+
+func main() {}
