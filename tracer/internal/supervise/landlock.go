@@ -55,7 +55,7 @@ const (
 // installed, so that the tracer has it as well.
 func (w *worker) createRuleset(c *call) engine.Answer {
 	size, flags := c.Args[1], c.Args[2]
-	if flags != 0 || size == 0 || size > maxRulesetAttr || !w.mayDenyFiles(c) {
+	if flags != 0 || size == 0 || size > maxRulesetAttr || !w.mayActFor(c) {
 		return engine.Continue() // a question for the version, or one that fails
 	}
 	attr := make([]byte, size)
@@ -86,7 +86,7 @@ func (w *worker) keepRuleset(c *call, o engine.Outcome) {
 
 // restrictSelf answers landlock_restrict_self.
 func (w *worker) restrictSelf(c *call) engine.Answer {
-	if !w.mayDenyFiles(c) || int32(c.Args[0]) < 0 {
+	if !w.mayActFor(c) || int32(c.Args[0]) < 0 {
 		return engine.Continue() // without a ruleset it restricts nothing
 	}
 	allowed, err := w.mayRestrict(c)
@@ -118,10 +118,11 @@ func (w *worker) restrictSelf(c *call) engine.Answer {
 	return engine.Continue()
 }
 
-// mayDenyFiles says whether a rule could deny a file, now or later: then files may be
-// opened in the place of the process.
-func (w *worker) mayDenyFiles(c *call) bool {
-	return c.rules.CanDeny(rules.File) || w.Later&rules.File != 0
+// mayActFor says whether a rule could deny what is then done in the place of the
+// process, now or later: opening files, and connecting.
+func (w *worker) mayActFor(c *call) bool {
+	const carried = rules.File | rules.Network | rules.NetworkSend
+	return c.rules.CanDeny(carried) || w.Later&carried != 0
 }
 
 // take notes that a process is in the domain.

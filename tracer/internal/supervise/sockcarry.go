@@ -17,6 +17,9 @@ func (w *worker) carryConnect(c *call, u *socketUse) engine.Answer {
 	if waits(u.fd) {
 		c.Hold.MayWait()
 	}
+	if u.unix != "" {
+		w.connections.add(u.fd, c.process.PID())
+	}
 	err := w.asCaller(c, func() error {
 		for {
 			err := onAddress(unix.SYS_CONNECT, u.fd, u.dest)

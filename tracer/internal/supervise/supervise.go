@@ -67,7 +67,8 @@ type Supervisor struct {
 	approved approvals
 	domains  domains
 
-	accepting atomic.Int32 // calls that wait for a connection in the tracer
+	connections connections
+	accepting   atomic.Int32 // calls that wait for a connection in the tracer
 
 	mu     sync.Mutex
 	warned map[string]bool // programs whose calls could not be understood, said once each
@@ -93,7 +94,8 @@ func handlers() (h [syscalls.Count]handler) {
 		syscalls.Bind: (*worker).bind, syscalls.Listen: (*worker).listen,
 		syscalls.Accept: (*worker).accept, syscalls.Accept4: (*worker).accept,
 		syscalls.Sendto: (*worker).sendsTo, syscalls.Sendmsg: (*worker).sendsTo, syscalls.Sendmmsg: (*worker).sendsTo,
-		syscalls.Write: (*worker).sendsTo, syscalls.Writev: (*worker).sendsTo,
+		syscalls.Getsockopt: (*worker).peerCredentials,
+		syscalls.Write:      (*worker).sendsTo, syscalls.Writev: (*worker).sendsTo,
 		syscalls.Chdir: (*worker).changesDirectory, syscalls.Fchdir: (*worker).changesDirectory,
 		syscalls.Chroot: (*worker).moves, syscalls.PivotRoot: (*worker).moves,
 		syscalls.Unshare: (*worker).moves, syscalls.Setns: (*worker).moves,

@@ -156,6 +156,8 @@ func sockets() []Spec {
 	addressed := append(anyBit(3, unix.MSG_FASTOPEN), Condition{other(4, 0)})
 	sendto.Narrow = append(sendto.Narrow, Narrow{rules.Network | rules.NetworkSend, addressed})
 	sendto.When = append(addressed, Condition{short(2, maxQuery)})
+	peercred := on(Getsockopt, "getsockopt", 55, 209, None, rules.Network)
+	peercred.When = []Condition{{equal(1, unix.SOL_SOCKET), equal(2, unix.SO_PEERCRED)}}
 	write, writev := on(Write, "write", 1, 64, None, rules.NetworkDNS), on(Writev, "writev", 20, 66, None, rules.NetworkDNS)
 	write.When = []Condition{{short(2, maxQuery), least(0, 3)}}
 	writev.When = []Condition{{short(2, maxParts), least(0, 3)}}
@@ -172,6 +174,7 @@ func sockets() []Spec {
 		send(Sendmsg, "sendmsg", 46, 211, 1, 2),
 		send(Sendmmsg, "sendmmsg", 307, 269, 1, 3),
 		write, writev,
+		peercred,
 	}
 }
 

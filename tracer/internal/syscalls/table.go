@@ -67,6 +67,7 @@ const (
 	Sendmmsg
 	Write
 	Writev
+	Getsockopt
 	Chdir
 	Fchdir
 	LandlockCreateRuleset
