@@ -25,8 +25,8 @@ type channel struct {
 }
 
 var (
-	counted  = regexp.MustCompile(` (\d+) times: `)
-	policies = regexp.MustCompile(`policy (p\d+)`)
+	counted = regexp.MustCompile(` (\d+) times: `)
+	named   = regexp.MustCompile(`policy (p\d+)`)
 )
 
 func openChannel(t *testing.T) *channel {
@@ -39,7 +39,7 @@ func openChannel(t *testing.T) *channel {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		policy := policies.FindStringSubmatch(m.Text)
+		policy := named.FindStringSubmatch(m.Text)
 		if c.down || policy == nil {
 			w.WriteHeader(http.StatusInternalServerError)
 			return

@@ -19,23 +19,24 @@ import (
 	"github.com/sidearmor/sidearmor/sidekick/internal/config"
 )
 
-// authorization gives what decides who may post, read and administer.
-func authorization(t config.Tokens, log *slog.Logger) (api.Tokens, error) {
-	var all api.Tokens
+// authorization gives what decides who may post, read and administer, and the tokens
+// themselves.
+func authorization(t config.Tokens, log *slog.Logger) (all api.Tokens, known authority, err error) {
 	for _, scope := range []struct {
 		tokens config.TokenList
 		valid  *func(*http.Request) bool
-	}{{t.Post, &all.Post}, {t.Read, &all.Read}, {t.Admin, &all.Admin}} {
+		known  **access.Tokens
+	}{{t.Post, &all.Post, &known.post}, {t.Read, &all.Read, new(*access.Tokens)}, {t.Admin, &all.Admin, &known.admin}} {
 		if !scope.tokens.Set() {
 			continue
 		}
 		tokens, err := access.NewTokens(scope.tokens.File, scope.tokens.Load, log)
 		if err != nil {
-			return api.Tokens{}, err
+			return api.Tokens{}, authority{}, err
 		}
-		*scope.valid = tokens.Valid
+		*scope.valid, *scope.known = tokens.Valid, tokens
 	}
-	return all, nil
+	return all, known, nil
 }
 
 // limited gives what counts that a limit was reached.

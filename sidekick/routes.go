@@ -5,6 +5,7 @@ import (
 
 	"github.com/sidearmor/sidearmor/sidekick/internal/api"
 	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
+	"github.com/sidearmor/sidearmor/sidekick/internal/policyapi"
 )
 
 // routes is every path that the sidekick serves over HTTP: there are no others. Who
@@ -13,8 +14,8 @@ import (
 //
 // Other than FalcoSidekick, which takes events on every path and answers a wrong
 // method with 400, it takes them on / alone, and answers 404 and 405.
-func routes(intake *ingest.Intake) []api.Route {
-	return []api.Route{
+func routes(intake *ingest.Intake, policies *policyapi.Handlers) []api.Route {
+	return append([]api.Route{
 		{Path: "/", Method: http.MethodPost, Class: api.Post, Limits: api.Limits{Body: ingest.MaxBodyBytes}, Handler: intake.Events},
 		{Path: "/test", Method: http.MethodPost, Class: api.Post, Handler: intake.Test},
 
@@ -22,5 +23,5 @@ func routes(intake *ingest.Intake) []api.Route {
 		{Path: "/healthz", Class: api.Probe, Handler: ingest.Healthz},
 		{Path: "/readyz", Class: api.Probe, Handler: intake.Readyz},
 		{Path: "/metrics", Class: api.Probe, Handler: intake.Metrics},
-	}
+	}, policies.Routes()...)
 }

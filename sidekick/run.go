@@ -42,7 +42,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintln(stderr, "sidekick:", err)
 		return 2
 	}
-	in := config.Input{File: c.file, Environ: environ, Kinds: catalog.Kinds(), PlainPaths: api.ProbePaths(routes(nil))}
+	in := config.Input{File: c.file, Environ: environ, Kinds: catalog.Kinds(), PlainPaths: api.ProbePaths(routes(nil, nil))}
 	switch c.name {
 	case "help":
 		return 0
@@ -128,7 +128,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 		MaxAge: cfg.Queue.MaxAge, Held: cfg.Queue.MaxBytes, StopTimeout: cfg.ShutdownTimeout, Stopping: ctx,
 	})
 
-	tokens, err := authorization(cfg.Listen.Tokens, log)
+	tokens, known, err := authorization(cfg.Listen.Tokens, log)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,11 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 		Pace: pace(cfg.Limits), Arrived: access.Arrived, Limited: limited,
 	})
 	feeds.pullFrom(cfg.KubeArmor, intake, metrics)
-	front, err := openFront(ctx, cfg, connections, api.Options{Routes: routes(intake), Tokens: tokens, Lost: intake.Lost, Metrics: metrics, Log: log})
+	policySide, err := openPolicies(cfg, policyStateDir(cfg, dir), &known, log)
+	if err != nil {
+		return err
+	}
+	front, err := openFront(ctx, cfg, connections, api.Options{Routes: routes(intake, policySide.http), Tokens: tokens, Lost: intake.Lost, Metrics: metrics, Log: log})
 	if err != nil {
 		return err
 	}
@@ -155,11 +159,10 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	if dir != "" {
 		defer openControl(life, dir, newControl(q, cfg.Outputs), log)()
 	}
-	stopQueue := start(life, q.Run)
-	defer stopQueue()
-	stopDispatch := start(life, dispatcher.Run)
-	defer stopDispatch()
+	defer start(life, q.Run)()
+	defer start(life, dispatcher.Run)()
 	defer feeds.run(ctx)()
+	defer start(life, policySide.hub.Run)()
 	announce(log, cfg, front, dir)
 	return front.serve(ctx, min(requestsTimeout, cfg.ShutdownTimeout/5))
 }

@@ -2,19 +2,23 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
 	"github.com/sidearmor/sidearmor/schema/policydir"
+	"github.com/sidearmor/sidearmor/schema/policystream"
 	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/config"
 	"github.com/sidearmor/sidearmor/tracer/internal/filter"
 	"github.com/sidearmor/sidearmor/tracer/internal/identity"
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
+	"github.com/sidearmor/sidearmor/tracer/internal/peer"
 	"github.com/sidearmor/sidearmor/tracer/internal/policies"
 )
 
@@ -24,6 +28,12 @@ import (
 func newHub(ctx context.Context, c config.Config, who *identity.Identity, background *sync.WaitGroup, log *slog.Logger) (hub *policies.Hub, live bool, err error) {
 	if hub, err = policies.New(policies.Options{Posture: c.Posture, Target: who.Target(), Log: log}); err != nil {
 		return nil, false, err
+	}
+	if c.SidekickPolicies { // first: what this container was given itself counts before it
+		if err := stream(ctx, hub, c, who, background, log); err != nil {
+			return nil, false, err
+		}
+		live = true
 	}
 	if watched(c) {
 		live, err = true, watch(ctx, hub, c, background, log)
@@ -42,6 +52,30 @@ func newHub(ctx context.Context, c config.Config, who *identity.Identity, backgr
 	}
 	background.Go(func() { who.Run(ctx, hub.SetTarget) })
 	return hub, live, hub.Await(ctx, c.PolicyTimeout, c.OnMissingPolicy == config.MissingRun)
+}
+
+// stream takes policies from the sidekick, and follows their changes.
+func stream(ctx context.Context, hub *policies.Hub, c config.Config, who *identity.Identity, background *sync.WaitGroup, log *slog.Logger) error {
+	sidekick, err := peer.New(peer.Options{
+		URL: c.SidekickURL.Reveal(), Token: c.Token, TokenFile: c.TokenFile, Prove: true,
+		CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
+	})
+	if err != nil {
+		return err
+	}
+	id, started := rand.Text(), time.Now()
+	s := policies.NewStream(policies.StreamOptions{Hub: hub, Peer: sidekick, Strict: c.Strict, Log: log, Tracer: func() policystream.Tracer {
+		t := who.Target()
+		return policystream.Tracer{
+			ID: id, Version: version, Started: started, Host: who.Origin().HostName,
+			Namespace: t.Namespace, Pod: t.Pod, Container: t.Container, Labels: t.Labels,
+		}
+	}})
+	background.Go(func() {
+		defer sidekick.Close()
+		s.Run(ctx)
+	})
+	return nil
 }
 
 // load reads policies that stay as they are.

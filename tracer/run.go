@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/tracer/internal/config"
 	"github.com/sidearmor/sidearmor/tracer/internal/emit"
 	"github.com/sidearmor/sidearmor/tracer/internal/engine/notify"
@@ -22,6 +23,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/identity"
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
+	"github.com/sidearmor/sidearmor/tracer/internal/policies"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/supervise"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
@@ -115,7 +117,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	}
 	emitter, err := emit.New(emit.Options{
 		URL: c.SidekickURL.Reveal(), URLGiven: c.SidekickURL.Given(), Format: emit.Format(c.Format),
-		Token: c.Token, TokenFile: c.TokenFile, CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
+		Token: c.Token, TokenFile: c.TokenFile, Prove: c.SidekickPolicies, CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
 		BufferBytes: c.BufferBytes, Origin: who.Origin, Logger: log,
 	})
 	if err != nil {
@@ -131,7 +133,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	held := hold(hub, c, live)
 	w := &workload{log: log, receivers: receivers(held)}
 	if w.supervisor, w.processes, err = newSupervisor(supervise.Options{
-		Rules: hub.Rules, Origin: who.Origin, Emit: emitter.Emit, Visible: c.Visible(), Aggregate: c.Aggregate, Now: time.Now, Log: log,
+		Rules: hub.Rules, Origin: who.Origin, Emit: counted(hub, emitter), Visible: c.Visible(), Aggregate: c.Aggregate, Now: time.Now, Log: log,
 		Trace: w.trace, Later: later(live, held), LetOpensRun: c.Opens == config.OpensLetRun,
 	}, held.FollowCwd); err != nil {
 		return fail(stderr, exitFailed, err)
@@ -151,6 +153,16 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	w.stopReporting()
 	log.Info("the workload has ended", "status", code)
 	return code
+}
+
+// counted emits events, and counts what policies decided.
+func counted(hub *policies.Hub, emitter *emit.Emitter) func(schema.Event) {
+	return func(e schema.Event) {
+		if e.Alert != nil {
+			hub.Count(e.Alert.PolicyName, e.Alert.Action)
+		}
+		emitter.Emit(e)
+	}
 }
 
 // flush sends the events that wait, as far as timeout lets it.

@@ -21,9 +21,10 @@ const (
 
 // Error is one thing wrong in a policy file.
 type Error struct {
-	File string
-	Line int // from 1
-	What string
+	File  string
+	Line  int    // from 1
+	Field string // as in spec.file.matchPaths[0].path; "" where it is about no single one
+	What  string
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.What) }
@@ -34,19 +35,40 @@ type reader struct {
 	file     string
 	before   int // lines of the file that stand before what is read
 	strict   bool
+	root     *yaml.Node // of the current document
 	errs     []error
 	visits   int
 	warnings []string // of the current document
 }
 
 func (r *reader) errorf(n *yaml.Node, format string, args ...any) {
-	r.errorAt(n.Line, format, args...)
+	if len(r.errs) < maxErrors {
+		r.errs = append(r.errs, &Error{File: r.file, Line: r.before + n.Line, Field: field(r.root, n, ""), What: fmt.Sprintf(format, args...)})
+	}
 }
 
 func (r *reader) errorAt(line int, format string, args ...any) {
 	if len(r.errs) < maxErrors {
 		r.errs = append(r.errs, &Error{File: r.file, Line: r.before + max(line, 1), What: fmt.Sprintf(format, args...)})
 	}
+}
+
+// field says where below at, which is called name, a node stands; "" where it does
+// not. Aliases are not followed: what is wrong behind one is wrong where it is written.
+func field(at, n *yaml.Node, name string) string {
+	if at == nil || at == n {
+		return name
+	}
+	for i, child := range at.Content {
+		below := fmt.Sprintf("%s[%d]", name, i)
+		if at.Kind == yaml.MappingNode {
+			below = strings.TrimPrefix(name+"."+shorten(at.Content[i&^1].Value), ".")
+		}
+		if found := field(child, n, below); found != "" {
+			return found
+		}
+	}
+	return ""
 }
 
 func (r *reader) warnf(n *yaml.Node, format string, args ...any) {

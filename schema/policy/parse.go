@@ -99,7 +99,7 @@ func (r *reader) documents(data []byte) []Document {
 		if len(root.Content) == 0 || isNull(root.Content[0]) {
 			continue // only comments between two separators
 		}
-		r.warnings = nil
+		r.warnings, r.root = nil, root.Content[0]
 		d := r.document(root.Content[0])
 		d.Warnings = r.warnings
 		docs = append(docs, d)

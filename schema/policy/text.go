@@ -8,9 +8,9 @@ import (
 
 // Text is one policy as its author wrote it.
 type Text struct {
-	File string // stands for where it is from in what is said of it
-	Line int    // of the file, from 1, where Body begins
-	Body string // YAML or JSON
+	File string `json:"file"` // stands for where it is from in what is said of it
+	Line int    `json:"line"` // of the file, from 1, where Body begins
+	Body string `json:"body"` // YAML or JSON
 }
 
 // Parse reads the text, as the function Parse or ParseStrict: what is wrong is

@@ -9,7 +9,15 @@ import "strings"
 // Rules that name no place, an execname or a pattern such as /**/*.key, go with
 // the files. It looks at all rules, so it is for what happens seldom.
 func (r *Rules) DecideMove(a *Access) Verdict {
-	v := r.Decide(a)
+	v := r.decideMove(a)
+	if r.watched == nil || v.Deny {
+		return v
+	}
+	return v.beside(r.watched.decideMove(a))
+}
+
+func (r *Rules) decideMove(a *Access) Verdict {
+	v := r.decide(a)
 	if v.Deny || r.can.denied.by(a.Source, a.ParentSource)&File == 0 {
 		return v
 	}
@@ -20,7 +28,7 @@ func (r *Rules) DecideMove(a *Access) Verdict {
 			continue
 		}
 		inside.Path = path
-		if w := r.Decide(&inside); w.Deny {
+		if w := r.decide(&inside); w.Deny {
 			return w
 		}
 	}

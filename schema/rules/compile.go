@@ -12,8 +12,9 @@ import (
 // Compile makes rules of the documents that select self, in the given order.
 // What is valid but not evaluated is left out whole and listed by Notes: half of
 // a rule could allow or deny more than was meant. An Allow rule that is left out
-// makes an allow list all the same, which then lacks what the rule names. The
-// error names a posture that does not exist.
+// makes an allow list all the same, which then lacks what the rule names. Documents
+// that only watch deny nothing, and those that are off count for nothing. The error
+// names a posture that does not exist.
 func Compile(docs []spolicy.Document, self spolicy.Target, posture Posture) (*Rules, error) {
 	return compileDocuments(docs, posture, func(d *spolicy.Document) bool { return d.Selects(self) })
 }
@@ -47,6 +48,22 @@ func compileDocuments(docs []spolicy.Document, posture Posture, selected func(*s
 			return nil, fmt.Errorf("compile policies: unknown posture %q", *p)
 		}
 	}
+	var those []*spolicy.Document
+	for i := range docs {
+		if selected(&docs[i]) {
+			those = append(those, &docs[i])
+		}
+	}
+	enforcing, all := withoutWatching(those)
+	r := compileAll(enforcing, posture)
+	if all != nil {
+		r.watched = compileAll(all, posture)
+	}
+	return r, nil
+}
+
+// compileAll makes rules of documents as if they all enforced.
+func compileAll(docs []*spolicy.Document, posture Posture) *Rules {
 	c := compiler{rules: &Rules{
 		process:   newPathRules(Process, posture.File, true),
 		file:      newPathRules(File, posture.File, false),
@@ -57,12 +74,10 @@ func compileDocuments(docs []spolicy.Document, posture Posture, selected func(*s
 		capabilities: capabilityRules{class: class{op: Capabilities, posture: posture.Capabilities}, byName: map[string]*node{}},
 		syscalls:     syscallRules{byName: map[string][]*syscallRule{}},
 	}}
-	for i := range docs {
-		if selected(&docs[i]) {
-			c.document(&docs[i])
-		}
+	for _, d := range docs {
+		c.document(d)
 	}
-	return c.finish(), nil
+	return c.finish()
 }
 
 type compiler struct {

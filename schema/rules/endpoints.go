@@ -126,6 +126,14 @@ func (r *Rules) CouldDenyEndpoint(op Operation, source string) bool {
 // DecideAnywhere answers an access that could be for whomever the program likes: it is
 // denied where a rule denies the program an address.
 func (r *Rules) DecideAnywhere(a *Access) Verdict {
+	v := r.decideAnywhere(a)
+	if r.watched == nil || v.Deny {
+		return v
+	}
+	return v.beside(r.watched.decideAnywhere(a))
+}
+
+func (r *Rules) decideAnywhere(a *Access) Verdict {
 	probe := *a
 	probe.Operation, probe.Protocol, probe.SockType = Network, "TCP", "SOCK_STREAM"
 	for _, at := range r.presets.endpoints() {

@@ -140,4 +140,10 @@ func ofAnother(a *Access) bool {
 
 // Entered is the verdict about a process that has entered the container from
 // outside, which the preset exec is about.
-func (r *Rules) Entered() Verdict { return r.presets.on[execPreset] }
+func (r *Rules) Entered() Verdict {
+	v := r.presets.on[execPreset]
+	if r.watched == nil || v.Deny {
+		return v
+	}
+	return v.beside(r.watched.presets.on[execPreset])
+}

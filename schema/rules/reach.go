@@ -85,12 +85,17 @@ func (r *Rules) CouldDeny(op Operation, source, parentSource string) bool {
 // CouldAlert says the same of an alert, of which every denial raises one: if not,
 // the rules have nothing at all to say about the access.
 func (r *Rules) CouldAlert(op Operation, source, parentSource string) bool {
-	return r.can.alerted.by(source, parentSource)&op != 0
+	return r.can.alerted.by(source, parentSource)&op != 0 || r.watched != nil && r.watched.CouldAlert(op, source, parentSource)
 }
 
 // Wants says which operations must be put to Decide: those of which some access
 // by some program can be denied or raise an alert.
-func (r *Rules) Wants() Operation { return r.wants }
+func (r *Rules) Wants() Operation {
+	if r.watched != nil {
+		return r.wants | r.watched.wants
+	}
+	return r.wants
+}
 
 // CanDeny says whether any access of one of the operations, by any program, can
 // be denied: if not, the caller needs no race-free answer.

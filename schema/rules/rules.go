@@ -22,7 +22,10 @@
 //   - A directory written without its final slash is still a directory.
 package rules
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Access is one thing that the workload is about to do.
 type Access struct {
@@ -48,7 +51,7 @@ type Access struct {
 type Verdict struct {
 	Deny       bool
 	Alert      bool   // an alert is due, with the fields below
-	Action     string // "Block" or "Audit"
+	Action     string // "Block", "Audit" or ActionWatched
 	PolicyName string // "DefaultPosture" when an allow-list did not name the access
 	Severity   string // "1" to "10", or ""
 	Tags       []string
@@ -92,6 +95,10 @@ type Rules struct {
 	presets      presets
 	notes        []Note
 
+	// watched are the rules of all policies, as if those that only watch enforced too;
+	// nil where none only watches.
+	watched *Rules
+
 	can           reaches
 	wants, denies Operation // of all programs together
 }
@@ -100,7 +107,19 @@ type Rules struct {
 // component of the path whatever the number of rules, and a comparison for each
 // pattern, and allocates nothing.
 // The Tags of the verdict belong to the rules.
+//
+// What policies that only watch would have denied is an alert with the Action
+// ActionWatched.
 func (r *Rules) Decide(a *Access) Verdict {
+	v := r.decide(a)
+	if r.watched == nil || v.Deny {
+		return v
+	}
+	return v.beside(r.watched.decide(a))
+}
+
+// decide is Decide by the policies that enforce.
+func (r *Rules) decide(a *Access) Verdict {
 	switch a.Operation {
 	case Process:
 		return r.presets.over(r.process.decide(a), a)
@@ -121,4 +140,21 @@ func (r *Rules) Decide(a *Access) Verdict {
 }
 
 // Notes lists what the policies ask for and these rules do not do.
-func (r *Rules) Notes() []Note { return r.notes }
+func (r *Rules) Notes() []Note {
+	if r.watched != nil {
+		// The two have most in common. A version that is replaced when one beside it
+		// enforces has its notes in r alone.
+		return union(r.notes, r.watched.notes)
+	}
+	return r.notes
+}
+
+func union(a, b []Note) []Note {
+	all := slices.Clone(a)
+	for _, n := range b {
+		if !slices.Contains(a, n) {
+			all = append(all, n)
+		}
+	}
+	return all
+}

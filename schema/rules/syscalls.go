@@ -77,7 +77,9 @@ func (r *syscallRule) matches(a *Access) bool {
 }
 
 // AuditsCall says whether a rule is about a system call, by its name.
-func (r *Rules) AuditsCall(name string) bool { return len(r.syscalls.byName[name]) > 0 }
+func (r *Rules) AuditsCall(name string) bool {
+	return len(r.syscalls.byName[name]) > 0 || r.watched != nil && r.watched.AuditsCall(name)
+}
 
 func (c *compiler) syscall(r *spolicy.SyscallRule) {
 	s := &c.rules.syscalls

@@ -26,6 +26,7 @@ var rules = []rule{
 	{"schema/falco", []string{"schema"}, "Falco's own types are heavy; they stay out of schema and so out of the tracer"},
 	{"schema/policy", nil, "a policy document is data"},
 	{"schema/policydir", []string{"schema/policy"}, "files of policies are read and followed in one way"},
+	{"schema/policystream", []string{"schema/policy"}, "what the two programs say to each other about policies"},
 	{"schema/secret", nil, "used from everywhere"},
 
 	{"tracer", []string{"tracer/internal/*", "tracer/internal/*/*", "schema", "schema/*"}, "wiring"},
@@ -49,10 +50,11 @@ var rules = []rule{
 		},
 		"joins the parts; it sends nothing and loads nothing",
 	},
-	{"tracer/internal/emit", []string{"schema", "schema/secret"}, "carries events, does not make them"},
+	{"tracer/internal/peer", []string{"schema/secret", "schema/policystream"}, "the way to the sidekick; not what is said on it"},
+	{"tracer/internal/emit", []string{"schema", "schema/secret", "tracer/internal/peer"}, "carries events, does not make them"},
 	{"tracer/internal/explain", []string{"schema/policy", "schema/rules"}, "says what policies mean; it enforces nothing"},
 	{"tracer/internal/identity", []string{"schema", "schema/policy"}, "who this container is"},
-	{"tracer/internal/policies", []string{"schema/policy", "schema/policydir", "schema/rules"}, "documents of all sources become the rules in force"},
+	{"tracer/internal/policies", []string{"schema/policy", "schema/policydir", "schema/policystream", "schema/rules", "tracer/internal/peer"}, "documents of all sources become the rules in force"},
 
 	{"sidekick", []string{"sidekick/internal/*", "sidekick/internal/policies/*", "outputs", "outputs/catalog", "schema", "schema/*"}, "wiring; single outputs come by the catalog"},
 	{"sidekick/internal/access", []string{"schema/secret"}, "who may come in; not what they bring"},
@@ -73,6 +75,7 @@ var rules = []rule{
 		"the parts of the sidekick meet in sidekick/run.go only",
 	},
 
+	{"sidekick/internal/policyapi", []string{"schema/policy", "schema/policystream", "sidekick/internal/api", "sidekick/internal/policies"}, "policies over HTTP; what is in force is decided in the hub"},
 	{"sidekick/internal/policies", []string{"schema/policy", "schema/policydir", "schema/rules"}, "policies of all sources become one state; events are not its business"},
 	{"sidekick/internal/policies/aws", []string{"sidekick/internal/policies", "outputs/awsconfig"}, "one source of policies; it knows no tracer"},
 	{"sidekick/internal/policies/kubernetes", []string{"sidekick/internal/policies", "schema/policy"}, "one source of policies; it knows no tracer"},

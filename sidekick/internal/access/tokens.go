@@ -59,6 +59,9 @@ func (t *Tokens) Valid(r *http.Request) bool {
 	return match == 1
 }
 
+// Digests gives the SHA-256 of each token.
+func (t *Tokens) Digests() [][sha256.Size]byte { return t.digests.get() }
+
 // tokenIn takes the token out of "Bearer TOKEN", or out of "Basic …", which is what
 // becomes of a user and a password in an address: Falco's http_output has nothing
 // else to say who it is. The token is the password, whatever the user is called, or

@@ -29,6 +29,7 @@ type Config struct {
 	Queue        Queue
 	GRPC         GRPC
 	KubeArmor    KubeArmor
+	Policies     Policies
 	Outputs      []Output  // those that are turned on, in the order of the kinds
 	Warnings     []string  // what was given and has no effect; no values
 	Settings     []Setting // what is in effect, to be shown
@@ -75,6 +76,7 @@ func Load(in Input) (Config, error) {
 	c.GRPC = l.grpc(c.Listen)
 	l.insecureInVain(c)
 	c.KubeArmor = l.kubeArmor(c.GRPC)
+	c.Policies = l.policies()
 	c.Log = l.log()
 	l.enrichment(&c)
 	l.get(setting{path: clientFilesPath}) // to be shown

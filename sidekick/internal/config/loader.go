@@ -81,7 +81,7 @@ func newLoader(in Input) (*loader, error) {
 
 // generalSettings are all that belong to no output.
 func generalSettings() []setting {
-	return slices.Concat(listenSettings(), limitSettings(), logSettings(), grpcSettings(), enrichSettings(),
+	return slices.Concat(listenSettings(), limitSettings(), logSettings(), grpcSettings(), policySettings(), enrichSettings(),
 		queueSettings(), clusterSettings(), deliverySettings(), []setting{
 			{path: clientFilesPath, usage: "directory with client.crt, client.key and ca.crt, for MUTUALTLSCLIENT_*"},
 		})

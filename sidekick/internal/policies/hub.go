@@ -6,6 +6,7 @@ package policies
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -73,9 +74,25 @@ type Merged struct {
 	// Pending is that the source has not reported yet: what others know from it
 	// from before still holds.
 	Pending    bool
-	Policies   []Policy // without those that a later source replaces
+	Policies   []Policy   // without those that a later one replaces
+	Replaced   []Replaced // those
+	Wrong      []Wrong    // places at which something is wrong
 	Namespaces map[string]spolicy.Settings
 	Pods       map[string]spolicy.Settings
+}
+
+// Replaced is a policy that does not count, and where the one is that does.
+type Replaced struct {
+	Key        Key
+	At         string // "file:line"
+	BySource   string
+	ByPolicyAt string
+}
+
+// Wrong is a place whose text is wrong: what it said before stays in force.
+type Wrong struct {
+	Place string
+	Err   error
 }
 
 // New makes a hub that knows nothing yet.
@@ -169,6 +186,9 @@ func (h *Hub) place(s *source, text Text) *place {
 	return p
 }
 
+// ErrTooMuch is that a source has more than is taken.
+var ErrTooMuch = errors.New("too much")
+
 // within says what is wrong with the texts together.
 func within(texts []Text) error {
 	bytes, places := 0, make(map[string]bool, len(texts))
@@ -181,9 +201,9 @@ func within(texts []Text) error {
 	}
 	switch {
 	case len(texts) > MaxPolicies:
-		return fmt.Errorf("%d policies are more than %d", len(texts), MaxPolicies)
+		return fmt.Errorf("%w: %d policies, of at most %d", ErrTooMuch, len(texts), MaxPolicies)
 	case bytes > MaxBytes:
-		return fmt.Errorf("%d bytes of policies are more than %d", bytes, MaxBytes)
+		return fmt.Errorf("%w: %d bytes of policies, of at most %d", ErrTooMuch, bytes, MaxBytes)
 	}
 	return nil
 }
@@ -222,10 +242,12 @@ func (h *Hub) merge(generation uint64) *Snapshot {
 	for _, s := range h.sources {
 		merged := Merged{Name: s.Name(), Pending: !s.delivered, Namespaces: maps.Clone(s.reported.Namespaces), Pods: maps.Clone(s.reported.Pods)}
 		for _, t := range s.reported.Texts {
-			for i := range s.places[t.Place].policies {
-				if p := &s.places[t.Place].policies[i]; m.counts(s.Name(), p) {
-					merged.Policies = append(merged.Policies, *p)
-				}
+			place := s.places[t.Place]
+			for i := range place.policies {
+				m.add(&merged, &place.policies[i])
+			}
+			if place.err != nil {
+				merged.Wrong = append(merged.Wrong, Wrong{t.Place, place.err})
 			}
 		}
 		snapshot.Sources = append(snapshot.Sources, merged)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
 )
@@ -88,6 +89,37 @@ func start(t *testing.T, sources ...*reported) (*Hub, *journal) {
 	return h, j
 }
 
+// running is a hub that runs.
+type running struct{ *Hub }
+
+// runHub runs a hub of one source until the test ends.
+func runHub(t *testing.T, s Source) running {
+	t.Helper()
+	h := New(Options{Sources: []Source{s}, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	wait.Go(func() { h.Run(ctx) })
+	t.Cleanup(func() { cancel(); wait.Wait() })
+	return running{h}
+}
+
+// await waits until the snapshot is as given, without the generation.
+func (h running) await(t *testing.T, want string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for generation, got := uint64(0), ""; ; {
+		s, err := h.Next(ctx, generation)
+		if err != nil {
+			t.Fatalf("the snapshot is %q, want %q", got, want)
+		}
+		generation = s.Generation
+		if _, got, _ = strings.Cut(shown(s), " "); got == want {
+			return
+		}
+	}
+}
+
 // shown writes a snapshot as "generation source: name=path name=path; source pending".
 func shown(s *Snapshot) string {
 	var parts []string
@@ -101,6 +133,9 @@ func shown(s *Snapshot) string {
 			if p.Mode == spolicy.Watch {
 				text += "?"
 			}
+		}
+		for _, w := range m.Wrong {
+			text += " wrong " + w.Place
 		}
 		parts = append(parts, text)
 	}
@@ -158,7 +193,7 @@ func TestWhatIsWrongTakesNothingAway(t *testing.T) {
 
 	wrong := policy("a", "/2") + "---\n" + policy("c", "relative")
 	outcomes := s.set("a", wrong, "b", policy("b", "/2"))
-	h.expect(t, "3 s: a=/1 b=/2")
+	h.expect(t, "3 s: a=/1 b=/2 wrong a")
 	if err := outcomes[0].Err; err == nil || !strings.Contains(err.Error(), "a:17: ") || len(outcomes[0].Policies) != 1 {
 		t.Errorf("the outcome is %+v", outcomes[0])
 	}
@@ -171,14 +206,14 @@ func TestWhatIsWrongTakesNothingAway(t *testing.T) {
 	}
 	// Wrong once more, and otherwise: what was right is not forgotten.
 	s.set("a", "not a policy", "b", policy("b", "/2"))
-	h.expect(t, "4 s: a=/1 b=/2")
+	h.expect(t, "4 s: a=/1 b=/2 wrong a")
 	s.set("b", policy("b", "/2"))
 	h.expect(t, "5 s: b=/2")
 	// Wrong from the beginning, there is nothing to keep.
 	if o := s.set("b", policy("b", "/2"), "a", wrong); o[1].Err == nil || len(o[1].Policies) != 0 {
 		t.Errorf("the outcome is %+v", o[1])
 	}
-	h.expect(t, "6 s: b=/2")
+	h.expect(t, "6 s: b=/2 wrong a")
 }
 
 func TestTooMuchIsNotTaken(t *testing.T) {

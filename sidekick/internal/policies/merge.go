@@ -93,16 +93,18 @@ type merger struct {
 	now  map[string]string // what the log is told, or was and is still so
 }
 
-// counts says whether a policy counts, and tells the log of what is new.
-func (m *merger) counts(source string, p *Policy) bool {
-	k := KeyOf(&p.Document)
+// add adds a policy where it counts, and tells the log of what is new.
+func (m *merger) add(to *Merged, p *Policy) {
+	k, source := KeyOf(&p.Document), to.Name
 	if by := m.last[k]; by.policy != p {
 		if m.news("replaced "+source+" "+p.Origin, by.source+" "+by.policy.Origin) {
 			m.log.Warn("a policy is replaced by a later one of the same name", "policy", k.String(),
 				"from", source, "at", p.Origin, "by_from", by.source, "by", by.policy.Origin)
 		}
-		return false
+		to.Replaced = append(to.Replaced, Replaced{k, p.Origin, by.source, by.policy.Origin})
+		return
 	}
+	to.Policies = append(to.Policies, *p)
 	for _, w := range p.Warnings {
 		if m.news("warning "+source+" "+w, "") {
 			m.log.Warn("a policy may not mean what it says", "policy", k.String(), "from", source, "at", p.Origin, "what", w)
@@ -113,7 +115,6 @@ func (m *merger) counts(source string, p *Policy) bool {
 			m.log.Warn("a part of a policy is not enforced", "policy", k.String(), "from", source, "at", n.At, "section", n.Section, "action", n.Action, "why", n.Why)
 		}
 	}
-	return true
 }
 
 // news says whether it is new that something has a value.

@@ -41,12 +41,12 @@ type Text struct {
 	// Place names it, as in "web.yaml:3: …" when something is wrong. It is the same
 	// from report to report: if a text is wrong, what last was right at its place
 	// stays in force. No two texts of a state have the same.
-	Place string
+	Place string `json:"place"`
 	// Body is YAML or JSON, perhaps of several policies.
-	Body string
+	Body string `json:"body"`
 	// Mode other than Enforce is for all policies of the text, whatever their
 	// annotations say.
-	Mode spolicy.Mode
+	Mode spolicy.Mode `json:"mode,omitempty"`
 }
 
 // Outcome is what became of one text.

@@ -73,26 +73,27 @@ type Config struct {
 	Wait  bool     // doctor: be the process that the doctor examines
 	Text  string   // help: what to print on standard output
 
-	SidekickURL     URL             // where events go; URL.IsZero means nowhere
-	Token           secret.String   // shown to the sidekick
-	TokenFile       string          // file that holds the token; "" for none
-	TLS             TLS             // how an https SidekickURL is trusted
-	Policies        string          // policy file or directory; "" for none
-	PoliciesWatch   string          // WatchAuto, WatchAlways or WatchNever
-	Policy          string          // policies themselves, as text or base64 of it; "" for none
-	Aggregate       bool            // logs that are alike are joined
-	Strict          bool            // what KubeArmor passes over in a policy is an error
-	OnMissingPolicy string          // MissingBlock or MissingRun
-	PolicyTimeout   time.Duration   // how long the start may wait for policies; 0 is not at all
-	Visibility      rules.Operation // what is reported as logs; see Visible
-	Hold            rules.Operation // what is held from the start beside what is needed then; 0 is auto
-	Opens           string          // OpensCarryOut or OpensLetRun
-	Posture         rules.Posture   // what happens to accesses that an allow-list does not name; processes use that of files
-	Format          string          // FormatKubeArmor or FormatFalco
-	Engine          string          // EngineAuto, EngineNotify or EnginePtrace
-	Log             Log             // the tracer's own log
-	BufferBytes     int             // bound on the events kept in memory while they cannot be sent
-	FlushTimeout    time.Duration   // how long the end may wait for the last events to be sent; 0 is not at all
+	SidekickURL      URL             // where events go; URL.IsZero means nowhere
+	Token            secret.String   // shown to the sidekick
+	TokenFile        string          // file that holds the token; "" for none
+	TLS              TLS             // how an https SidekickURL is trusted
+	SidekickPolicies bool            // policies are taken from the sidekick too
+	Policies         string          // policy file or directory; "" for none
+	PoliciesWatch    string          // WatchAuto, WatchAlways or WatchNever
+	Policy           string          // policies themselves, as text or base64 of it; "" for none
+	Aggregate        bool            // logs that are alike are joined
+	Strict           bool            // what KubeArmor passes over in a policy is an error
+	OnMissingPolicy  string          // MissingBlock or MissingRun
+	PolicyTimeout    time.Duration   // how long the start may wait for policies; 0 is not at all
+	Visibility       rules.Operation // what is reported as logs; see Visible
+	Hold             rules.Operation // what is held from the start beside what is needed then; 0 is auto
+	Opens            string          // OpensCarryOut or OpensLetRun
+	Posture          rules.Posture   // what happens to accesses that an allow-list does not name; processes use that of files
+	Format           string          // FormatKubeArmor or FormatFalco
+	Engine           string          // EngineAuto, EngineNotify or EnginePtrace
+	Log              Log             // the tracer's own log
+	BufferBytes      int             // bound on the events kept in memory while they cannot be sent
+	FlushTimeout     time.Duration   // how long the end may wait for the last events to be sent; 0 is not at all
 
 	// Identity holds what the identity flags said, each as the environment
 	// variable ("POD_NAME=web-1") that it stands in for. Put before the
@@ -291,7 +292,7 @@ func parseRun(args, environ []string) (Config, error) {
 			return Config{}, err
 		}
 	}
-	if err := errors.Join(c.setToken(env), c.checkTLS()); err != nil {
+	if err := errors.Join(c.setToken(env), c.checkTLS(), c.checkSidekickPolicies()); err != nil {
 		return Config{}, err
 	}
 	if len(c.Argv) == 0 || c.Argv[0] == "" {

@@ -41,6 +41,7 @@ func settings() []setting {
 		{"sidekick-ca-file", "SIDEKICK_CA_FILE", "", "PEM file with the authorities to trust for an https sidekick-url; empty for the system's", setFile(func(t *TLS) *string { return &t.CAFile })},
 		{"sidekick-cert-file", "SIDEKICK_CERT_FILE", "", "PEM file with the certificate to show to the sidekick", setFile(func(t *TLS) *string { return &t.CertFile })},
 		{"sidekick-key-file", "SIDEKICK_KEY_FILE", "", "PEM file with its key", setFile(func(t *TLS) *string { return &t.KeyFile })},
+		{"sidekick-policies", "TRACER_SIDEKICK_POLICIES", "false", "take policies from the sidekick too, and follow their changes: true or false", setSidekickPolicies},
 		{"policies", "TRACER_POLICIES", "", "policy file, or directory of *.yaml, *.yml and *.json; empty for none", setPolicies},
 		{"policies-watch", "TRACER_POLICIES_WATCH", WatchAuto, "whether a directory of policies is watched for changes: true, false, or auto (when it is a volume that is mounted read-only)", setPoliciesWatch},
 		{"policy", "TRACER_POLICY", "", "policies themselves: YAML, JSON, or base64 of it; empty for none", setPolicy},
@@ -101,6 +102,10 @@ func (s setting) apply(c *Config, changed bool, value string, env map[string]str
 func setURL(c *Config, value string, given bool) (err error) {
 	c.SidekickURL, err = ParseURL(value, given)
 	return err
+}
+
+func setSidekickPolicies(c *Config, value string, _ bool) error {
+	return boolean(&c.SidekickPolicies, value)
 }
 
 func setPolicies(c *Config, value string, _ bool) error {

@@ -51,3 +51,16 @@ func (c *Config) checkTLS() error {
 	}
 	return nil
 }
+
+// checkSidekickPolicies refuses to take policies from where there are none.
+func (c *Config) checkSidekickPolicies() error {
+	switch {
+	case !c.SidekickPolicies:
+		return nil
+	case c.SidekickURL.IsZero():
+		return errors.New("--sidekick-policies (TRACER_SIDEKICK_POLICIES) needs a --sidekick-url")
+	case c.Format == FormatFalco:
+		return errors.New("--sidekick-policies (TRACER_SIDEKICK_POLICIES): a FalcoSidekick, for which --format=falco is, has no policies")
+	}
+	return nil
+}

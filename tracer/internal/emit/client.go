@@ -7,18 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/peer"
 )
 
 const (
 	requestTimeout = 10 * time.Second
-	dialTimeout    = 5 * time.Second
 	maxAnswer      = 1 << 20          // bytes read of an answer: a thousand verdicts are far less
 	maxRetryAfter  = 30 * time.Second // longer waits would outlive the buffer
 )
@@ -44,82 +43,27 @@ type answer struct {
 }
 
 type client struct {
-	// transport sends the requests. An http.Client would follow redirects, which
-	// carry the events, and the credentials, elsewhere.
-	transport   http.RoundTripper
-	user        *url.Userinfo
-	url         string
+	peer        *peer.Peer
 	contentType string
-	token       token
 }
 
-func newClient(u *url.URL, o Options) (*client, error) {
-	c := &client{
-		transport: o.Transport, user: u.User, url: u.String(), contentType: "application/x-ndjson",
-		token: token{text: o.Token, file: o.TokenFile},
-	}
+func newClient(o Options) (*client, error) {
+	c := &client{contentType: "application/x-ndjson"}
 	if o.Format == Falco {
 		c.contentType = "application/json"
 	}
-	if _, err := c.token.bearer(); err != nil {
-		return nil, err
-	}
-	if o.Transport != nil {
-		return c, nil
-	}
-	trust, err := trust(o)
-	if err != nil {
-		return nil, err
-	}
-	transport := &http.Transport{
-		Proxy:              http.ProxyFromEnvironment, // never for loopback
-		DialContext:        dial,
-		TLSClientConfig:    trust,
-		MaxIdleConns:       1,
-		IdleConnTimeout:    90 * time.Second,
-		DisableCompression: true,
-		WriteBufferSize:    64 << 10,
-	}
-	if u.Scheme == "unix" {
-		c.url = "http://localhost/"
-		transport.Proxy = nil
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", u.Path)
-		}
-	}
-	c.transport = transport
-	return c, nil
+	var err error
+	c.peer, err = peer.New(peer.Options{
+		URL: o.URL, Token: o.Token, TokenFile: o.TokenFile, Prove: o.Prove,
+		CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Transport: o.Transport,
+	})
+	return c, err
 }
 
-// dial does not ask a resolver for localhost: the workload may own /etc/hosts,
-// and a scratch image may have none.
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTimeout}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || host != "localhost" {
-		return d.DialContext(ctx, network, address)
-	}
-	conn, err := d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
-	if err != nil {
-		if conn6, err6 := d.DialContext(ctx, network, net.JoinHostPort("::1", port)); err6 == nil {
-			return conn6, nil
-		}
-	}
-	return conn, err
-}
-
-func (c *client) close() {
-	if t, ok := c.transport.(*http.Transport); ok {
-		t.CloseIdleConnections()
-	}
-}
+func (c *client) close() { c.peer.Close() }
 
 // post sends a batch once.
 func (c *client) post(ctx context.Context, key string, batch []line) answer {
-	bearer, err := c.token.bearer()
-	if err != nil {
-		return answer{fate: retry, err: err}
-	}
 	// The transport may read on after an answer has come, and the memory of the
 	// batch is used again: it must have let go of it.
 	var reading sync.WaitGroup
@@ -127,7 +71,7 @@ func (c *client) post(ctx context.Context, key string, batch []line) answer {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	body := newBody(batch, &reading)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, body)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.peer.URL(""), body)
 	if err != nil {
 		_ = body.Close()
 		return answer{fate: retry, err: errors.New("the address is not usable")}
@@ -138,21 +82,14 @@ func (c *client) post(ctx context.Context, key string, batch []line) answer {
 	request.GetBody = func() (io.ReadCloser, error) { return newBody(batch, &reading), nil }
 	request.Header.Set("Content-Type", c.contentType)
 	request.Header.Set("Idempotency-Key", key)
-	request.Header.Set("User-Agent", "sidearmor-tracer")
-	if password, _ := c.user.Password(); c.user != nil {
-		request.SetBasicAuth(c.user.Username(), password)
-	}
-	if bearer != "" {
-		request.Header.Set("Authorization", bearer)
-	}
-	response, err := c.transport.RoundTrip(request)
+	response, err := c.peer.Do(request)
 	if err != nil {
 		return answer{fate: retry, err: err}
 	}
 	defer response.Body.Close()
 	// What can be read of it is enough: the status has been given.
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if _, secret, ok := strings.Cut(bearer, " "); ok {
+	if _, secret, ok := strings.Cut(request.Header.Get("Authorization"), "Bearer "); ok && secret != "" {
 		text = bytes.ReplaceAll(text, []byte(secret), []byte("***")) // a stranger may repeat what it was told
 	}
 	return judge(response.StatusCode, response.Header, text, len(batch))

@@ -182,11 +182,7 @@ func TestBatchAge(t *testing.T) {
 func TestReportsOfLossAreSpaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reports []time.Time
-		e, err := New(Options{URL: "http://sidekick.test/", URLGiven: true, BufferBytes: 64 << 10, Transport: transport(nil)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.client.transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		sidekick := roundTripper(func(r *http.Request) (*http.Response, error) {
 			text, _ := io.ReadAll(r.Body)
 			_ = r.Body.Close()
 			if strings.Contains(string(text), "SystemEvent") {
@@ -194,6 +190,10 @@ func TestReportsOfLossAreSpaced(t *testing.T) {
 			}
 			return respond(200, "")
 		})
+		e, err := New(Options{URL: "http://sidekick.test/", URLGiven: true, BufferBytes: 64 << 10, Transport: sidekick})
+		if err != nil {
+			t.Fatal(err)
+		}
 		ended := make(chan error)
 		go func() { ended <- e.Run(context.Background()) }()
 		for range 60 {

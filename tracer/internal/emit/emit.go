@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +49,7 @@ type Options struct {
 
 	Token     secret.String // shown to the sidekick, over what URL has; zero is none
 	TokenFile string        // instead of Token: a file with it, read for each request, since it may change
+	Prove     bool          // nothing is sent to who does not prove that it knows the token: see peer.Options
 
 	// TLS, for an https URL: authorities to trust instead of the system's, read at
 	// the start; a certificate to show, read for each connection. "" is none.
@@ -125,21 +125,11 @@ func New(o Options) (*Emitter, error) {
 	if o.URL == "" {
 		return e, nil
 	}
-	u, err := url.Parse(o.URL)
-	if err != nil || !usable(u) {
-		return nil, errors.New("emit: the sidekick's address is not an http, https or unix URL")
-	}
-	if e.client, err = newClient(u, o); err != nil {
+	var err error
+	if e.client, err = newClient(o); err != nil {
 		return nil, fmt.Errorf("emit: %w", err)
 	}
 	return e, nil
-}
-
-func usable(u *url.URL) bool {
-	if u.Scheme == "unix" {
-		return u.Host == "" && u.Path != ""
-	}
-	return u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
 // Emit takes an event, of which it keeps nothing but strings. It waits for nobody

@@ -32,12 +32,16 @@ type Hub struct {
 	inForce    atomic.Pointer[rules.Rules]
 	generation atomic.Uint64
 
+	counts counts
+
 	mu      sync.Mutex
 	target  spolicy.Target
 	sources []*source       // in the order in which they were first named
 	held    rules.Operation // what the filter holds, as Hold said
 	fixed   bool            // Hold was called
 	links   *links
+	docs    []spolicy.Document   // that count
+	notes   []rules.Note         // of what is in force
 	said    map[statement]string // what the log was told and is still so
 	changed chan struct{}        // closed at the next change
 }
@@ -46,7 +50,8 @@ type Hub struct {
 type source struct {
 	name      string
 	docs      []spolicy.Document
-	delivered bool // its documents are there, even if they are none
+	settings  *settings // nil where it has none
+	delivered bool      // its documents are there, even if they are none
 }
 
 // New makes a hub without documents. The error names a posture that does not
@@ -76,17 +81,21 @@ func (h *Hub) Expect(name string) {
 }
 
 // Set replaces all documents of one source, and puts the rules that follow in
-// force before it returns. Of documents of the same kind, namespace and name that
-// of the source that was named last counts, within a source the last. The
+// force before it returns. Of documents of the same kind, namespace, name and mode
+// that of the source that was named last counts, within a source the last. The
 // documents belong to the hub from then on.
-func (h *Hub) Set(name string, docs []spolicy.Document) {
+func (h *Hub) Set(name string, docs []spolicy.Document) { h.set(name, docs, nil, true) }
+
+// set is Set. Not complete, there are more documents to come, which Await waits
+// for; settings are what the source says beside its documents.
+func (h *Hub) set(name string, docs []spolicy.Document, settings *settings, complete bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.source(name)
 	if len(docs) == 0 && !(s.delivered && len(s.docs) == 0) {
 		h.log.Warn("there are no policies", "from", name)
 	}
-	s.docs, s.delivered = docs, true
+	s.docs, s.settings, s.delivered = docs, settings, s.delivered || complete
 	h.apply()
 }
 
@@ -135,16 +144,19 @@ func (h *Hub) source(name string) *source {
 // apply puts the rules of the present documents in force. h.mu is held.
 func (h *Hub) apply() {
 	docs, replaced := h.merge()
+	effective := h.effective()
 	resolved := make([]spolicy.Document, len(docs))
 	for i := range docs {
+		docs[i].Mode = effective.mode(docs[i].Mode)
 		resolved[i] = h.links.resolve(docs[i])
 	}
-	compiled, err := rules.Compile(resolved, h.target, h.posture)
+	compiled, err := rules.Compile(resolved, h.target, effective.posture(h.posture))
 	if err != nil {
 		h.log.Error("the policies stay as they were", "error", err)
 		return
 	}
 	h.inForce.Store(compiled)
+	h.docs, h.notes = docs, compiled.Notes()
 	generation := h.generation.Add(1)
 	h.report(docs, replaced, compiled, generation)
 	close(h.changed)
@@ -152,16 +164,25 @@ func (h *Hub) apply() {
 }
 
 // key is what makes two documents the same policy.
-type key struct{ kind, namespace, name string }
+type key struct {
+	kind, namespace, name string
+	watches               bool // one that watches may stand beside one that enforces
+}
 
-func keyOf(d *spolicy.Document) key { return key{d.Kind, d.Namespace, d.Name} }
+func keyOf(d *spolicy.Document) key {
+	return key{d.Kind, d.Namespace, d.Name, d.Mode == spolicy.Watch}
+}
 
 // String names a policy for people.
 func (k key) String() string {
+	name := k.name
 	if k.namespace != "" {
-		return k.namespace + "/" + k.name
+		name = k.namespace + "/" + name
 	}
-	return k.name
+	if k.watches {
+		name += " (watching)"
+	}
+	return name
 }
 
 // replacement is a document that does not count, and the one that does.

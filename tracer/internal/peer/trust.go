@@ -1,4 +1,4 @@
-package emit
+package peer
 
 import (
 	"crypto/tls"

@@ -1,4 +1,4 @@
-package emit
+package peer
 
 import (
 	"errors"
@@ -18,8 +18,8 @@ type token struct {
 	file string // instead; "" for none
 }
 
-// bearer gives the header's value, "" for none. Errors hold no part of the token.
-func (t token) bearer() (string, error) {
+// read gives the token, "" for none. Errors hold no part of the token.
+func (t token) read() (string, error) {
 	text := t.text.Reveal()
 	if t.file != "" {
 		f, err := os.Open(t.file)
@@ -39,8 +39,5 @@ func (t token) bearer() (string, error) {
 			return "", errors.New("reading the token: " + t.file + " must hold one token of visible ASCII without commas")
 		}
 	}
-	if text == "" {
-		return "", nil
-	}
-	return "Bearer " + text, nil
+	return text, nil
 }
