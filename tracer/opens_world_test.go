@@ -26,7 +26,11 @@ func TestOpensGoByTheCallersWorld(t *testing.T) {
 	} {
 		t.Run(section, func(t *testing.T) {
 			t.Parallel()
-			scene{argv: victimOf(t, "worlds.py", section), lines: []string{line}}.test(t)
+			known := ""
+			if section == "no_descriptor_left" && onPtrace() {
+				known = "^after [0-9]+ EMFILE" // one more is needed for a moment
+			}
+			scene{argv: victimOf(t, "worlds.py", section), lines: []string{line}, known: known}.test(t)
 		})
 	}
 }

@@ -18,15 +18,10 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/tracer/internal/config"
 	"github.com/sidearmor/sidearmor/tracer/internal/emit"
-	"github.com/sidearmor/sidearmor/tracer/internal/engine/notify"
-	"github.com/sidearmor/sidearmor/tracer/internal/filter"
 	"github.com/sidearmor/sidearmor/tracer/internal/identity"
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
-	"github.com/sidearmor/sidearmor/tracer/internal/paths"
 	"github.com/sidearmor/sidearmor/tracer/internal/policies"
-	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/supervise"
-	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
 // version is set by the linker.
@@ -81,9 +76,6 @@ func fail(stderr io.Writer, code int, err error) int {
 
 // runWorkload runs the workload to its end and returns its exit status.
 func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
-	if c.Engine == config.EnginePtrace {
-		return fail(stderr, exitFailed, errors.New("--engine=ptrace: this version holds calls by seccomp user notification only"))
-	}
 	path, err := exec.LookPath(c.Argv[0])
 	switch {
 	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EISDIR):
@@ -131,26 +123,16 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 		log.Warn("files that a rule could deny are opened by the workload itself (--opens=let-run): a thread that changes the path after the check gets past file rules")
 	}
 	held := hold(hub, c, live)
-	w := &workload{log: log, receivers: receivers(held)}
-	if w.supervisor, w.processes, err = newSupervisor(supervise.Options{
+	w := &workload{log: log}
+	code, err := w.run(c.Engine, held, launch.Command{
+		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), NoNewPrivs: !launch.Can(unix.CAP_SYS_ADMIN),
+	}, supervise.Options{
 		Rules: hub.Rules, Origin: who.Origin, Emit: counted(hub, emitter), Visible: c.Visible(), Aggregate: c.Aggregate, Now: time.Now, Log: log,
-		Trace: w.trace, Later: later(live, held), LetOpensRun: c.Opens == config.OpensLetRun,
-	}, held.FollowCwd); err != nil {
-		return fail(stderr, exitFailed, err)
-	}
-	prog, err := filter.Program(held)
+		Later: later(live, held), LetOpensRun: c.Opens == config.OpensLetRun,
+	})
 	if err != nil {
-		return fail(stderr, exitFailed, err)
-	}
-	var code int
-	if err := w.start(launch.Command{
-		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), Filter: prog, NoNewPrivs: !launch.Can(unix.CAP_SYS_ADMIN),
-	}); err != nil {
 		code = fail(stderr, exitStatusOf(err), err)
-	} else {
-		code = w.wait()
 	}
-	w.stopReporting()
 	log.Info("the workload has ended", "status", code)
 	return code
 }
@@ -201,124 +183,4 @@ func newLogger(c config.Log, stderr io.Writer) (*slog.Logger, func(), error) {
 		out, closeOut = f, func() { f.Close() }
 	}
 	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.Level})), closeOut, nil
-}
-
-// receivers is how many threads wait for held calls. Where chdir is held, which
-// natively never fails with EINTR, a call is received at once.
-func receivers(o filter.Options) int {
-	if o.FollowCwd {
-		return 3
-	}
-	return 1
-}
-
-func newSupervisor(o supervise.Options, followCwd bool) (*supervise.Supervisor, *process.Table, error) {
-	// Files that are made in the workload's place get the workload's mask. (It
-	// starts with the one that the tracer was started with.)
-	unix.Umask(0)
-	var err error
-	if o.Processes, err = process.NewTable(process.Options{FollowCwd: followCwd, FollowIDs: true}); err != nil {
-		return nil, nil, err
-	}
-	if o.Paths, err = paths.New(); err != nil {
-		return nil, nil, err
-	}
-	return supervise.New(o), o.Processes, nil
-}
-
-// workload is the running workload and what runs for it.
-type workload struct {
-	log        *slog.Logger
-	receivers  int
-	supervisor *supervise.Supervisor
-	processes  *process.Table
-	reaper     *launch.Reaper
-	running    sync.WaitGroup
-	reap       func() error       // until cancel
-	cancel     context.CancelFunc // ends the engine and the forwarding of signals
-	held       chan struct{}      // closed when the engine has ended
-
-	reporting     sync.WaitGroup
-	stopReporting func() // waits until all is emitted that was to be reported
-}
-
-// trace follows threads of the workload by ptrace.
-func (w *workload) trace(threads ...int) (supervise.Trace, bool) {
-	t, ok := w.reaper.Trace(threads...)
-	return t, ok
-}
-
-// report lets the supervisor report what it sees.
-func (w *workload) report() {
-	ctx, cancel := context.WithCancel(context.Background())
-	w.reporting.Go(func() { w.supervisor.Run(ctx) })
-	w.stopReporting = func() {
-		cancel()
-		w.reporting.Wait()
-	}
-}
-
-// start starts the program. An error says that it did not start, and nothing of
-// it runs any more.
-func (w *workload) start(cmd launch.Command) error {
-	w.report()
-	signals, err := launch.WatchSignals()
-	if err != nil {
-		return err
-	}
-	child, err := launch.Start(cmd)
-	if err != nil {
-		return err
-	}
-	targetErr := signals.Target(child.PID) // before the reaper can take it away
-	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel, w.held, w.reaper = cancel, make(chan struct{}), launch.NewReaper(child.PID, child.Parent, w.log)
-	w.reap = func() error { return w.reaper.Run(ctx) }
-	w.running.Go(func() {
-		defer close(w.held)
-		defer child.Listener.Close()
-		e := notify.New(notify.Options{Listener: child.Listener, Specs: syscalls.Table(), Receivers: w.receivers, Signalled: w.processes.Signalled, Log: w.log})
-		if err := e.Run(ctx, w.supervisor); err != nil {
-			w.log.Error("calls are no longer answered: they fail from now on", "error", err)
-		}
-	})
-	w.running.Go(func() {
-		err := targetErr
-		if err == nil {
-			err = signals.Forward(ctx)
-		}
-		if err != nil {
-			w.log.Error("signals are no longer passed on", "error", err)
-			return // calls still have to be answered
-		}
-		// A signal when the workload's first process has gone is for the tracer.
-		cancel()
-	})
-	w.reporting.Go(func() { w.supervisor.WatchEntered(ctx) })
-	if err := child.Release(); err != nil {
-		w.wait()
-		return err
-	}
-	return nil
-}
-
-// wait waits for the workload's end and returns its exit status. As PID 1 it
-// ends what is left, as the kernel would have done without the tracer. Else the
-// workload's other processes may go on, and as they need their calls answered
-// it waits for them too, as strace -f does. It must be called on the thread that
-// start was called on.
-func (w *workload) wait() int {
-	w.running.Go(func() {
-		<-w.reaper.Main()
-		if os.Getpid() == 1 {
-			_ = unix.Kill(-1, unix.SIGKILL) // ESRCH: there are none
-		}
-		<-w.held
-		w.cancel()
-	})
-	if err := w.reap(); err != nil {
-		w.log.Error("waiting for the workload", "error", err)
-	}
-	w.running.Wait()
-	return w.reaper.Code()
 }

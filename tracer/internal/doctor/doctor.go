@@ -5,6 +5,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -42,7 +43,8 @@ type Options struct {
 type Report struct {
 	Version  string    `json:"version"`
 	Verdict  string    `json:"verdict"`
-	Ready    bool      `json:"ready"` // a workload can be run under the tracer
+	Ready    bool      `json:"ready"`  // a workload can be run under the tracer
+	Engine   string    `json:"engine"` // that --engine=auto takes: notify or ptrace, "" for none
 	Findings []Finding `json:"findings"`
 }
 
@@ -51,20 +53,33 @@ func Examine(ctx context.Context, o Options) Report {
 	r := Report{Version: o.Version}
 	r.Findings = append(r.Findings, kernel()...)
 	f := notify.Probe(!hasCapability(unix.CAP_SYS_ADMIN))
-	r.add("user notification", f.Listener, "Calls cannot be held this way. The tracer ends with status 125 unless ptrace works.")
-	r.add("let a held call run", f.Continue, "No call can be observed: the tracer ends with status 125.")
+	r.add("user notification", f.Listener, "Calls are held by ptrace, which costs more. Where that does not work either, the tracer ends with status 125.")
+	r.add("let a held call run", f.Continue, "Calls are held by ptrace.")
 	r.add("give a descriptor", f.Install, "File rules that deny fail every open that they could be about.")
 	r.add("give a descriptor in one step", f.OneStep, "Where a signal comes between the two steps, the open is made again.")
 	r.add("held calls wait through signals", f.Killable, "A signal can make a held call fail with EINTR or be made, and told, twice.")
 	r.Findings = append(r.Findings, capabilities()...)
 	r.Findings = append(r.Findings, otherProcesses(ctx, o)...)
 	r.Findings = append(r.Findings, around(ctx, o)...)
-	r.Ready = f.Listener == nil && f.Continue == nil
-	r.Verdict = "A workload can be run under the tracer."
+	switch {
+	case f.Listener == nil && f.Continue == nil && f.Install == nil:
+		r.Engine = "notify"
+	case r.works("ptrace"):
+		r.Engine = "ptrace"
+	case f.Listener == nil && f.Continue == nil:
+		r.Engine = "notify" // where no file rule denies
+	}
+	r.Ready = r.Engine != ""
+	r.Verdict = "A workload can be run under the tracer, by the engine " + r.Engine + "."
 	if !r.Ready {
-		r.Verdict = "No workload can be run under the tracer here: calls cannot be held by user notification."
+		r.Verdict = "No workload can be run under the tracer here: calls cannot be held, neither by user notification nor by ptrace."
 	}
 	return r
+}
+
+// works says whether an attempt went well.
+func (r *Report) works(name string) bool {
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Name == name && f.State == Works })
 }
 
 // add tells of one attempt.

@@ -22,7 +22,7 @@ const nobody = 65534
 // starts some of its own.
 func otherProcesses(ctx context.Context, o Options) []Finding {
 	found := []Finding{
-		attempt("ptrace", withChild(ctx, o, nil, seize), "An exec is checked before it runs and not followed: a thread that changes the path meanwhile can get past program rules. Races are looked for at the new program's first calls."),
+		attempt("ptrace", withChild(ctx, o, nil, seize), "Where there is no user notification, the tracer ends with status 125. Where there is, an exec is checked before it runs and not followed: a thread that changes the path meanwhile can get past program rules. Races are looked for at the new program's first calls."),
 		attempt("read a process's memory", withChild(ctx, o, nil, readMemory), "Memory is read through /proc, which is slower."),
 		attempt("pidfd_getfd", withChild(ctx, o, nil, getFD), "The tracer cannot borrow a socket: a connect is checked and then let run."),
 	}

@@ -32,14 +32,17 @@ type Hold interface {
 	// please, such as opening a named pipe. Other calls are answered meanwhile. A
 	// system call that blocks then fails with EINTR when the caller has died or has
 	// a signal to handle; Interrupted says whether it was for one of these.
-	MayWait()
+	//
+	// It reports false on a thread that cannot be spared. The answer is Defer then,
+	// before anything was done.
+	MayWait() bool
 	// Interrupted says that the caller has a signal to handle or is gone: Restart
 	// is the answer then.
 	Interrupted() bool
 }
 
 // Answer is what happens to a held call. It is made by Continue, Fail, Return,
-// Install or Restart. The zero Answer fails the call with EACCES: nothing passes
+// Install, Restart or Defer. The zero Answer fails the call with EACCES: nothing passes
 // by omission.
 type Answer struct {
 	kind        kind
@@ -47,6 +50,7 @@ type Answer struct {
 	value       int64
 	fd          int
 	closeOnExec bool
+	follow      bool
 }
 
 type kind uint8
@@ -58,6 +62,7 @@ const (
 	give
 	install
 	restart
+	elsewhere
 )
 
 // Continue lets the call run.
@@ -87,8 +92,25 @@ func Install(fd int, closeOnExec bool) Answer {
 // Precondition: Hold.Interrupted.
 func Restart() Answer { return Answer{kind: restart} }
 
+// Defer has the handler asked about the call again, on a thread that may wait.
+func Defer() Answer { return Answer{kind: elsewhere} }
+
+// Follow has an engine with Abilities.Follow stop the caller again where its call
+// ends, before it goes on: the program that comes of an exec has run nothing then. done
+// is called there, with Outcome.Held. Other engines take no notice.
+func (a Answer) Follow() Answer {
+	a.follow = true
+	return a
+}
+
 // Continues says whether the answer lets the call run.
 func (a Answer) Continues() bool { return a.kind == proceed }
+
+// Follows says whether the end of the call is waited for.
+func (a Answer) Follows() bool { return a.follow && a.kind == proceed }
+
+// Defers says whether the answer is Defer.
+func (a Answer) Defers() bool { return a.kind == elsewhere }
 
 // Restarts says whether the answer is Restart.
 func (a Answer) Restarts() bool { return a.kind == restart }
@@ -96,10 +118,12 @@ func (a Answer) Restarts() bool { return a.kind == restart }
 // Errno is the error that the answer fails the call with, 0 for none.
 func (a Answer) Errno() unix.Errno {
 	switch a.kind {
-	case refuse:
+	case refuse, elsewhere:
 		return unix.EACCES
 	case fail:
 		return a.errno
+	case restart:
+		return unix.EINTR
 	}
 	return 0
 }
@@ -122,6 +146,8 @@ type Outcome struct {
 	Known  bool
 	Result int64
 	Errno  unix.Errno
+	// Held says that the caller has not gone on: see Answer.Follow.
+	Held bool
 }
 
 // Handler makes the workers that answer calls.
@@ -151,6 +177,10 @@ type Engine interface {
 // Abilities are what an engine can do on this kernel.
 type Abilities struct {
 	Install bool // Answer Install works
-	Results bool // the result of a call that was let run is known
-	Atomic  bool // a signal cannot come between a call's receipt and its answer
+	Follow  bool // Answer.Follow works
+	// OneThread says that all calls wait for the one that is being answered, however
+	// long, unless it is announced by Hold.MayWait.
+	OneThread bool
+	Spare     int  // descriptors that Install needs for a moment, beside the one that it gives
+	Atomic    bool // a signal cannot come between a call's receipt and its answer
 }

@@ -31,6 +31,9 @@ type Options struct {
 	// FollowCwd holds chdir(2) and fchdir(2): where the tracer may not look at all
 	// processes of the workload. Natively they never fail with EINTR; held, they can.
 	FollowCwd bool
+	// Trace has held calls stop for a tracer (SECCOMP_RET_TRACE) instead of telling a
+	// listener.
+	Trace bool
 	// Tracer is the process that the workload is kept from; 0 is this one.
 	Tracer int
 	Arch   string // "amd64" or "arm64"; "" is this machine's
@@ -64,7 +67,7 @@ func (o Options) holds(s *syscalls.Spec) (when []syscalls.Condition, held bool) 
 	return when, s.Op == 0 || s.State || s.Op == rules.Process || s.Op&o.Hold != 0
 }
 
-// Program builds the filter: held calls notify, guarded calls fail, calls of a
+// Program builds the filter: held calls notify, or stop for ptrace, guarded calls fail, calls of a
 // foreign architecture or of x32 fail with ENOSYS (so that a 32-bit entry into
 // the kernel cannot get around it), everything else runs.
 func Program(o Options) ([]unix.SockFilter, error) {
@@ -141,11 +144,15 @@ func addGuards(f *seccomp.ScmpFilter, o Options) error {
 
 // addRows holds what is held, and refuses what is refused by the tracer elsewhere.
 func addRows(f *seccomp.ScmpFilter, o Options) error {
+	hold := seccomp.ActNotify
+	if o.Trace {
+		hold = seccomp.ActTrace
+	}
 	table := syscalls.Table()
 	for i := range table {
 		s := &table[i]
 		when, held := o.holds(s)
-		action := seccomp.ActNotify
+		action := hold
 		switch {
 		case held:
 		case s.Refuse != 0:

@@ -35,6 +35,12 @@ func (o Options) guards() []guard {
 			all = append(all, g)
 		}
 	}
+	if o.Trace {
+		all = append(all, newListener())
+		if o.Hold&rules.Syscall == 0 { // else it is held, and refused by the engine
+			all = append(all, attaching())
+		}
+	}
 	return all
 }
 
@@ -79,6 +85,19 @@ func attacks(tracer int) []guard {
 		on("kcmp", first, second),
 		on("ptrace", syscalls.Condition{is(0, unix.PTRACE_ATTACH), is(1, pid)}, syscalls.Condition{is(0, unix.PTRACE_SEIZE), is(1, pid)}),
 	}
+}
+
+// newListener is a listener of the workload's own, which would be told of a call before
+// the tracer is, and may let it run. The error is the kernel's under another listener.
+func newListener() guard {
+	const flag, setModeFilter = 1 << 3, 1
+	return guard{"seccomp", unix.EBUSY, []syscalls.Condition{{is(0, setModeFilter), {Arg: 1, Mask: flag, Value: flag}}}}
+}
+
+// attaching makes another tracer, which the kernel refuses of a thread that is traced. It
+// could let run what a child stops for that was made with CLONE_UNTRACED.
+func attaching() guard {
+	return guard{"ptrace", unix.EPERM, []syscalls.Condition{{is(0, unix.PTRACE_TRACEME)}, {is(0, unix.PTRACE_ATTACH)}, {is(0, unix.PTRACE_SEIZE)}}}
 }
 
 // is compares an argument that the kernel takes as int.

@@ -57,13 +57,20 @@ __attribute__((constructor)) static void record_inherited(void) {
 		inherited.closed[fd] = fcntl(fd, F_GETFD) < 0;
 }
 
+// In the place of a listener's number: the filter stands and has none.
+enum { NO_LISTENER = 1 << 30 };
+
 static void send_listener(int gate, int fd) {
 	struct sidearmor_report r = {SIDEARMOR_FILTERED, 0};
 	struct iovec io = {&r, sizeof r};
 	char control[CMSG_SPACE(sizeof fd)];
 	struct msghdr msg = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
 	memset(control, 0, sizeof control);
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	if (fd == NO_LISTENER) {
+		msg.msg_control = NULL;
+		msg.msg_controllen = 0;
+	}
+	struct cmsghdr *c = (struct cmsghdr *)control;
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof fd);
@@ -117,6 +124,31 @@ static int load_filter(const struct sock_fprog *filter) {
 	return fd;
 }
 
+// Says whether another program listens to a filter above this process. It would be told
+// of calls before a tracer is, and might let them run.
+static int has_listener_above(void) {
+	struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog filter = {1, &allow};
+	int status = 0;
+	// In a process of its own, for a filter that was loaded stays.
+	long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0) {
+		int fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter);
+		_exit(fd < 0 && errno == EBUSY);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+	}
+	return pid < 0 || status != 0;
+}
+
+static int load_traced_filter(const struct sock_fprog *filter) {
+	if (has_listener_above()) {
+		errno = EBUSY;
+		return -1;
+	}
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, filter) ? -1 : NO_LISTENER;
+}
+
 static void run_child(const struct sidearmor_child *c) {
 	char go;
 	close(c->parent_gate); // else the gate would not close when the tracer dies
@@ -145,14 +177,15 @@ static void run_child(const struct sidearmor_child *c) {
 
 	// From here on a held call would wait for a tracer that has no listener yet:
 	// nothing between this and the answer at the gate is one.
-	*listener = sender < 0 ? -1 : load_filter(&c->filter);
+	*listener = sender < 0 ? -1 : c->traced ? load_traced_filter(&c->filter) : load_filter(&c->filter);
 	int error = errno;
 	close(ready[1]);
 	while (sender > 0 && waitpid(sender, &status, 0) < 0 && errno == EINTR) {
 	}
 	if (*listener < 0)
 		fail(c->gate, SIDEARMOR_FILTER, error);
-	close(*listener);
+	if (*listener != NO_LISTENER)
+		close(*listener);
 	close(ready[0]);
 	ssize_t n;
 	while ((n = read(c->gate, &go, 1)) < 0 && errno == EINTR) {

@@ -26,6 +26,9 @@ type Command struct {
 	Env    []string
 	Filter []unix.SockFilter
 
+	// Traced says that the filter has calls stop for a tracer: it has no listener, and
+	// the child must be attached to before Release.
+	Traced bool
 	// NoNewPrivs is needed to load a filter without CAP_SYS_ADMIN. It also
 	// keeps setuid programs from gaining privileges.
 	NoNewPrivs bool
@@ -36,9 +39,10 @@ type Command struct {
 type Child struct {
 	PID      int
 	Parent   int      // the thread of this process that started it
-	Listener *os.File // answers the calls that the filter holds; the caller closes it
+	Listener *os.File // answers the calls that the filter holds; the caller closes it. nil where they are traced
 	path     string
 	gate     *os.File
+	traced   bool
 }
 
 // FilterError says that the kernel refused the filter, or its listener.
@@ -93,7 +97,7 @@ func Start(cmd Command) (*Child, error) {
 		gate.Close()
 		return nil, err
 	}
-	child := &Child{PID: pid, Parent: unix.Gettid(), path: cmd.Path, gate: gate}
+	child := &Child{PID: pid, Parent: unix.Gettid(), path: cmd.Path, gate: gate, traced: cmd.Traced}
 	if err := child.awaitFilter(); err != nil {
 		gate.Close()
 		reapOne(pid)
@@ -117,6 +121,9 @@ func fork(cmd Command, gate [2]int) (int, error) {
 	c.filter.filter = (*C.struct_sock_filter)(filter)
 	if cmd.NoNewPrivs {
 		c.no_new_privs = 1
+	}
+	if cmd.Traced {
+		c.traced = 1
 	}
 	pid := C.sidearmor_fork(&c)
 	if pid < 0 {
@@ -147,7 +154,7 @@ func (c *Child) awaitFilter() error {
 	switch {
 	case err != nil:
 		return err
-	case step == C.SIDEARMOR_FILTERED && listener != nil:
+	case step == C.SIDEARMOR_FILTERED && (listener != nil) != c.traced:
 		c.Listener = listener
 		return nil
 	case step == C.SIDEARMOR_FILTER:
@@ -214,6 +221,15 @@ func parseRights(oob []byte) []int {
 		return nil
 	}
 	return fds
+}
+
+// Abandon ends a child that was not released.
+func (c *Child) Abandon() {
+	c.gate.Close() // it ends then
+	if c.Listener != nil {
+		c.Listener.Close()
+	}
+	reapOne(c.PID)
 }
 
 func reapOne(pid int) {

@@ -13,11 +13,12 @@ struct sidearmor_child {
 	char *const *envp;
 	struct sock_fprog filter;
 	int no_new_privs;       // set no_new_privs before the filter is loaded
+	int traced;             // the filter traces: it has no listener
 };
 
 // Steps of the child, as it reports them.
 enum sidearmor_step {
-	SIDEARMOR_FILTERED = 1, // the filter stands; the message carries its listener
+	SIDEARMOR_FILTERED = 1, // the filter stands; the message carries its listener, if it has one
 	SIDEARMOR_PRIVS,
 	SIDEARMOR_FILTER,
 	SIDEARMOR_GATE,

@@ -61,19 +61,11 @@ func (r *Reaper) Code() int { return r.code }
 // kernel gives orphans to that thread as well, so that the reaper need not be
 // woken for what is told of the tracees of others.
 func (r *Reaper) Run(ctx context.Context) error {
-	if err := interrupt.Catch(); err != nil {
-		return fmt.Errorf("launch: %w", err)
-	}
-	if e := C.sidearmor_wait_for_stops(); e != 0 {
-		return fmt.Errorf("launch: waiting for stops without a signal: %w", unix.Errno(-e))
-	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	r.mu.Lock()
-	if r.thread = unix.Gettid(); r.thread == os.Getpid() && r.thread == r.parent {
-		r.alone = unix.WNOTHREAD
+	if err := r.Begin(); err != nil {
+		return err
 	}
-	r.mu.Unlock()
 	for {
 		pid, err := r.await()
 		switch {
@@ -85,6 +77,46 @@ func (r *Reaper) Run(ctx context.Context) error {
 		case !orphansMayCome(ctx):
 			return nil
 		}
+	}
+}
+
+// Begin makes the calling thread the one that waits. Run does so by itself.
+func (r *Reaper) Begin() error {
+	if err := interrupt.Catch(); err != nil {
+		return fmt.Errorf("launch: %w", err)
+	}
+	if e := C.sidearmor_wait_for_stops(); e != 0 {
+		return fmt.Errorf("launch: waiting for stops without a signal: %w", unix.Errno(-e))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.thread = unix.Gettid(); r.thread == os.Getpid() && r.thread == r.parent {
+		r.alone = unix.WNOTHREAD
+	}
+	return nil
+}
+
+// Wait waits for the next stop or end of the thread tid, or of any if tid is -1, for a
+// thread that has attached to all of the workload. It takes down the end of the first
+// process.
+//
+// Precondition: called after Begin, on its thread. Run is not called.
+func (r *Reaper) Wait(tid int) (int, unix.WaitStatus, error) {
+	var status unix.WaitStatus
+	got, err := unix.Wait4(tid, &status, unix.WALL|r.alone, nil)
+	if err == nil && !status.Stopped() {
+		r.ended(got, status)
+	}
+	return got, status, err
+}
+
+// Stopped says that job control has stopped a thread.
+func (r *Reaper) Stopped(tid int) {
+	r.mu.Lock()
+	isMain := tid == r.main
+	r.mu.Unlock()
+	if isMain {
+		stopWith()
 	}
 }
 

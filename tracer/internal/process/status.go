@@ -52,14 +52,14 @@ func (p *Process) TracedBy(tid int) (int, error) {
 	return tracer, err
 }
 
-// RoomForFD says whether the thread tid, whose table of descriptors has size entries, has a descriptor to spare; if not,
+// RoomForFD says whether the thread tid, whose table of descriptors has size entries, has count descriptors to spare; if not,
 // the error is EMFILE.
-func (p *Process) RoomForFD(tid, size int) error {
+func (p *Process) RoomForFD(tid, size, count int) error {
 	limit, err := p.fdLimit(tid)
 	if err != nil {
 		return err
 	}
-	if uint64(size) < limit {
+	if uint64(size+count) <= limit {
 		return nil // the kernel makes the table longer
 	}
 	used := uint64(0)
@@ -76,7 +76,7 @@ func (p *Process) RoomForFD(tid, size int) error {
 		return nil // the kernel says so when the file is given
 	case err != nil:
 		return err
-	case used >= limit:
+	case used+uint64(count) > limit:
 		return unix.EMFILE
 	}
 	return nil

@@ -54,7 +54,9 @@ func (w *worker) accept(c *call) engine.Answer {
 			return engine.Continue()
 		}
 		defer w.accepting.Add(-1)
-		c.Hold.MayWait()
+		if !c.Hold.MayWait() {
+			return engine.Defer()
+		}
 		if a, ok := awaitConnection(c, u.fd); !ok {
 			return a
 		}
@@ -91,7 +93,7 @@ func awaitConnection(c *call, fd int) (a engine.Answer, ok bool) {
 func (w *worker) takeConnection(c *call, u *socketUse, flags int) engine.Answer {
 	st, err := c.process.Status(c.TID)
 	if err == nil {
-		err = c.process.RoomForFD(c.TID, st.FDSize)
+		err = c.process.RoomForFD(c.TID, st.FDSize, 1+w.Can.Spare)
 	}
 	if err == nil {
 		err = w.become(c)

@@ -17,6 +17,9 @@ import (
 // went, while it was looked for.
 const maxRaces = 16
 
+// errElsewhere says that the call is one for a thread that may wait.
+var errElsewhere = errors.New("the open waits for another process")
+
 // errAgain says that what was found is not there any more.
 var errAgain = errors.New("the file has changed meanwhile")
 
@@ -68,7 +71,7 @@ func (w *worker) readyToChange(c *call, how *openHow) error {
 		return err
 	}
 	how.umask = st.Umask
-	return c.process.RoomForFD(c.TID, st.FDSize)
+	return c.process.RoomForFD(c.TID, st.FDSize, 1+w.Can.Spare)
 }
 
 // tryOpen resolves, decides, and opens. errAgain says that the file has changed
@@ -120,6 +123,9 @@ type openedDirectory struct {
 func (w *worker) failed(c *call, err error) engine.Answer {
 	var e unix.Errno
 	switch {
+	case errors.Is(err, errElsewhere):
+		c.report.due = false
+		return engine.Defer()
 	case !errors.As(err, &e):
 		return engine.Fail(unix.EACCES)
 	case e == unix.EINTR && c.Hold.Interrupted():
@@ -140,11 +146,13 @@ func (w *worker) openFor(c *call, file *paths.Result, how *openHow) (int, error)
 	switch {
 	case file.Type == unix.S_IFIFO && !how.has(unix.O_NONBLOCK) && how.flags&unix.O_ACCMODE != unix.O_RDWR:
 		c.waits = true
-		c.Hold.MayWait()
+		if !c.Hold.MayWait() {
+			return -1, errElsewhere
+		}
 	case file.Type == unix.S_IFCHR && isOwnTerminal(file.FD):
 		return w.openTerminal(c, file, how)
 	}
-	fd, err := w.reopen(c, file.FD, how)
+	fd, err := w.reopenLeased(c, file, how)
 	if err != unix.EACCES || !isOwnProc(c.process, file.Path) || !strings.HasSuffix(file.Path, "/fd") && !w.mayOpen(c, file, how.flags) {
 		return fd, err
 	}
@@ -193,6 +201,29 @@ func (w *worker) reopen(c *call, fd int, how *openHow) (int, error) {
 		mode = how.modeIn(fd)
 	}
 	return w.openat(c, w.Paths.Descriptors(), strconv.Itoa(fd), int(flags), mode)
+}
+
+// reopenLeased is reopen of a file for which another process may have a lease, until
+// which is given up the kernel has an open wait.
+func (w *worker) reopenLeased(c *call, file *paths.Result, how *openHow) (int, error) {
+	if !w.Can.OneThread || file.Type != unix.S_IFREG || how.has(unix.O_NONBLOCK) {
+		return w.reopen(c, file.FD, how)
+	}
+	now := *how
+	now.flags |= unix.O_NONBLOCK
+	fd, err := w.reopen(c, file.FD, &now)
+	switch {
+	case err == nil:
+		if _, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, int(how.flags)); err != nil {
+			unix.Close(fd)
+		}
+		return fd, err
+	case err != unix.EAGAIN:
+		return fd, err
+	case !c.Hold.MayWait():
+		return -1, errElsewhere
+	}
+	return w.reopen(c, file.FD, how)
 }
 
 // create makes the file in the directory that was resolved.

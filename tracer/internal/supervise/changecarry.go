@@ -148,7 +148,14 @@ func (ch *change) truncate(c *call, fds int) error {
 		_ = c.process.SignalThread(c.TID, unix.SIGXFSZ) // ESRCH: it is dead
 		return unix.EFBIG
 	}
-	fd, err := openat(c, fds, strconv.Itoa(ch.old.file.FD), unix.O_WRONLY, 0) // truncate itself knows paths only
+	name := strconv.Itoa(ch.old.file.FD)
+	fd, err := openat(c, fds, name, unix.O_WRONLY|unix.O_NONBLOCK, 0) // truncate itself knows paths only
+	if err == unix.EAGAIN {                                           // another process has a lease for the file
+		if !c.Hold.MayWait() {
+			return errElsewhere
+		}
+		fd, err = openat(c, fds, name, unix.O_WRONLY, 0)
+	}
 	if err != nil {
 		return err
 	}

@@ -71,6 +71,9 @@ func (w *worker) execFile(c *call, path string, file *paths.Result) engine.Answe
 		}
 	}
 	c.process.MarkExec(c.TID)
+	if c.verify != nil {
+		return engine.Continue().Follow()
+	}
 	return engine.Continue()
 }
 
@@ -122,7 +125,7 @@ func (w *worker) unknownExec(c *call, err error) engine.Answer {
 		w.approveUnseen(c)
 		c.approved = true
 		c.process.MarkExec(c.TID)
-		return engine.Continue()
+		return engine.Continue().Follow()
 	}
 	if e, ok := kernelsAnswer(err); ok {
 		return w.execFails(c, e)

@@ -70,6 +70,8 @@ func (w *worker) sentBefore(c *call, messages int, err error) engine.Answer {
 	switch {
 	case messages > 0:
 		return engine.Return(int64(messages))
+	case errors.Is(err, errElsewhere):
+		return w.failed(c, err)
 	case !errors.As(err, &e) || !c.Hold.Valid():
 		return w.unknown(c, err)
 	case e == unix.EPIPE && c.flags()&unix.MSG_NOSIGNAL == 0:
@@ -89,8 +91,8 @@ func (w *worker) send(c *call, u *socketUse, m *message) (sent int, err error) {
 		return 0, err
 	}
 	defer release()
-	if stream && c.flags()&unix.MSG_DONTWAIT == 0 && waits(u.fd) {
-		c.Hold.MayWait()
+	if stream && c.flags()&unix.MSG_DONTWAIT == 0 && waits(u.fd) && !c.Hold.MayWait() {
+		return 0, errElsewhere
 	}
 	for {
 		data, err := m.data(c, sent)

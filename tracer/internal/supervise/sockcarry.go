@@ -14,8 +14,8 @@ import (
 
 // carryConnect connects the caller's socket in its place.
 func (w *worker) carryConnect(c *call, u *socketUse) engine.Answer {
-	if waits(u.fd) {
-		c.Hold.MayWait()
+	if waits(u.fd) && !c.Hold.MayWait() {
+		return w.failed(c, errElsewhere)
 	}
 	if u.unix != "" {
 		w.connections.add(u.fd, c.process.PID())

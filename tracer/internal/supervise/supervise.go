@@ -22,7 +22,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// Options are what a Supervisor works with. All fields but the last four are needed.
+// Options are what a Supervisor works with. All fields but the last five are needed.
 type Options struct {
 	Processes *process.Table
 	Paths     *paths.Resolver
@@ -43,6 +43,8 @@ type Options struct {
 	Later rules.Operation
 	// Aggregate joins logs that are alike.
 	Aggregate bool
+	// Can is what the engine can do. Where it follows calls, execs need no Trace.
+	Can engine.Abilities
 	// LetOpensRun lets an open run that the rules allow, although another thread of
 	// its caller could change the path meanwhile.
 	LetOpensRun bool
@@ -127,7 +129,7 @@ type worker struct {
 	*Supervisor
 	standIn *process.StandIn
 	call    call
-	after   func(engine.Outcome) // is w.told
+	after   func(engine.Outcome) // is told, of call
 }
 
 // call is everything about the call at hand: one snapshot of the rules, the
@@ -158,7 +160,7 @@ type call struct {
 // Worker makes a worker of the calling thread.
 func (s *Supervisor) Worker() engine.Worker {
 	w := &worker{Supervisor: s}
-	w.after = w.told
+	w.after = func(o engine.Outcome) { w.told(&w.call, o) }
 	var err error
 	if w.standIn, err = s.Processes.NewStandIn(); err != nil {
 		s.Log.Error("files cannot be opened in the place of the workload", "error", err)
@@ -171,6 +173,12 @@ func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome))
 	c := &w.call
 	*c = call{Call: held, rules: w.Rules(), ruleset: -1}
 	a := w.answer(c)
+	if w.Can.Follow && a.Follows() {
+		// Others are answered before this one ends.
+		kept, of := *c, *held
+		kept.Call = &of
+		return a, func(o engine.Outcome) { w.told(&kept, o) }
+	}
 	if c.opened != nil || c.ruleset >= 0 {
 		c.installed = c.process.Installing()
 		return a, w.after
@@ -202,12 +210,15 @@ func (w *worker) answer(c *call) engine.Answer {
 }
 
 // told ends the handling of a call, when it has been answered.
-func (w *worker) told(o engine.Outcome) {
-	c := &w.call
-	if c.verify != nil {
+func (w *worker) told(c *call, o engine.Outcome) {
+	switch {
+	case c.verify != nil && w.Can.Follow:
+		w.verifyHeld(c, o)
+	case c.verify != nil:
 		o = w.verifyExec(c, o)
-	}
-	if c.approved && o.Sent {
+	case c.approved && w.Can.Follow:
+		w.vetHeld(c, o)
+	case c.approved && o.Sent:
 		w.awaitImage(c)
 	}
 	if c.ruleset >= 0 {

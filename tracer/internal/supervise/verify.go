@@ -31,6 +31,10 @@ const ptraceEventStop = 128
 // prepareToVerify sees to it that what comes of the exec is looked at.
 func (w *worker) prepareToVerify(c *call, path string, a *rules.Access, programs []program) {
 	v := &verification{path: path, access: *a, programs: programs}
+	if w.Can.Follow {
+		c.verify = v
+		return
+	}
 	if w.Trace == nil || !v.seize(w, c) {
 		w.approve(c, v)
 		c.approved = true
@@ -61,8 +65,7 @@ func (w *worker) follow(c *call) (Trace, bool) {
 		if t, ok := w.Trace(c.TID, c.process.PID()); ok {
 			return t, true
 		}
-		c.Hold.MayWait()
-		if !c.Hold.Valid() {
+		if !c.Hold.MayWait() || !c.Hold.Valid() {
 			return nil, false
 		}
 		time.Sleep(time.Millisecond)
@@ -88,6 +91,13 @@ func (v *verification) seize(w *worker, c *call) bool {
 	// The thread stops as it returns from the call: then the exec has failed.
 	_ = ptrace(unix.PTRACE_INTERRUPT, c.TID, 0) // ESRCH: it is dead
 	return true
+}
+
+// verifyHeld looks at what came of an exec that the engine follows.
+func (w *worker) verifyHeld(c *call, o engine.Outcome) {
+	if o.Known && o.Errno == 0 && !w.approvedImage(c, c.process.PID()) {
+		_ = unix.Kill(c.process.PID(), unix.SIGKILL) // it has executed nothing; ESRCH: it is dead
+	}
 }
 
 // verifyExec looks at what came of an exec, and says how the call ended.

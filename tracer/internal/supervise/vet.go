@@ -11,6 +11,7 @@ import (
 
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/schema/rules"
+	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 )
 
@@ -172,7 +173,7 @@ const (
 // awaitImage looks at what comes of an exec that cannot be followed, as soon as it
 // can be seen: a program need not make a held call for long.
 func (w *worker) awaitImage(c *call) {
-	c.Hold.MayWait()
+	_ = c.Hold.MayWait() // the call has been answered
 	p := c.process
 	for start := time.Now(); time.Since(start) < imageWait; {
 		a, ok := w.approved.get(p.PID())
@@ -192,6 +193,15 @@ func (w *worker) awaitImage(c *call) {
 			time.Sleep(imagePause)
 		}
 	}
+}
+
+// vetHeld looks at what has come of an exec that could not be examined, before it runs.
+func (w *worker) vetHeld(c *call, o engine.Outcome) {
+	if !o.Known || o.Errno != 0 {
+		w.approved.remove(c.process.PID())
+		return
+	}
+	w.vet(c)
 }
 
 // vetForked looks at a process that was forked, maybe by a denied program that has

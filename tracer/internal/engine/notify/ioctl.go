@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -119,6 +120,14 @@ func (l listener) wait(request uintptr, p unsafe.Pointer) (int, unix.Errno) {
 func (l listener) quick(request uintptr, p unsafe.Pointer) (int, unix.Errno) {
 	value, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(l), request, uintptr(p))
 	return int(value), errno
+}
+
+// Serves says whether the kernel can do with a listener what the engine needs: let calls
+// run and hand over descriptors (Linux 5.9).
+func Serves(l *os.File) bool {
+	none := addition{srcFD: ^uint32(0)}
+	_, errno := listener(l.Fd()).wait(ioctlAddFD, unsafe.Pointer(&none))
+	return errno == unix.EBADF // it has looked at the descriptor
 }
 
 // waitsKillable says whether only a deadly signal can come between a call's receipt and

@@ -44,7 +44,10 @@ const (
 func (w *worker) Valid() bool { return w.listener.valid(w.n.id) }
 
 // MayWait lets another worker receive.
-func (w *worker) MayWait() { w.stepAside() }
+func (w *worker) MayWait() bool {
+	w.stepAside()
+	return true
+}
 
 // Interrupted says that the caller has a signal to handle or is gone.
 func (w *worker) Interrupted() bool { return w.interrupted.Load() == w.calls.Load() }

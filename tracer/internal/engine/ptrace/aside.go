@@ -1,0 +1,209 @@
+package ptrace
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/engine"
+	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
+)
+
+// aside is a call that is answered by a thread of its own, which may wait. Its caller
+// waits in a system call that has no end: so it takes signals, and stops and goes on by
+// job control, as in the call that it made.
+type aside struct {
+	service *service
+	call    engine.Call
+	thread  atomic.Int64        // that answers
+	gone    atomic.Bool         // nobody needs the answer
+	taken   atomic.Bool         // by the service
+	answer  engine.Answer       // of the service's thread once it is taken
+	outcome chan engine.Outcome // capacity 1
+	dropped chan struct{}       // closed when nobody needs the answer
+	told    chan struct{}       // closed at the end
+}
+
+const (
+	// maxAside bounds the threads: as many calls can wait for others at a time.
+	maxAside = 1024
+	// look is how often a thread is called back whose answer nobody needs.
+	look = 5 * time.Millisecond
+)
+
+// putAside has the call at hand answered by another thread.
+func (s *service) putAside(tid int) {
+	w := &aside{
+		service: s, call: s.call,
+		outcome: make(chan engine.Outcome, 1), dropped: make(chan struct{}), told: make(chan struct{}),
+	}
+	w.call.Hold = w
+	if s.asides >= maxAside {
+		s.give(tid, &s.regs, false, -int64(unix.EACCES))
+		return
+	}
+	h := &held{regs: s.regs, spec: s.call.Spec, aside: w, done: w.tell}
+	s.calls[tid] = h
+	s.asides++
+	s.waiting.Go(w.run)
+	s.waiting.Go(w.watch)
+	s.wait(tid, h)
+}
+
+// wait has the caller wait in the place of its call, which has not begun.
+func (s *service) wait(tid int, h *held) {
+	r := h.regs
+	if r.become(tid, unix.SYS_PPOLL, [6]uint64{}) == nil {
+		_ = request(unix.PTRACE_SYSCALL, tid, 0, 0) // ESRCH: it has been killed
+	}
+}
+
+// Valid says whether the answer is needed.
+func (w *aside) Valid() bool { return !w.gone.Load() }
+
+// MayWait is true: the thread is there for this call alone.
+func (w *aside) MayWait() bool { return true }
+
+// Interrupted says that the caller has had a signal to handle or is gone.
+func (w *aside) Interrupted() bool { return w.gone.Load() }
+
+func (w *aside) run() {
+	defer close(w.told)
+	// The thread's signal mask and credentials are its own: it ends with the goroutine.
+	runtime.LockOSThread()
+	var done func(engine.Outcome)
+	if err := interrupt.Block(); err == nil {
+		w.thread.Store(int64(unix.Gettid()))
+		w.answer, done = w.service.handler.Worker().Handle(&w.call)
+		w.thread.Store(0)
+	}
+	w.service.offer(w)
+	var o engine.Outcome
+	select {
+	case o = <-w.outcome:
+	case <-w.dropped:
+		if fd, _, ok := w.answer.File(); ok {
+			unix.Close(fd)
+		}
+	}
+	if done != nil {
+		done(o)
+	}
+}
+
+// tell says what became of the call.
+func (w *aside) tell(o engine.Outcome) { w.outcome <- o }
+
+// watch calls the thread back when nobody needs its answer, at each look: what comes just
+// before its system call begins to wait does not interrupt it.
+func (w *aside) watch() {
+	select {
+	case <-w.told:
+		return
+	case <-w.dropped:
+	}
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		if thread := w.thread.Load(); thread != 0 {
+			interrupt.Thread(int(thread))
+		}
+		select {
+		case <-w.told:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// offer hands the answer of another thread to the service.
+func (s *service) offer(w *aside) {
+	s.mu.Lock()
+	s.answers = append(s.answers, w)
+	s.mu.Unlock()
+	s.rouse(w.taken.Load)
+}
+
+// takeAnswers takes what other threads have answered. The callers come out of their
+// waits, and are answered where they stop then.
+func (s *service) takeAnswers() {
+	s.mu.Lock()
+	answers := s.answers
+	s.answers = nil
+	s.mu.Unlock()
+	for _, w := range answers {
+		w.taken.Store(true)
+		if !w.gone.Load() {
+			_ = request(unix.PTRACE_INTERRUPT, w.call.TID, 0, 0) // ESRCH: it is dead
+		}
+	}
+}
+
+// awaited deals with a caller that has come out of its wait: for the answer, or because
+// it has a signal to handle or is to stop. Where no handler runs, the kernel makes the call
+// again, and it waits on.
+func (s *service) awaited(tid int, h *held) {
+	w, r := h.aside, h.regs
+	switch {
+	case !w.taken.Load() || w.answer.Restarts():
+		if r.end(tid, restartSys) == nil {
+			s.resume(tid, 0)
+		}
+	case w.answer.Continues():
+		if r.again(tid, r.number(), r.args()) == nil {
+			s.resume(tid, 0)
+		}
+	default:
+		s.finish(tid, h, true)
+	}
+}
+
+// finish answers a caller that has waited, or is about to wait again.
+func (s *service) finish(tid int, h *held, waited bool) {
+	s.asides--
+	delete(s.calls, tid)
+	s.carryOut(tid, h.spec, &h.regs, waited, h.aside.answer, h.done)
+}
+
+// madeAgain deals with a call that a caller makes who has come out of its wait. It reports
+// false for another call than that one.
+func (s *service) madeAgain(tid int, h *held) bool {
+	w := h.aside
+	switch {
+	case s.regs != h.regs || w.taken.Load() && w.answer.Restarts():
+		s.giveUp(tid, h)
+		return false
+	case w.taken.Load():
+		s.finish(tid, h, false)
+	default:
+		s.wait(tid, h)
+	}
+	return true
+}
+
+// signalled deals with a signal that a thread which waits is about to get: a handler ends
+// the wait.
+func (s *service) signalled(tid int, sig unix.Signal) {
+	h := s.calls[tid]
+	if h == nil || h.aside == nil {
+		return
+	}
+	if st, err := readStatus(tid); err != nil || st.caught&(1<<(sig-1)) != 0 {
+		s.giveUp(tid, h)
+	}
+}
+
+// giveUp ends the wait of a caller without an answer.
+func (s *service) giveUp(tid int, h *held) {
+	s.asides--
+	delete(s.calls, tid)
+	h.aside.abandon()
+}
+
+// abandon gives up a call.
+func (w *aside) abandon() {
+	w.gone.Store(true)
+	close(w.dropped)
+}
