@@ -102,6 +102,8 @@ var capabilityUses = map[string]string{
 	"NET_BIND_SERVICE": `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 2))`,
 	"chown":            `import os; os.chown("file", 7, 7)`,
 	"fowner":           `import os; os.chown("file", 7, 7); os.chmod("file", 0o600)`,
+	"FOWNER":           `import os; os.chown("file", 7, 7); os.utime("file", (1, 2))`,
+	"setfcap":          `import os; os.setxattr("file", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))`,
 	"mknod":            `import os; os.mknod("null", 0o600 | 0o020000, os.makedev(1, 3))`,
 	"setuid":           `import os; os.setuid(7)`,
 	"setgid":           `import os; os.setgroups([7])`,
@@ -167,9 +169,9 @@ func realPython(t *testing.T) string {
 func TestCapabilitiesThatAreNotUsed(t *testing.T) {
 	t.Parallel()
 	program := `import os
-open("own", "w").close(); os.chmod("own", 0o600); os.chown("own", os.getuid(), os.getgid()); os.chown("own", -1, -1); os.mknod("fifo", 0o10600)
+open("own", "w").close(); os.chmod("own", 0o600); os.chown("own", os.getuid(), os.getgid()); os.chown("own", -1, -1); os.utime("own", (1, 2)); os.utime("own"); os.mknod("fifo", 0o10600)
 os.setresuid(os.getuid(), -1, os.geteuid()); os.setgid(os.getgid())`
-	rule := "capabilities: {matchCapabilities: [{capability: 'chown, fowner, mknod, setuid, setgid'}, {capability: net_raw, fromSource: [{path: /no/such/program}]}]}"
+	rule := "capabilities: {matchCapabilities: [{capability: 'chown, fowner, mknod, setuid, setgid, setfcap'}, {capability: net_raw, fromSource: [{path: /no/such/program}]}]}"
 	for _, who := range everybody {
 		cmd := who.command(t, []string{"--policies", sharedPolicies(t, block(rule))}, []string{python, "-c", program})
 		cmd.Dir = sharedDir(t, who)

@@ -36,7 +36,7 @@ func CapabilityOperation(name string) Operation {
 	switch name {
 	case "net_raw", "net_bind_service":
 		return Network
-	case "chown", "fowner", "mknod":
+	case "chown", "fowner", "mknod", "setfcap":
 		return FileWrite
 	case "setuid", "setgid", "sys_chroot", "sys_admin", "sys_module", "sys_boot", "sys_time", "sys_pacct", "sys_rawio",
 		"sys_ptrace": // which no workload has

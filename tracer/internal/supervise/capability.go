@@ -23,6 +23,8 @@ func capabilityName(number int) string {
 		return "chown"
 	case unix.CAP_FOWNER:
 		return "fowner"
+	case unix.CAP_SETFCAP:
+		return "setfcap"
 	case unix.CAP_SETGID:
 		return "setgid"
 	case unix.CAP_SETUID:
@@ -150,8 +152,10 @@ func (w *worker) changeNeeds(c *call, ch *change) bool {
 	case unix.CAP_MKNOD:
 		kind := uint32(c.Args[c.Spec.Mode]) & unix.S_IFMT
 		return kind == unix.S_IFBLK || kind == unix.S_IFCHR && uint32(c.Args[c.Spec.Mode+1]) != 0
-	case unix.CAP_FOWNER:
-		return !owns
+	case unix.CAP_SETFCAP:
+		return ch.attr.name == "security.capability"
+	case unix.CAP_FOWNER: // to set the time to now takes the right to write
+		return !owns && (c.Spec.Times == syscalls.None || ch.times != nil)
 	}
 	user, group := int(int32(c.Args[c.Spec.Owner])), int(int32(c.Args[c.Spec.Owner+1]))
 	member := group == cred.FSGID || slices.Contains(cred.Groups, group)

@@ -120,6 +120,10 @@ func changing() []Spec {
 			s.Capability = unix.CAP_FOWNER
 		case s.Owner != None:
 			s.Capability = unix.CAP_CHOWN
+		case s.Times != None:
+			s.Capability = unix.CAP_FOWNER
+		case s.Attr != None:
+			s.Capability = unix.CAP_SETFCAP
 		}
 		all[i] = s
 	}

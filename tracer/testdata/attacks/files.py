@@ -83,6 +83,8 @@ def exchanged():
     syscall(number(316, 276), CWD, b"public", CWD, b"secret", 2)
     return read("public/key")
 def renamed_over(): os.rename("public/file", "secret/key"); return b"content"
+def attribute(): os.setxattr("secret/key", "user.x", b"x"); return b"content"
+def dated(): os.utime("secret/key", (1, 2)); return b"content"
 def unlinked(): os.unlink("secret/key"); return b"content"
 def bind_mount():
     syscall(number(272, 97), 0x20000)
