@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -37,6 +38,9 @@ func (q *Queue) start(ctx context.Context) error {
 	err := q.openStore(ctx)
 	if errors.Is(err, errDamaged) {
 		q.stopStore()
+		if cannot := q.cannotOpen(); cannot != nil {
+			return fmt.Errorf("%w: %w", cannot, err)
+		}
 		var to string
 		if to, err = q.putAside(err); err != nil {
 			return err
@@ -55,6 +59,31 @@ func (q *Queue) start(ctx context.Context) error {
 	q.warnOfVolume(ctx)
 	q.checkDisk()
 	return nil
+}
+
+// cannotOpen gives a reason for which the store does not open that is not in what it
+// holds: the disk, or what this process may do.
+func (q *Queue) cannotOpen() error {
+	if q.ifDiskFull() != "" {
+		return unix.ENOSPC
+	}
+	if err := writable(q.storeDir()); err != nil {
+		return err
+	}
+	return filepath.WalkDir(q.storeDir(), func(path string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			var f *os.File
+			if f, err = os.Open(path); err == nil {
+				return f.Close()
+			}
+		}
+		for _, cause := range []error{fs.ErrPermission, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EROFS} {
+			if errors.Is(err, cause) {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // putAside moves the store to a directory beside it.
@@ -148,10 +177,10 @@ func (q *Queue) startServer() error {
 	select {
 	case r := <-started:
 		q.srv = r.srv
-		if r.err != nil && q.ifDiskFull() == "" && writable(q.storeDir()) == nil {
+		if r.err != nil {
 			return fmt.Errorf("%w: %w", errDamaged, r.err)
 		}
-		return r.err
+		return nil
 	case <-time.After(openTimeout):
 		// The server still has the files. They can be moved, but not opened again.
 		err := fmt.Errorf("%w within %s", errDamaged, openTimeout)
@@ -172,7 +201,7 @@ func (q *Queue) openStream(ctx context.Context, cfg jetstream.StreamConfig, stoc
 	stream, err := q.js.CreateOrUpdateStream(ctx, cfg)
 	if err != nil {
 		err = fmt.Errorf("create stream %s: %w", cfg.Name, err)
-		if stocked {
+		if _, answered := errors.AsType[*jetstream.APIError](err); answered && stocked {
 			err = fmt.Errorf("%w: %w", errDamaged, err)
 		}
 		return err

@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -197,6 +198,23 @@ func upToMarker(t *testing.T, q *Queue) []string {
 			return got
 		}
 		got = append(got, id)
+	}
+}
+
+// A start that is given up leaves the store as it is.
+func TestStartIsGivenUp(t *testing.T) {
+	dir := stockedDir(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Open(ctx, Options{Dir: dir, Log: slog.New(slog.DiscardHandler)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	q := open(t, Options{Dir: dir, AlertBytes: smallFiles})
+	if got := upToMarker(t, q); len(got) != 90 {
+		t.Errorf("%d events came, want 90", len(got))
+	}
+	if aside, _ := filepath.Glob(filepath.Join(dir, "damaged-*")); len(aside) > 0 {
+		t.Errorf("set aside: %v", aside)
 	}
 }
 
