@@ -17,9 +17,9 @@ const (
 )
 
 const (
-	keepInterval = time.Second            // how often acknowledgements are repeated and progress is told
-	ackAttempt   = 2 * time.Second        // until an acknowledgement that was not confirmed is sent again
-	ackPause     = 100 * time.Millisecond // before that, where nobody took it
+	heartbeatInterval = time.Second            // how often acknowledgements are repeated and progress is told
+	ackAttempt        = 2 * time.Second        // until an acknowledgement that was not confirmed is sent again
+	ackPause          = 100 * time.Millisecond // before that, where nobody took it
 )
 
 // delivery is what a consumer's server must be told to know which one is meant.
@@ -162,10 +162,10 @@ func (c *Consumer) ackSubjects(seqs []uint64) []string {
 	return subjects
 }
 
-// keep tells the server of what is held for long that it still is, and repeats
+// heartbeats tells the server of what is held for long that it still is, and repeats
 // acknowledgements that were not confirmed, until ctx ends.
-func (c *Consumer) keep(ctx context.Context) {
-	tick := time.NewTicker(min(keepInterval, c.q.ackWait()/6))
+func (c *Consumer) heartbeats(ctx context.Context) {
+	tick := time.NewTicker(min(heartbeatInterval, c.q.ackWait()/6))
 	defer tick.Stop()
 	for {
 		select {

@@ -96,7 +96,7 @@ func (q *Queue) tryJoin(ctx context.Context) error {
 		if q.conn, err = q.connect(); err != nil {
 			return err
 		}
-		js, err := jetstream.New(q.conn, jetstream.WithPublishAsyncMaxPending(2*groupPublishers*chunk),
+		js, err := jetstream.New(q.conn, jetstream.WithPublishAsyncMaxPending(2*clusterPublishers*chunk),
 			jetstream.WithPublishAsyncTimeout(attemptTimeout), jetstream.WithDefaultTimeout(clusterTimeout))
 		if err != nil {
 			return fmt.Errorf("use JetStream: %w", err)

@@ -331,9 +331,9 @@ func testHeld(t *testing.T, nodes []*node) {
 	}
 }
 
-// groupChild, set in the environment to a server, makes the test binary a member
+// clusterChild, set in the environment to a server, makes the test binary a member
 // that reads and does not acknowledge, and says so on stdout.
-const groupChild = "SIDEARMOR_GROUP_CHILD"
+const clusterChild = "SIDEARMOR_GROUP_CHILD"
 
 func holdAll(server string) error {
 	ctx := context.Background()
@@ -364,7 +364,7 @@ func testMemberKilled(t *testing.T, nodes []*node) {
 	q := open(t, Options{Cluster: cluster})
 	publish(t, q, alerts(0, 100))
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), groupChild+"=nats://"+nodes[0].address)
+	cmd.Env = append(os.Environ(), clusterChild+"=nats://"+nodes[0].address)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -557,7 +557,7 @@ func testNodeKilled(t *testing.T, nodes []*node) {
 	c.wait(t)
 	n := c.duplicates()
 	t.Logf("%d duplicates of %d, by member %v, batches sent again %v", n, c.want, c.by, again)
-	if most := 3 * (groupPull + 10); n > most {
+	if most := 3 * (clusterPull + 10); n > most {
 		t.Errorf("%d events came twice, at most %d were held", n, most)
 	}
 	if s := state(t, queues[0], string(Alerts)); s.LastSeq != uint64(c.want) {

@@ -32,10 +32,10 @@ const (
 	// consumer from one before it of the same name.
 	sequenceBits = 48
 
-	// groupPull is what is read ahead in a cluster: enough for tens of thousands of
+	// clusterPull is what is read ahead in a cluster: enough for tens of thousands of
 	// events a second at a millisecond a request, and little to wait for a process whose
 	// receiver hangs. Of a store of our own it is pullEvents.
-	groupPull = 64
+	clusterPull = 64
 
 	reopenDelay = time.Second
 )
@@ -85,7 +85,7 @@ func (q *Queue) Consumer(ctx context.Context, output string, s Stream) (*Consume
 	}
 	ahead := pullEvents
 	if q.cluster != nil {
-		ahead = groupPull
+		ahead = clusterPull
 	}
 	c := &Consumer{
 		q: q, stream: s, name: output, log: q.log.With("output", output, "stream", string(s)),
@@ -102,7 +102,7 @@ func (q *Queue) Consumer(ctx context.Context, output string, s Stream) (*Consume
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c.stop = stop
 	c.running.Go(func() { c.fetch(life, pull) })
-	c.running.Go(func() { c.keep(life) })
+	c.running.Go(func() { c.heartbeats(life) })
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.consumers = append(q.consumers, c)
@@ -181,7 +181,7 @@ func (c *Consumer) open(ctx context.Context) (*puller, error) {
 	}
 	p.events, p.before, p.number = cap(c.buffer), c.wanted, info.Delivered.Consumer
 	if c.q.cluster == nil {
-		if err := c.recall(ctx, info, stream.CachedInfo().State.LastSeq); err != nil {
+		if err := c.redeliver(ctx, info, stream.CachedInfo().State.LastSeq); err != nil {
 			p.close()
 			return nil, err
 		}
@@ -209,10 +209,10 @@ func (c *Consumer) renew(info *jetstream.ConsumerInfo) {
 	c.created, c.held = info.Created, map[uint64]delivery{}
 }
 
-// recall has the server give again at once, in order and before anything new, what
+// redeliver has the server give again at once, in order and before anything new, what
 // was read before this process began and was not acknowledged. The server knows what
 // that is; it passes over what it is asked for beyond.
-func (c *Consumer) recall(ctx context.Context, info *jetstream.ConsumerInfo, lastSeq uint64) error {
+func (c *Consumer) redeliver(ctx context.Context, info *jetstream.ConsumerInfo, lastSeq uint64) error {
 	done, err := c.loadRecent(ctx, info.Created, lastSeq)
 	if err != nil {
 		return err

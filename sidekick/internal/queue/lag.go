@@ -75,7 +75,7 @@ func outputs(ctx context.Context, stream jetstream.Stream) (map[string]progress,
 		if err != nil {
 			return nil, fmt.Errorf("look at output %s: %w", name, err)
 		}
-		if info := consumer.CachedInfo(); info.Config.Durable != "" { // else see recall
+		if info := consumer.CachedInfo(); info.Config.Durable != "" { // else see newest
 			all[name] = progressOf(info)
 		}
 	}

@@ -231,12 +231,12 @@ func (q *Queue) storeFor(ctx context.Context, output string, event *schema.Event
 		}
 		return nil
 	}
-	rows := q.alerts
+	stream := q.alerts
 	if msg.Subject == Logs.subject() {
-		rows = q.logs
+		stream = q.logs
 	}
-	rows.turn.Lock()
-	defer rows.turn.Unlock()
+	stream.turn.Lock()
+	defer stream.turn.Unlock()
 	if err := q.remember(ctx); err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) 
 	if q.cluster != nil {
 		p.inParts(chunk, p.chunkForCluster)
 	} else {
-		p.inParts(rowMost, p.chunk)
+		p.inParts(commitMost, p.chunk)
 	}
 	if len(p.failed) > 0 {
 		p.makeRoomFor()
@@ -127,7 +127,7 @@ func (p *publication) inParts(size int, store func(from, to int)) {
 func (p *publication) chunk(from, to int) {
 	p.q.watchDisk()
 	at := make([]int, 0, to-from)
-	for _, r := range []*rows{p.q.alerts, p.q.logs} {
+	for _, r := range []*appender{p.q.alerts, p.q.logs} {
 		at = at[:0]
 		for i := from; i < to; i++ {
 			if streamOf(p.events[i].Kind) == r.stream {

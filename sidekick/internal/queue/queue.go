@@ -52,9 +52,9 @@ const (
 	publishers = 64
 	chunk      = 256
 
-	// rowMost is the longest row. Of each stream one is stored at a time: that is the
-	// most that waits in the server's memory, of its limit of 100,000 and 128 MiB.
-	rowMost = 1024
+	// commitMost is how many events are stored together. Of each stream that is the most
+	// that waits in the server's memory, of its limit of 100,000 and 128 MiB.
+	commitMost = 1024
 
 	ackTimeout = 10 * time.Second // how long the store may take to answer
 )
@@ -86,7 +86,7 @@ type Queue struct {
 	slots      chan struct{} // one per concurrent Publish
 
 	batches      *batches
-	alerts, logs *rows // nil with a cluster
+	alerts, logs *appender // nil with a cluster
 
 	earlier         bool               // there are positions of an earlier version
 	stopRemembering context.CancelFunc // nil with a cluster, and before the start
@@ -134,7 +134,7 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 		free:       freeOn,
 	}
 	if c := q.cluster; c != nil {
-		q.slots = make(chan struct{}, groupPublishers)
+		q.slots = make(chan struct{}, clusterPublishers)
 		if err := q.join(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("open the queue in the cluster: %w", err), q.Close())
 		}

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if server := os.Getenv(groupChild); server != "" {
+	if server := os.Getenv(clusterChild); server != "" {
 		fmt.Fprintln(os.Stderr, holdAll(server))
 		os.Exit(1)
 	}

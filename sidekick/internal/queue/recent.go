@@ -30,7 +30,7 @@ type recent struct {
 	since         time.Time
 }
 
-// span is a row of sequences, both ends included.
+// span is a range of sequences, both ends included.
 type span struct{ from, to uint64 }
 
 func (r *recent) add(seqs []uint64, now time.Time) {

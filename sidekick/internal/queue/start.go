@@ -25,7 +25,7 @@ const (
 
 	// openTimeout is after how long a store counts as one that does not open. A disk of
 	// 10 MB a second reads the largest queue that is the default in a third of it.
-	openTimeout = 2 * time.Minute
+	openTimeout = 10 * time.Minute
 )
 
 // errDamaged is wrapped by errors about a store that does not open because of what is
@@ -136,10 +136,10 @@ func (q *Queue) openStore(ctx context.Context) error {
 	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("look for the positions of an earlier version: %w", err)
 	}
-	if q.alerts, err = newRows(q.conn, q.js, Alerts); err != nil {
+	if q.alerts, err = newAppender(q.conn, q.js, Alerts); err != nil {
 		return err
 	}
-	if q.logs, err = newRows(q.conn, q.js, Logs); err != nil {
+	if q.logs, err = newAppender(q.conn, q.js, Logs); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(q.dir, "format"), []byte(format), 0o600)
@@ -261,7 +261,7 @@ func (q *Queue) stopStore() {
 // from an earlier process is not stored twice.
 func (q *Queue) rememberBatches(ctx context.Context) {
 	defer close(q.remembered)
-	if err := q.recall(ctx, q.batches.remember); err != nil && ctx.Err() == nil {
+	if err := q.newest(ctx, q.batches.remember); err != nil && ctx.Err() == nil {
 		q.log.Warn("stored batches could not be looked at, one that is sent again can be stored twice", "error", err)
 	}
 }

@@ -33,7 +33,7 @@ func all(t *testing.T, q *Queue, s Stream) []string {
 	return take(t, r, int(state(t, q, string(s)).Msgs), false)
 }
 
-func TestRow(t *testing.T) {
+func TestCommit(t *testing.T) {
 	dir := t.TempDir()
 	q := open(t, Options{Dir: dir})
 	events := mixed("a", 2*chunk+20)
@@ -60,7 +60,7 @@ func TestRow(t *testing.T) {
 }
 
 // A full stream refuses some events in the middle of a row, or its first or last.
-func TestRowIsRefusedInPart(t *testing.T) {
+func TestCommitIsRefusedInPart(t *testing.T) {
 	for _, large := range [][]int{{4, 5, 6, 7}, {0, 1, 2}, {8, 9, 10, 11}, {0, 1, 11}} {
 		q := open(t, Options{Dir: t.TempDir(), LogBytes: 3 << 20})
 		reader(t, q, "slack", Logs) // without, the newest would displace the others
@@ -97,7 +97,7 @@ func TestRowIsRefusedInPart(t *testing.T) {
 	}
 }
 
-func TestRowTooLarge(t *testing.T) {
+func TestCommitTooLarge(t *testing.T) {
 	for _, at := range []int{0, 5, 11} {
 		q := open(t, Options{Dir: t.TempDir()})
 		batch := make([]schema.Event, 12)
@@ -117,7 +117,7 @@ func TestRowTooLarge(t *testing.T) {
 }
 
 // Answers that are missing, or of another row, make nobody lose or repeat events.
-func TestRowWithoutAnswers(t *testing.T) {
+func TestCommitWithoutAnswers(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir()})
 	if err := q.conn.Publish(q.alerts.inbox+".0", []byte(`{"stream":"ALERTS","seq":77}`)); err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestRowWithoutAnswers(t *testing.T) {
 }
 
 // The store gives up within a row: what it has when it is back is not stored again.
-func TestStoreStopsWithinRow(t *testing.T) {
+func TestStoreStopsWithinCommit(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	publish(t, q, alerts(0, 20))
 	if err := q.srv.ShutdownJetStream(); err != nil {
@@ -158,7 +158,7 @@ func TestStoreStopsWithinRow(t *testing.T) {
 }
 
 // Rows and single events of several senders come each in its own order.
-func TestRowsAtOnce(t *testing.T) {
+func TestCommitsAtOnce(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir()})
 	const senders, rounds = 12, 20
 	var wg sync.WaitGroup

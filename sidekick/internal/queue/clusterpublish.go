@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// groupPublishers is how many may publish at once to a cluster: an answer takes
+	// clusterPublishers is how many may publish at once to a cluster: an answer takes
 	// longer than from a store of our own.
-	groupPublishers = 32
+	clusterPublishers = 32
 
 	// An event that the cluster does not answer for is sent again, until publishWait is
 	// over: the tracer waits ten seconds for its answer, and the cluster needs some
@@ -24,7 +24,7 @@ const (
 	// letter adds.
 	payloadRoom = 64 << 10
 
-	groupTrimInterval = 5 * time.Second
+	clusterTrimInterval = 5 * time.Second
 )
 
 var (

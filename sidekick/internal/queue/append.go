@@ -14,16 +14,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// rowPause is for how long no rows are stored after one that was not stored whole: the
-// stream may be full, and refuse some of the next as well.
-const rowPause = time.Second
+// commitPause is for how long nothing is stored together after a commit that failed in
+// part: the stream may be full, and refuse some of the next as well.
+const commitPause = time.Second
 
-// rows stores events of one stream in rows. A row is stored without anybody between
-// its events, and the store answers for its first and its last alone: when their
-// numbers are as far apart as they are, all are stored. An answer for each event
-// takes both sides more time than to store it. While a row is stored, what others have
-// to store waits and becomes the next one.
-type rows struct {
+// appender stores events of one stream, those of several calls of Publish together
+// (group commit). Nobody stores between the events of a commit, and the store answers
+// for its first and its last alone: when their sequences are as far apart as they are,
+// all are stored. An answer for each event takes both sides three times as long. While
+// a commit is under way, what others have to store waits and becomes the next one.
+type appender struct {
 	conn    *nats.Conn
 	js      jetstream.JetStream
 	stream  Stream
@@ -35,7 +35,7 @@ type rows struct {
 
 	turn   sync.Mutex // held by whoever stores in the stream
 	asked  uint64     // guarded by turn; number of the last answer that was asked for
-	paused time.Time  // guarded by turn; no row before
+	paused time.Time  // guarded by turn; no commit before
 	spare  []byte     // guarded by turn; a buffer
 }
 
@@ -46,37 +46,37 @@ type part struct {
 	done bool  // guarded by turn
 }
 
-// one is an event of a part.
-type one struct {
+// entry is an event of a part.
+type entry struct {
 	*publication
 	i int
 }
 
-func newRows(conn *nats.Conn, js jetstream.JetStream, s Stream) (*rows, error) {
+func newAppender(conn *nats.Conn, js jetstream.JetStream, s Stream) (*appender, error) {
 	inbox := conn.NewInbox()
 	answers, err := conn.SubscribeSync(inbox + ".*")
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to answers of %s: %w", s, err)
 	}
-	return &rows{conn: conn, js: js, stream: s, answers: answers, inbox: inbox}, nil
+	return &appender{conn: conn, js: js, stream: s, answers: answers, inbox: inbox}, nil
 }
 
 // store stores the events of these indexes, with what others have waiting by then.
-func (r *rows) store(p *publication, at []int) {
+func (a *appender) store(p *publication, at []int) {
 	mine := &part{publication: p, at: at}
-	r.mu.Lock()
-	r.waiting = append(r.waiting, mine)
-	r.mu.Unlock()
-	r.turn.Lock()
-	defer r.turn.Unlock()
+	a.mu.Lock()
+	a.waiting = append(a.waiting, mine)
+	a.mu.Unlock()
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	for !mine.done { // else somebody took it along
-		parts := r.next()
-		if time.Now().Before(r.paused) {
+		parts := a.next()
+		if time.Now().Before(a.paused) {
 			for _, part := range parts {
 				part.send(part.at)
 			}
 		} else {
-			r.row(parts)
+			a.commit(parts)
 		}
 		for _, part := range parts {
 			part.done = true
@@ -84,33 +84,33 @@ func (r *rows) store(p *publication, at []int) {
 	}
 }
 
-// next takes what waits, up to a row of rowMost, or one part.
-func (r *rows) next() (parts []*part) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// next takes what waits, up to commitMost events, or one part.
+func (a *appender) next() (parts []*part) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	n := 0
-	for _, part := range r.waiting {
-		if n += len(part.at); n > rowMost && len(parts) > 0 {
+	for _, part := range a.waiting {
+		if n += len(part.at); n > commitMost && len(parts) > 0 {
 			break
 		}
 		parts = append(parts, part)
 	}
-	r.waiting = slices.Delete(r.waiting, 0, len(parts))
+	a.waiting = slices.Delete(a.waiting, 0, len(parts))
 	return parts
 }
 
-// row is a row that is being stored.
-type row struct {
-	*rows
-	sent     []one
+// commit is what is being stored together.
+type commit struct {
+	*appender
+	sent     []entry
 	waiting  []byte   // the last of them, encoded, not sent yet: it may be the last of all
 	subjects []string // of the answers that were asked for
 }
 
-// row stores what there is in one row. What is not stored whatever the reason comes by
+// commit stores parts together. What is not stored whatever the reason is stored by
 // itself, for an answer of its own.
-func (r *rows) row(parts []*part) {
-	w := &row{rows: r}
+func (a *appender) commit(parts []*part) {
+	w := &commit{appender: a}
 	var err error
 	for _, part := range parts {
 		if err = w.sendPart(part); err != nil {
@@ -125,7 +125,7 @@ func (r *rows) row(parts []*part) {
 		w.sent = nil // some of them are, or none
 		for _, part := range parts {
 			for _, i := range part.at {
-				w.sent = append(w.sent, one{part.publication, i})
+				w.sent = append(w.sent, entry{part.publication, i})
 			}
 		}
 	case len(w.sent) > 0:
@@ -140,14 +140,13 @@ func (r *rows) row(parts []*part) {
 		}
 		return
 	}
-	parts[0].q.log.Debug("events were not stored in a row", "stream", string(r.stream), "reason", err)
-	r.paused = time.Now().Add(rowPause)
+	parts[0].q.log.Debug("events were not stored together", "stream", string(a.stream), "reason", err)
+	a.paused = time.Now().Add(commitPause)
 	w.sort()
 }
 
-// sort tells those of a row that are stored from those that are not, and stores
-// these.
-func (w *row) sort() {
+// sort tells the events that are stored from those that are not, and stores these.
+func (w *commit) sort() {
 	ids, err := w.newest(len(w.sent))
 	for _, o := range w.sent {
 		switch e := &o.events[o.i]; {
@@ -166,7 +165,7 @@ func (w *row) sort() {
 }
 
 // sendPart sends events, each when it is known whether another one follows.
-func (w *row) sendPart(p *part) error {
+func (w *commit) sendPart(p *part) error {
 	for _, i := range p.at {
 		if p.known(&p.events[i]) {
 			continue
@@ -180,13 +179,13 @@ func (w *row) sendPart(p *part) error {
 			return err
 		}
 		w.spare, w.waiting = w.waiting, body
-		w.sent = append(w.sent, one{p.publication, i})
+		w.sent = append(w.sent, entry{p.publication, i})
 	}
 	return nil
 }
 
 // send sends the event that waits, if there is one.
-func (w *row) send(ask bool) error {
+func (w *commit) send(ask bool) error {
 	subject := w.stream.subject()
 	switch {
 	case len(w.waiting) == 0:
@@ -201,7 +200,7 @@ func (w *row) send(ask bool) error {
 }
 
 // answered waits for the answers and says why not all is stored.
-func (w *row) answered() error {
+func (w *commit) answered() error {
 	ctx, cancel := context.WithTimeout(context.Background(), ackTimeout)
 	defer cancel()
 	var first, last uint64
@@ -221,14 +220,14 @@ func (w *row) answered() error {
 }
 
 // answer gives the number of the event that an answer is about.
-func (w *row) answer(ctx context.Context, subject string) (uint64, error) {
+func (w *commit) answer(ctx context.Context, subject string) (uint64, error) {
 	for {
 		msg, err := w.answers.NextMsgWithContext(ctx)
 		switch {
 		case err != nil:
 			return 0, err
 		case msg.Subject != subject:
-			continue // one that came too late for its row
+			continue // one that came too late for its commit
 		case len(msg.Data) == 0:
 			return 0, errors.New("there is no store")
 		}
@@ -248,7 +247,7 @@ func (w *row) answer(ctx context.Context, subject string) (uint64, error) {
 
 // newest gives the IDs of the newest events of the stream, n of them. All that was
 // sent has been taken or refused by then.
-func (w *row) newest(n int) (map[string]bool, error) {
+func (w *commit) newest(n int) (map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), ackTimeout)
 	defer cancel()
 	if err := settled(ctx, w.js, w.stream); err != nil {
