@@ -172,6 +172,7 @@ func (c *Consumer) heartbeats(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			c.checkRedelivery(ctx)
 			if late := c.progress(); len(late) > 0 {
 				if err := c.acknowledge(ctx, late); err != nil && ctx.Err() == nil {
 					c.log.Debug("events are not acknowledged yet", "events", len(late), "reason", err)

@@ -66,6 +66,7 @@ type Consumer struct {
 	held       map[uint64]delivery // guarded by mu; read and not acknowledged, by sequence of the stream
 	done       map[uint64]bool     // guarded by mu; of what comes, what was acknowledged before this process began
 	replies    replies             // guarded by mu
+	again      redelivery          // guarded by mu
 	generation uint64              // guarded by mu; of the consumer
 	created    time.Time           // guarded by mu; of the consumer
 }
@@ -181,7 +182,14 @@ func (c *Consumer) open(ctx context.Context) (*puller, error) {
 	}
 	p.events, p.before, p.number = cap(c.buffer), c.wanted, info.Delivered.Consumer
 	if c.q.cluster == nil {
-		if err := c.redeliver(ctx, info, stream.CachedInfo().State.LastSeq); err != nil {
+		done, err := c.loadRecent(ctx, info.Created, stream.CachedInfo().State.LastSeq)
+		if err == nil {
+			c.mu.Lock()
+			c.done = done
+			c.mu.Unlock()
+			err = c.redeliver(ctx, info)
+		}
+		if err != nil {
 			p.close()
 			return nil, err
 		}
@@ -207,37 +215,4 @@ func (c *Consumer) renew(info *jetstream.ConsumerInfo) {
 		c.generation++
 	}
 	c.created, c.held = info.Created, map[uint64]delivery{}
-}
-
-// redeliver has the server give again at once, in order and before anything new, what
-// was read before this process began and was not acknowledged. The server knows what
-// that is; it passes over what it is asked for beyond.
-func (c *Consumer) redeliver(ctx context.Context, info *jetstream.ConsumerInfo, lastSeq uint64) error {
-	done, err := c.loadRecent(ctx, info.Created, lastSeq)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.done = done
-	if info.NumAckPending == 0 {
-		return nil
-	}
-	last := ""
-	for seq := info.AckFloor.Stream + 1; seq <= info.Delivered.Stream; seq++ {
-		if _, here := c.held[seq]; here {
-			continue
-		}
-		if last != "" {
-			if err := c.q.conn.Publish(last, []byte(nak)); err != nil {
-				return err
-			}
-		}
-		last = c.replies.subject(seq, delivery{sequence: info.Delivered.Consumer, times: 1})
-	}
-	if last == "" {
-		return nil
-	}
-	_, err = c.q.conn.RequestWithContext(ctx, last, []byte(nak)) // the answer comes when all are taken in
-	return err
 }

@@ -137,7 +137,7 @@ func (t *trimmer) removeDelivered(ctx context.Context) (some bool, err error) {
 	if upTo == math.MaxUint64 {
 		upTo = excess(state, min(t.q.limits[t.stream]/4, int64(state.Bytes/2)))
 	}
-	if upTo < state.FirstSeq {
+	if upTo < state.FirstSeq || t.q.redelivering(t.stream) {
 		return false, nil
 	}
 	return true, purge(ctx, stream, upTo)
@@ -283,7 +283,7 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 		upTo = min(delivered, t.windowEnd(now, state.LastSeq))
 	}
 	upTo = max(upTo, min(delivered, excess(state, t.q.limits[t.stream]/4)))
-	if upTo < state.FirstSeq {
+	if upTo < state.FirstSeq || t.q.redelivering(t.stream) {
 		return nil
 	}
 	return purge(ctx, stream, upTo)
