@@ -132,7 +132,11 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	if err != nil {
 		return err
 	}
-	feeds, err := openTelemetry(ctx, cfg, tokens, happened, metrics, log)
+	policySide, err := openPolicies(cfg, policyStateDir(cfg, dir), &known, log)
+	if err != nil {
+		return err
+	}
+	feeds, err := openTelemetry(ctx, cfg, tokens, policySide, happened, metrics, log)
 	if err != nil {
 		return err
 	}
@@ -145,10 +149,6 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 		Pace: pace(cfg.Limits), Arrived: access.Arrived, Limited: limited,
 	})
 	feeds.pullFrom(cfg.KubeArmor, intake, metrics)
-	policySide, err := openPolicies(cfg, policyStateDir(cfg, dir), &known, log)
-	if err != nil {
-		return err
-	}
 	front, err := openFront(ctx, cfg, connections, api.Options{Routes: routes(intake, policySide.http), Tokens: tokens, Lost: intake.Lost, Metrics: metrics, Log: log})
 	if err != nil {
 		return err

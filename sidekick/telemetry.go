@@ -17,6 +17,7 @@ import (
 	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 	"github.com/sidearmor/sidearmor/sidekick/internal/grpcapi"
 	"github.com/sidearmor/sidearmor/sidekick/internal/ingest"
+	"github.com/sidearmor/sidearmor/sidekick/internal/policygrpc"
 	"github.com/sidearmor/sidearmor/sidekick/internal/pull"
 )
 
@@ -31,12 +32,15 @@ type telemetry struct {
 }
 
 // openTelemetry listens, if it is to. It connects nowhere.
-func openTelemetry(ctx context.Context, cfg config.Config, tokens api.Tokens, f *feed.Feed, metrics prometheus.Registerer, log *slog.Logger) (*telemetry, error) {
+func openTelemetry(ctx context.Context, cfg config.Config, tokens api.Tokens, policies *policySide, f *feed.Feed, metrics prometheus.Registerer, log *slog.Logger) (*telemetry, error) {
 	t := &telemetry{log: log, feed: f}
 	if cfg.GRPC.Address == "" {
 		return t, nil
 	}
 	opts := grpcapi.Options{Feed: f, Metrics: metrics, Log: log}
+	if cfg.GRPC.Policies != config.PoliciesOff {
+		opts.Register, opts.MaxRequest = policies.overGRPC(cfg, tokens, log), policygrpc.MaxRequest
+	}
 	if tokens.Read != nil || tokens.Post != nil {
 		opts.Authorized = func(shown []string) bool { return mayRead(tokens, shown) }
 	}

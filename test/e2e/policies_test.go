@@ -11,6 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	pb "github.com/kubearmor/KubeArmor/protobuf"
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // Tokens of the sidekick in tests of policies.
@@ -165,6 +170,7 @@ func sources(t *testing.T) map[string]source {
 				}
 			},
 		},
+		"gRPC": karmor(t),
 		"HTTP": {
 			apply: func(t *testing.T, s *sidekick, name, text string) {
 				admin(t, s, http.MethodPut, "policies/KubeArmorPolicy/"+name, text, 201)
@@ -173,6 +179,41 @@ func sources(t *testing.T) map[string]source {
 				admin(t, s, http.MethodDelete, "policies/ksp/"+name, "", 200)
 			},
 		},
+	}
+}
+
+// karmor sends policies as `karmor vm policy add` and `delete` do: YAML made JSON, over
+// gRPC without TLS and without a token.
+func karmor(t *testing.T) source {
+	t.Helper()
+	address := "127.0.0.1:" + freePort(t)
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	send := func(t *testing.T, kind, text string, want pb.PolicyStatus) {
+		t.Helper()
+		var object struct {
+			Metadata map[string]any `yaml:"metadata" json:"metadata"`
+			Spec     map[string]any `yaml:"spec" json:"spec"`
+		}
+		if err := yaml.Unmarshal([]byte(text), &object); err != nil {
+			t.Fatal(err)
+		}
+		event, err := json.Marshal(map[string]any{"type": kind, "object": object})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := pb.NewPolicyServiceClient(conn).ContainerPolicy(t.Context(), &pb.Policy{Policy: event}, grpc.WaitForReady(true))
+		if err != nil || got.GetStatus() != want {
+			t.Fatalf("%s: %v, %v, want %v", kind, got.GetStatus(), err, want)
+		}
+	}
+	return source{
+		env:      []string{"GRPC_LISTEN=" + address, "GRPC_POLICIES=open"},
+		apply:    func(t *testing.T, _ *sidekick, _, text string) { send(t, "ADDED", text, pb.PolicyStatus_Applied) },
+		withdraw: func(t *testing.T, _ *sidekick, _, text string) { send(t, "DELETED", text, pb.PolicyStatus_Deleted) },
 	}
 }
 

@@ -75,6 +75,7 @@ var rules = []rule{
 		"the parts of the sidekick meet in sidekick/run.go only",
 	},
 
+	{"sidekick/internal/policygrpc", []string{"schema/policy", "schema/policystream", "sidekick/internal/policies"}, "policies over gRPC; what is in force is decided in the hub"},
 	{"sidekick/internal/policyapi", []string{"schema/policy", "schema/policystream", "sidekick/internal/api", "sidekick/internal/policies"}, "policies over HTTP; what is in force is decided in the hub"},
 	{"sidekick/internal/policies", []string{"schema/policy", "schema/policydir", "schema/rules"}, "policies of all sources become one state; events are not its business"},
 	{"sidekick/internal/policies/aws", []string{"sidekick/internal/policies", "outputs/awsconfig"}, "one source of policies; it knows no tracer"},

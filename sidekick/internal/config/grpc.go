@@ -19,7 +19,16 @@ const maxPeers = 16
 type GRPC struct {
 	Address string // IP address, or none for all, and port; "" for nowhere
 	Open    bool   // whoever can connect may read, as LISTEN_INSECURE asks for
+
+	Policies string // PoliciesAdmin, PoliciesOpen or PoliciesOff
 }
+
+// Who may change and see policies over gRPC.
+const (
+	PoliciesAdmin = "admin" // who shows a token of AUTH_TOKEN_ADMIN, or a certificate
+	PoliciesOpen  = "open"  // whoever can connect, as karmor, which can show neither
+	PoliciesOff   = "off"   // nobody
+)
 
 // KubeArmor says where events are taken from.
 type KubeArmor struct {
@@ -37,6 +46,7 @@ type PeerTLS struct {
 func grpcSettings() []setting {
 	return []setting{
 		{path: "grpc.listen", usage: "address:port where events are read by gRPC"},
+		{path: "grpc.policies", byDefault: PoliciesAdmin, usage: "who may change policies by gRPC: admin, open (whoever can connect) or off"},
 		{path: "kubearmor.grpc", isList: true, usage: "host:port of KubeArmor or its relay to take events from, by commas"},
 		{path: "kubearmor.grpc_logs", byDefault: "false", usage: "takes logs too, and not alerts alone"},
 		{path: "kubearmor.grpc_tls", byDefault: "false", usage: "connects with TLS"},
@@ -50,6 +60,7 @@ func grpcSettings() []setting {
 func (l *loader) grpc(n Listen) GRPC {
 	v := l.get(setting{path: "grpc.listen"})
 	if v.text == "" {
+		l.withoutEffect(grpcSettings()[1:2], "gRPC is not served without GRPC_LISTEN")
 		return GRPC{}
 	}
 	host, port, err := net.SplitHostPort(v.text)
@@ -72,7 +83,22 @@ func (l *loader) grpc(n Listen) GRPC {
 	if g.Open && !n.insecure {
 		l.problem("%s: at %s anybody who can connect could read events: %s", v.name, g.Address, howToTrust)
 	}
+	l.grpcPolicies(&g, !n.insecure && (host == "" || !isLoopback(host)))
 	return g
+}
+
+// grpcPolicies looks up who may change policies. Where strangers could, it must be said
+// that they may.
+func (l *loader) grpcPolicies(g *GRPC, strangers bool) {
+	v := l.get(setting{path: "grpc.policies"})
+	switch g.Policies = v.text; {
+	case v.text == "":
+		g.Policies = PoliciesAdmin
+	case v.text != PoliciesAdmin && v.text != PoliciesOpen && v.text != PoliciesOff:
+		l.problem("%s: %q is not admin, open or off", v.name, v.text)
+	case v.text == PoliciesOpen && strangers:
+		l.problem("%s: at %s anybody who can connect could change policies: listen at a loopback address, or set LISTEN_INSECURE=true", v.name, g.Address)
+	}
 }
 
 func (l *loader) kubeArmor(own GRPC) KubeArmor {
@@ -94,7 +120,7 @@ func (l *loader) kubeArmor(own GRPC) KubeArmor {
 		l.problem("%s: has %d peers, at most %d are possible", v.name, len(k.Peers), maxPeers)
 	}
 	if len(k.Peers) == 0 {
-		l.withoutEffect(grpcSettings()[2:], "nothing is taken without KUBEARMOR_GRPC")
+		l.withoutEffect(grpcSettings()[3:], "nothing is taken without KUBEARMOR_GRPC")
 		return KubeArmor{}
 	}
 	k.Logs = l.boolean("kubearmor.grpc_logs", false)

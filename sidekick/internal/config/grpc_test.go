@@ -27,6 +27,24 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
+func TestGRPCPolicies(t *testing.T) {
+	for env, want := range map[string]string{
+		"GRPC_LISTEN=127.0.0.1:1":                                            PoliciesAdmin,
+		"GRPC_LISTEN=127.0.0.1:1 GRPC_POLICIES=open":                         PoliciesOpen,
+		"GRPC_LISTEN=:1 LISTEN_INSECURE=true GRPC_POLICIES=open":             PoliciesOpen,
+		"GRPC_LISTEN=:1 AUTH_TOKEN=t GRPC_POLICIES=off":                      PoliciesOff,
+		"GRPC_LISTEN=:1 AUTH_TOKEN=t AUTH_TOKEN_ADMIN=a GRPC_POLICIES=admin": PoliciesAdmin,
+	} {
+		if c, err := load(t, "", strings.Fields(env)...); err != nil || c.GRPC.Policies != want {
+			t.Errorf("%s: %q, %v", env, c.GRPC.Policies, err)
+		}
+	}
+	c, err := load(t, "", "GRPC_POLICIES=open")
+	if err != nil || !strings.Contains(strings.Join(c.Warnings, "\n"), "GRPC_POLICIES has no effect") {
+		t.Errorf("%v, %v", c.Warnings, err)
+	}
+}
+
 func TestKubeArmor(t *testing.T) {
 	c, err := load(t, "kubearmor:\n  grpc:\n    - relay.kubearmor:32767\n    - 10.0.0.1:1\n  grpc_logs: true\n", "KUBEARMOR_GRPC_TLS=true", "GRPC_LISTEN=127.0.0.1:32767")
 	if err != nil {
@@ -54,16 +72,18 @@ func TestKubeArmor(t *testing.T) {
 func TestGRPCRefused(t *testing.T) {
 	no := write(t, "no.pem", "none")
 	for env, want := range map[string]string{
-		"GRPC_LISTEN=32767":                 "is not address:port",
-		"GRPC_LISTEN=example.com:1":         `"example.com" is not an IP address`,
-		"GRPC_LISTEN=:":                     `"" is not a port`,
-		"GRPC_LISTEN=:65536":                `"65536" is not a port`,
-		"GRPC_LISTENER=:1":                  "did you mean GRPC_LISTEN?",
-		"KUBEARMOR_GRPC=relay":              `"relay" is not host:port`,
-		"KUBEARMOR_GRPC=http://relay:32767": "is not host:port",
-		"KUBEARMOR_GRPC=relay:0":            "is not host:port",
-		"KUBEARMOR_GRPC=:32767":             "is not host:port",
-		"KUBEARMOR_GRPC=a:1,a:1":            "given twice",
+		"GRPC_LISTEN=32767":                              "is not address:port",
+		"GRPC_LISTEN=example.com:1":                      `"example.com" is not an IP address`,
+		"GRPC_LISTEN=:":                                  `"" is not a port`,
+		"GRPC_LISTEN=:65536":                             `"65536" is not a port`,
+		"GRPC_LISTEN=127.0.0.1:1 GRPC_POLICIES=yes":      `"yes" is not admin, open or off`,
+		"GRPC_LISTEN=:1 AUTH_TOKEN=t GRPC_POLICIES=open": "anybody who can connect could change policies",
+		"GRPC_LISTENER=:1":                               "did you mean GRPC_LISTEN?",
+		"KUBEARMOR_GRPC=relay":                           `"relay" is not host:port`,
+		"KUBEARMOR_GRPC=http://relay:32767":              "is not host:port",
+		"KUBEARMOR_GRPC=relay:0":                         "is not host:port",
+		"KUBEARMOR_GRPC=:32767":                          "is not host:port",
+		"KUBEARMOR_GRPC=a:1,a:1":                         "given twice",
 		"KUBEARMOR_GRPC=a:1,b:1,c:1,d:1,e:1,f:1,g:1,h:1,i:1,j:1,k:1,l:1,m:1,n:1,o:1,p:1,q:1": "at most 16",
 		"KUBEARMOR_GRPC_LOG=true":                                                                                 "did you mean KUBEARMOR_GRPC_LOGS?",
 		"KUBEARMOR_GRPC=a:1 KUBEARMOR_GRPC_LOGS=yes!":                                                             "neither true nor false",

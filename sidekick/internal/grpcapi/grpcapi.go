@@ -28,9 +28,9 @@ import (
 // streams.
 const (
 	maxConnections = 64
-	maxStreams     = 16 // of a connection
-	maxWatchers    = 64 // of all connections
-	maxRequest     = 4 << 10
+	maxStreams     = 16      // of a connection
+	maxWatchers    = 64      // of all connections
+	maxRequest     = 4 << 10 // of the services here
 	maxHeaders     = 16 << 10
 	handshakeTime  = 10 * time.Second
 	idleTime       = 5 * time.Minute // of a connection without a stream
@@ -44,6 +44,10 @@ type Options struct {
 	TLS        *tls.Config               // nil for none
 	Authorized func(shown []string) bool // whether one may watch who shows these authorization headers; nil when everybody may
 	Feed       *feed.Feed                // what is shown; whoever has Stop called ends it before
+	// Register adds further services; nil adds none. Their requests have at most
+	// MaxRequest bytes.
+	Register   func(grpc.ServiceRegistrar)
+	MaxRequest int
 	Metrics    prometheus.Registerer
 	Log        *slog.Logger
 }
@@ -84,7 +88,7 @@ func New(opts Options) *Server {
 	opts.Metrics.MustRegister(s.watchers, s.dropped)
 	options := []grpc.ServerOption{
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxRecvMsgSize(max(maxRequest, opts.MaxRequest)),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(handshakeTime),
 		grpc.WaitForHandlers(true),
@@ -96,6 +100,9 @@ func New(opts Options) *Server {
 	}
 	s.grpc = grpc.NewServer(options...)
 	pb.RegisterLogServiceServer(s.grpc, service{server: s})
+	if opts.Register != nil {
+		opts.Register(s.grpc)
+	}
 	healthpb.RegisterHealthServer(s.grpc, probe{server: s.health})
 	s.health.SetServingStatus(pb.LogService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	return s

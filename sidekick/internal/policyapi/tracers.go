@@ -122,6 +122,15 @@ func (t *tracers) list(instance string, generation uint64) []shownTracer {
 	return shown
 }
 
+// Tracers gives what all tracers said last that have a stream, or had one not long ago.
+func (h *Handlers) Tracers() []policystream.Status {
+	var all []policystream.Status
+	for _, t := range h.tracers.list("", 0) {
+		all = append(all, t.Status)
+	}
+	return all
+}
+
 func place(t *policystream.Tracer) string {
 	return strings.Join([]string{t.Namespace, t.Pod, t.Container, t.Host, t.ID}, "\x00")
 }
