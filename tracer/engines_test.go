@@ -46,6 +46,31 @@ func TestEnginePtrace(t *testing.T) {
 	}
 }
 
+// An alert of a call that was let run tells what became of it.
+func TestAlertsTellTheResultOnPtrace(t *testing.T) {
+	c := newCollector(t)
+	policies := policyDir(t, `apiVersion: security.kubearmor.com/v1
+kind: KubeArmorPolicy
+metadata: {name: tcp}
+spec:
+  network: {matchProtocols: [{protocol: tcp}]}
+  action: Audit
+`)
+	cmd := tracer(t, "run", "--engine=ptrace", "--policies", policies, "--", python, "-c", `
+import socket
+with socket.socket() as s: # bound, so that the port is nobody's
+    s.bind(("127.0.0.1", 0))
+    socket.socket().connect_ex(s.getsockname())`)
+	cmd.Env = append(cmd.Env, "SIDEKICK_URL="+c.URL)
+	if got := outcomeOf(t, cmd); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	events := c.records(t)
+	if e := find(events, "Network", "remoteip=127.0.0.1", ""); e == nil || e.Result != "Connection refused" {
+		t.Errorf("%+v in %+v", e, events)
+	}
+}
+
 // Where no listener can be had, calls are held by ptrace. The first line of the log says
 // so, and why.
 func TestEngineIsTheOneThatWorks(t *testing.T) {

@@ -173,6 +173,9 @@ func (w *worker) Handle(held *engine.Call) (engine.Answer, func(engine.Outcome))
 	c := &w.call
 	*c = call{Call: held, rules: w.Rules(), ruleset: -1}
 	a := w.answer(c)
+	if c.report.due && c.report.verdict.Alert {
+		a = a.Follow() // an alert tells the call's own result, where that can be had
+	}
 	if w.Can.Follow && a.Follows() {
 		// Others are answered before this one ends.
 		kept, of := *c, *held
