@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// asks asks the name server at 127.0.0.53 for names in each way that there is.
+// asks asks the name server at 127.0.0.97 for names in each way that there is.
 const asks = `
 import ctypes, os, socket, struct
 libc = ctypes.CDLL(None, use_errno=True)
-server = ("127.0.0.53", 53)
+server = ("127.0.0.97", 53)
 def query(name, kind=1):
     return b"\x124\1\0\0\1\0\0\0\0\0\0" + b"".join(bytes([len(l)]) + l.encode() for l in name.split(".")) + b"\0" + struct.pack("!HH", kind, 1)
 def say(label, f):
@@ -36,17 +36,17 @@ for name in NAMES:
     say(name + " sendmmsg", lambda: batch("ok.test", name))
     say(name + " tcp", lambda: tcp().send(framed))
     say(name + " tcp writev", lambda: os.writev(tcp().fileno(), [framed[:2], framed[2:]]))
-    say(name + " another port", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(q, ("127.0.0.53", 5353)))
+    say(name + " another port", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(q, ("127.0.0.97", 5353)))
     say(name + " file", lambda: os.write(os.memfd_create("x"), q))
 `
 
 func TestNamesThatAreAskedFor(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.53:53")
+	l, err := net.Listen("tcp", "127.0.0.97:53")
 	if err != nil {
 		skip(t, err) // needs root, and the port
 	}
 	defer l.Close()
-	u, err := net.ListenPacket("udp", "127.0.0.53:53")
+	u, err := net.ListenPacket("udp", "127.0.0.97:53")
 	if err != nil {
 		skip(t, err)
 	}
@@ -76,10 +76,10 @@ func TestNamesThatAreAskedFor(t *testing.T) {
 	_, c = run(`["www.example.test"]`, "", "--visibility", "network:dns")
 	events := c.records(t)
 	for data, want := range map[string]int{
-		"kfunc=UDP_SENDSKB domain=www.example.test daddr=127.0.0.53 qtype=A":    5,
-		"kfunc=UDP_SENDSKB domain=www.example.test daddr=127.0.0.53 qtype=AAAA": 1,
-		"kfunc=UDP_SENDSKB domain=ok.test daddr=127.0.0.53 qtype=AAAA":          1,
-		"kfunc=TCP_SENDSKB domain=www.example.test daddr=127.0.0.53 qtype=A":    2,
+		"kfunc=UDP_SENDSKB domain=www.example.test daddr=127.0.0.97 qtype=A":    5,
+		"kfunc=UDP_SENDSKB domain=www.example.test daddr=127.0.0.97 qtype=AAAA": 1,
+		"kfunc=UDP_SENDSKB domain=ok.test daddr=127.0.0.97 qtype=AAAA":          1,
+		"kfunc=TCP_SENDSKB domain=www.example.test daddr=127.0.0.97 qtype=A":    2,
 	} {
 		n := 0
 		for _, e := range events {
