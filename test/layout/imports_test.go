@@ -112,7 +112,7 @@ var rules = []rule{
 	{"deploy/inject", []string{"deploy/ecs", "deploy/eks", "deploy/internal/image", "deploy/internal/workload"}, "the program around the two"},
 
 	{"examples/demo", []string{"schema", "schema/*"}, "programs that show how to use it from outside"},
-	{"test/layout test/containers test/e2e test/bench test/observability test/soak test/differential test/kernels test/kube", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
+	{"test/layout test/containers test/e2e test/bench test/observability test/soak test/differential test/kernels test/kube test/strangers", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
 }
 
 type listed struct {
