@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -49,7 +50,7 @@ func (h *Hub) Changed() <-chan struct{} {
 }
 
 // report tells the sidekick what became of its policies, until ctx ends. It is told
-// for people: what fails is not tried again, the next status says it all.
+// for people: what fails is tried again with the next status, which says it all.
 func (s *Stream) report(ctx context.Context) {
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
@@ -94,6 +95,9 @@ func (s *Stream) tell(ctx context.Context, text []byte) error {
 		return err
 	}
 	defer response.Body.Close()
+	if response.StatusCode < 200 || response.StatusCode > 299 {
+		return fmt.Errorf("status %d", response.StatusCode)
+	}
 	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<10))
 	return err
 }
