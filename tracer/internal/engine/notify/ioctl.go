@@ -126,7 +126,7 @@ func (l listener) quick(request uintptr, p unsafe.Pointer) (int, unix.Errno) {
 // run and hand over descriptors (Linux 5.9).
 func Serves(l *os.File) bool {
 	none := addition{srcFD: ^uint32(0)}
-	_, errno := listener(l.Fd()).wait(ioctlAddFD, unsafe.Pointer(&none))
+	_, errno := listener(l.Fd()).add(&none)
 	return errno == unix.EBADF // it has looked at the descriptor
 }
 
