@@ -104,7 +104,7 @@ func (l *letterCommand) list(ctx context.Context, client *http.Client, stdout, s
 		if shown++; shown == 1 {
 			fmt.Fprintln(table, "NUMBER\tTIME\tOUTPUT\tREASON\tEVENT")
 		}
-		_, err := fmt.Fprintln(table, row(a.Letter))
+		_, err := fmt.Fprintln(table, letterLine(a.Letter))
 		return err
 	})
 	return errors.Join(err, table.Flush())
@@ -120,8 +120,8 @@ func (l *letterCommand) line(w io.Writer, letter *queue.Letter) error {
 	return err
 }
 
-// row is a dead letter in one line, for a terminal.
-func row(l *queue.Letter) string {
+// letterLine is a dead letter in one line, for a terminal.
+func letterLine(l *queue.Letter) string {
 	return fmt.Sprintf("%d\t%s\t%s\t%s\t%s",
 		l.Number, l.Time.UTC().Format(time.RFC3339), printable(l.Output), shorten(printable(l.Reason), 80), shorten(printable(summary(l)), 160))
 }

@@ -60,6 +60,7 @@ var rules = []rule{
 	{"sidekick/internal/access", []string{"schema/secret"}, "who may come in; not what they bring"},
 	{"sidekick/internal/enrich", []string{"schema"}, "adds to one event"},
 	{"sidekick/internal/loglimit", nil, "how often the log says the same"},
+	{"sidekick/internal/digest", []string{"schema"}, "makes one message of similar events; it delivers nothing"},
 	{"sidekick/internal/feed", []string{"schema"}, "what happened, to who listens; it delivers nothing"},
 	{"sidekick/internal/api", []string{"schema/*", "sidekick/internal/loglimit"}, "who may use a route; not what it does"},
 	{"sidekick/internal/ingest", []string{"schema", "schema/*", "sidekick/internal/enrich", "sidekick/internal/api", "sidekick/internal/loglimit"}, "takes events and hands them to what it is given"},
@@ -71,7 +72,7 @@ var rules = []rule{
 	{
 		"sidekick/internal/queue sidekick/internal/dispatch " +
 			"sidekick/internal/ui",
-		[]string{"schema", "schema/*", "outputs", "sidekick/internal/api", "sidekick/internal/feed", "sidekick/internal/loglimit"},
+		[]string{"schema", "schema/*", "outputs", "sidekick/internal/api", "sidekick/internal/digest", "sidekick/internal/feed", "sidekick/internal/loglimit"},
 		"the parts of the sidekick meet in sidekick/run.go only",
 	},
 

@@ -42,7 +42,7 @@ func (a *API) wrongPath(w http.ResponseWriter, r *http.Request) {
 	Answer(w, http.StatusNotFound, Problem{noSuchPath})
 }
 
-// wrongMethod says which methods there are. Where no row fits, the router has not
+// wrongMethod says which methods there are. Where no route fits, the router has not
 // said which path it was.
 func (a *API) wrongMethod(w http.ResponseWriter, r *http.Request, paths *mux.Router) {
 	var match mux.RouteMatch
@@ -50,12 +50,12 @@ func (a *API) wrongMethod(w http.ResponseWriter, r *http.Request, paths *mux.Rou
 	if paths.Match(r, &match) && match.Route != nil {
 		path, _ := match.Route.GetPathTemplate()
 		for i := range a.Routes {
-			row := &a.Routes[i]
-			if row.Path != path {
+			route := &a.Routes[i]
+			if route.Path != path {
 				continue
 			}
-			allowed = append(allowed, row.methods()...)
-			if row.Class == Post && row.Method == http.MethodPost && brings(r) {
+			allowed = append(allowed, route.methods()...)
+			if route.Class == Post && route.Method == http.MethodPost && brings(r) {
 				a.Lost(r, "method", r.Method+" "+r.URL.Path+": events are posted")
 			}
 		}

@@ -135,7 +135,7 @@ func check(routes []Route) error {
 	for i := range routes {
 		r := &routes[i]
 		safe := r.Method == http.MethodGet
-		row, why := strings.TrimSpace(r.Method+" "+r.Path), ""
+		name, why := strings.TrimSpace(r.Method+" "+r.Path), ""
 		switch {
 		case !strings.HasPrefix(r.Path, "/"):
 			why = "the path does not begin with /"
@@ -143,7 +143,7 @@ func check(routes []Route) error {
 			why = "there is no such class"
 		case r.Handler == nil:
 			why = "it has no handler"
-		case seen[row]:
+		case seen[name]:
 			why = "it is there twice"
 		case r.Class == Probe && r.Method != "" && !safe, r.Class == Read && !safe:
 			why = "a route of the class " + r.Class.String() + " changes nothing, so its method is GET"
@@ -153,9 +153,9 @@ func check(routes []Route) error {
 			why = "a stream is for GET"
 		}
 		if why != "" {
-			return fmt.Errorf("route %s: %s", row, why)
+			return fmt.Errorf("route %s: %s", name, why)
 		}
-		seen[row] = true
+		seen[name] = true
 	}
 	return nil
 }

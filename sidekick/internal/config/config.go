@@ -49,7 +49,7 @@ type Output struct {
 	MinimumPriority schema.Priority
 	Filter          *filter.Filter // nil when there is none
 	Logs            bool           // whether it gets KubeArmor logs
-	DigestWindow    time.Duration  // within which alike events become one message; 0 for never
+	DigestWindow    time.Duration  // within which similar events become one message; 0 for never
 }
 
 // Input is where settings come from. A variable wins over the file, the file over

@@ -33,7 +33,7 @@ func deliverySettings() []setting {
 	return []setting{
 		{path: "shutdown_timeout", byDefault: defaultShutdownTimeout, usage: "how long an orderly stop may take"},
 		{path: "queue.max_age", byDefault: defaultMaxAge, usage: "how old an event may become before it is a dead letter, 0 for no limit"},
-		{path: "digest.window", byDefault: defaultDigestWindow, usage: "alike events within it become one message, 0 for never"},
+		{path: "digest.window", byDefault: defaultDigestWindow, usage: "similar events within it become one message, 0 for never"},
 	}
 }
 

@@ -25,7 +25,7 @@ type aside struct {
 func (a *aside) add(p *parcel, now time.Time) {
 	p.aside, p.probe, p.since = true, false, now
 	// Earlier attempts may have met an outage.
-	p.tries.attempts = 1
+	p.tries.Count = 1
 	p.due = now.Add(backoff(1, 0, 0))
 	a.parcels = append(a.parcels, p)
 }
@@ -59,13 +59,13 @@ func (a *aside) back(p *parcel, now time.Time, took time.Duration, chance float6
 	if n := len(p.items); n > 1 {
 		for _, items := range [][]item{p.items[: n/2 : n/2], p.items[n/2:]} {
 			half := *p
-			half.items, half.due, half.tries.attempts = items, now, 1
+			half.items, half.due, half.tries.Count = items, now, 1
 			a.parcels = append(a.parcels, &half)
 		}
 		return
 	}
 	// What hangs must not take the time of the others.
-	p.due = now.Add(max(backoff(p.tries.attempts, 0, chance), 10*took))
+	p.due = now.Add(max(backoff(p.tries.Count, 0, chance), 10*took))
 	a.parcels = append(a.parcels, p)
 }
 
@@ -80,11 +80,11 @@ func (a *aside) chore(now time.Time, behind uint64, outage bool) *parcel {
 	reason := ""
 	out := a.remove(func(p *parcel) bool {
 		switch {
-		case p.items[0].seq <= behind:
+		case p.items[0].Seq <= behind:
 			reason = deadLag
-		case slices.ContainsFunc(p.items, func(it item) bool { return isPast(it.expires, now) }):
+		case slices.ContainsFunc(p.items, func(it item) bool { return isPast(it.Expires, now) }):
 			reason = deadExpired
-		case full, len(p.items) == 1 && p.tries.attempts >= a.maxAttempts, !outage && now.Sub(p.since) >= maxAsideTime:
+		case full, len(p.items) == 1 && p.tries.Count >= a.maxAttempts, !outage && now.Sub(p.since) >= maxAsideTime:
 			reason = deadAttempts
 		}
 		return reason != ""
@@ -119,7 +119,7 @@ func (a *aside) wake(outage bool) time.Time {
 			first = earlier(first, p.since.Add(maxAsideTime))
 		}
 		for i := range p.items {
-			first = earlier(first, p.items[i].expires)
+			first = earlier(first, p.items[i].Expires)
 		}
 	}
 	return first

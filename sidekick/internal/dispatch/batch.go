@@ -4,17 +4,11 @@ import (
 	"time"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/digest"
 )
 
 // item is one event with its place in the stream.
-type item struct {
-	event schema.Event
-	size  int
-	seq   uint64
-	// expires is when the event is too old; zero for never. It is of the monotonic
-	// clock, so that a clock which is set does not make events old that wait here.
-	expires time.Time
-}
+type item = digest.Item
 
 // expiry gives when an event that is looked at now will be too old. One from the
 // future, of a clock that was wrong, is as old as this look.
@@ -39,7 +33,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func later(a, b time.Time) time.Time {
+func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}
@@ -54,82 +48,60 @@ type batch struct {
 	read    int // bytes, with those of what was skipped
 }
 
-// tries is what became of earlier attempts to deliver something.
-type tries struct {
-	attempts int
-	first    time.Time // failure
-	last     time.Time
-	reason   string // of the last failure
-}
-
-// failed counts an attempt; it says whether the reason is another one than before.
-func (t *tries) failed(now time.Time, err error) (another bool) {
-	another = t.attempts > 0 && t.reason != err.Error()
-	if t.attempts == 0 {
-		t.first = now
-	}
-	t.attempts++
-	t.last = now
-	t.reason = err.Error()
-	return another
-}
-
 // parcel is what is delivered, retried and acknowledged as one.
 type parcel struct {
-	items   []item   // to be delivered as they are,
-	tally   *tally   // or counted in one message
-	kind    *kind    // whose tally it is
-	skipped []uint64 // only to be acknowledged
-	dead    string   // why it is not to be delivered any more: a reason of dead letters
-	behind  uint64   // with deadLag: what is up to here goes
+	items     []item            // to be delivered as they are,
+	aggregate *digest.Aggregate // or counted in one message
+	taken     *digest.Aggregate // that was, however little is left
+	skipped   []uint64          // only to be acknowledged
+	dead      string            // why it is not to be delivered any more: a reason of dead letters
+	behind    uint64            // with deadLag: what is up to here goes
 
-	tries tries     // of items; those of a tally are its own
-	probe bool      // sent ahead of what failed, to see whether others get through
-	aside bool      // failed while others got through
-	since time.Time // when it was set aside
-	due   time.Time // no attempt before, if it is aside
+	tries digest.Attempts // of items; those of an aggregate are its own
+	probe bool            // sent ahead of what failed, to see whether others get through
+	aside bool            // failed while others got through
+	since time.Time       // when it was set aside
+	due   time.Time       // no attempt before, if it is aside
 }
 
 func (p *parcel) count() int {
-	if p.tally != nil {
-		return p.tally.count
+	if p.aggregate != nil {
+		return p.aggregate.Count
 	}
 	return len(p.items)
 }
 
 func (p *parcel) bytes() (n int) {
 	for i := range p.items {
-		n += p.items[i].size
+		n += p.items[i].Size
 	}
-	if p.tally != nil {
-		n += p.tally.bytes()
+	if p.aggregate != nil {
+		n += p.aggregate.Bytes()
 	}
 	return n
 }
 
 // last is the last sequence of it.
 func (p *parcel) last() (seq uint64) {
-	if p.tally != nil {
-		for _, a := range p.tally.seqs {
-			seq = max(seq, a.to)
-		}
+	if p.aggregate != nil {
+		seq = p.aggregate.Seqs.Highest()
 	}
 	for i := range p.items {
-		seq = max(seq, p.items[i].seq)
+		seq = max(seq, p.items[i].Seq)
 	}
 	return seq
 }
 
 // history is where the attempts are counted.
-func (p *parcel) history() *tries {
-	if p.tally != nil {
-		return &p.tally.tries
+func (p *parcel) history() *digest.Attempts {
+	if p.aggregate != nil {
+		return &p.aggregate.Attempts
 	}
 	return &p.tries
 }
 
 // alone says whether a failure can be the fault of one message only.
-func (p *parcel) alone() bool { return p.tally != nil || len(p.items) == 1 }
+func (p *parcel) alone() bool { return p.aggregate != nil || len(p.items) == 1 }
 
 // holder keeps what one stream has for an output until it can be delivered.
 type holder interface {

@@ -17,15 +17,15 @@ func (j *job) dispose(ctx context.Context) error {
 	p, now := j.parcel, time.Now()
 	switch p.dead {
 	case deadLag:
-		return j.bury(ctx, deadLag, "left the backlog: the queue was full, and other outputs keep up", func(it *item) bool { return it.seq <= p.behind })
+		return j.bury(ctx, deadLag, "left the backlog: the queue was full, and other outputs keep up", func(it *item) bool { return it.Seq <= p.behind })
 	case deadAttempts:
 		h := *p.history()
 		j.log.Warn("events fail while others get through, they are given up and go to the dead letters",
-			"events", p.count(), "first", p.firstID(), "error", h.reason)
-		return j.bury(ctx, deadAttempts, fmt.Sprintf("given up after %d attempts: %s", max(h.attempts, 1), h.reason), func(*item) bool { return true })
+			"events", p.count(), "first", p.firstID(), "error", h.Reason)
+		return j.bury(ctx, deadAttempts, fmt.Sprintf("given up after %d attempts: %s", max(h.Count, 1), h.Reason), func(*item) bool { return true })
 	}
 	j.log.Warn("events are too old to be delivered and go to the dead letters", "max_age", j.maxAge.String(), "first", p.firstID())
-	return j.bury(ctx, deadExpired, "expired", func(it *item) bool { return isPast(it.expires, now) })
+	return j.bury(ctx, deadExpired, "expired", func(it *item) bool { return isPast(it.Expires, now) })
 }
 
 // bury puts events into the dead letters, from the first to the first that is not
@@ -58,7 +58,7 @@ func (j *job) bury(ctx context.Context, reason, text string, meant func(*item) b
 			done = done[:0]
 		}
 	}
-	j.parcel.tally = nil
+	j.parcel.aggregate = nil
 	return nil
 }
 
@@ -68,19 +68,19 @@ func (j *job) letter(ctx context.Context, reason, text string, it *item) error {
 	kept := true
 	var err error
 	if reason == deadLag {
-		kept, err = j.dead.Spare(ctx, j.target.Name, text, time.Now(), it.event)
+		kept, err = j.dead.Spare(ctx, j.target.Name, text, time.Now(), it.Event)
 	} else {
-		err = j.dead.DeadLetter(ctx, j.target.Name, text, time.Now(), it.event)
+		err = j.dead.DeadLetter(ctx, j.target.Name, text, time.Now(), it.Event)
 	}
 	switch {
 	case err != nil:
 		return err
 	case kept:
 		j.metrics.died(reason)
-		j.report.event(feed.DeadLetter, it.event.ID, text)
+		j.report.event(feed.DeadLetter, it.Event.ID, text)
 	default:
 		j.metrics.lost(reason)
-		j.report.event(feed.Lost, it.event.ID, text)
+		j.report.event(feed.Lost, it.Event.ID, text)
 	}
 	j.board.died(j.target.Name, reason, kept)
 	return nil
@@ -89,27 +89,25 @@ func (j *job) letter(ctx context.Context, reason, text string, it *item) error {
 // first gives the first event of the parcel, from the queue if need be.
 func (j *job) first(ctx context.Context) (*item, error) {
 	p := j.parcel
-	if p.tally == nil {
+	if p.aggregate == nil {
 		return &p.items[0], nil
 	}
-	seq := p.tally.seqs[0].from
-	if i := slices.IndexFunc(p.tally.examples, func(it item) bool { return it.seq == seq }); i >= 0 {
-		return &p.tally.examples[i], nil
+	seq := p.aggregate.Seqs.First()
+	if i := slices.IndexFunc(p.aggregate.Examples, func(it item) bool { return it.Seq == seq }); i >= 0 {
+		return &p.aggregate.Examples[i], nil
 	}
 	e, size, err := j.reader.Event(ctx, seq)
 	if err != nil {
 		return nil, err
 	}
-	return &item{event: e, size: size, seq: seq, expires: expiry(&e, time.Now(), j.maxAge)}, nil
+	return &item{Event: e, Size: size, Seq: seq, Expires: expiry(&e, time.Now(), j.maxAge)}, nil
 }
 
 func (j *job) dropFirst() (seq uint64) {
-	if t := j.parcel.tally; t != nil {
-		seq = t.seqs[0].from
-		t.dropFirst()
-		return seq
+	if a := j.parcel.aggregate; a != nil {
+		return a.DropFirst()
 	}
-	seq = j.parcel.items[0].seq
+	seq = j.parcel.items[0].Seq
 	j.parcel.items = j.parcel.items[1:]
 	return seq
 }
@@ -117,12 +115,12 @@ func (j *job) dropFirst() (seq uint64) {
 // errKept says that the rest of a parcel is not too old.
 var errKept = errors.New("the rest is not too old")
 
-// keepFirst has a tally begin with the first event that is left of it.
+// keepFirst has an aggregate begin with the first event that is left of it.
 func (j *job) keepFirst(it *item) error {
-	if t := j.parcel.tally; t != nil {
-		t.first, t.expires = it.event.Time(), it.expires
-		if len(t.examples) == 0 {
-			t.examples = []item{*it}
+	if t := j.parcel.aggregate; t != nil {
+		t.First, t.Expires = it.Event.Time(), it.Expires
+		if len(t.Examples) == 0 {
+			t.Examples = []item{*it}
 		}
 	}
 	return errKept

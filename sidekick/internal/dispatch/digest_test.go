@@ -12,10 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/digest"
 )
 
 // chat is an output that takes digests.
@@ -38,10 +37,7 @@ type told struct {
 
 func (c *chat) Deliver(ctx context.Context, batch []schema.Event) error {
 	e := &batch[0]
-	m := told{count: 1, resource: resource(e), examples: e.ID, at: time.Now()}
-	if e.Alert != nil {
-		m.kind = e.Alert.PolicyName
-	}
+	m := told{count: 1, resource: e.Alert.Resource, examples: e.ID, kind: e.Alert.PolicyName, at: time.Now()}
 	return c.take(ctx, m)
 }
 
@@ -177,7 +173,7 @@ func TestDigestAfterOutage(t *testing.T) {
 // does not fit waits in the queue, and all of it is told.
 func TestDigestBounds(t *testing.T) {
 	for name, events := range map[string]func() []schema.Event{
-		"kinds": func() []schema.Event { return reads(3*maxKinds, 3*maxKinds) },
+		"kinds": func() []schema.Event { return reads(3*digest.MaxGroups, 3*digest.MaxGroups) },
 		"bytes": func() []schema.Event { return reads(2000, 500) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -185,7 +181,7 @@ func TestDigestBounds(t *testing.T) {
 				all := events()
 				c, m := &chat{}, newMemory(all...)
 				if name == "bytes" {
-					m.size = maxExampleBytes / 100
+					m.size = digest.MaxExampleBytes / 100
 				}
 				_, stop := running(t, &letters{}, chatTarget(c, m))
 				time.Sleep(24 * time.Hour)
@@ -195,34 +191,6 @@ func TestDigestBounds(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-func TestPileIsBounded(t *testing.T) {
-	now := time.Now()
-	p := newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}), reporter{})
-	var seq uint64
-	fill := func(kinds, n, size int) {
-		for i := range n {
-			e := read(fmt.Sprint(i), fmt.Sprint(i%kinds), fmt.Sprint("/", i))
-			seq += 2 // never in a row
-			p.rest = []item{{event: e, seq: seq, size: size}}
-			p.absorb(now)
-		}
-	}
-	fill(2*maxKinds, 2*maxKinds, 1) // beyond some they are merged by policy, and then by action
-	if len(p.kinds) != 2*maxWaiting+1 || len(p.rest) != 0 {
-		t.Errorf("%d kinds", len(p.kinds))
-	}
-	p = newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}), reporter{})
-	fill(10, 30, maxExampleBytes/4)
-	if p.bytes > maxExampleBytes*5/4 {
-		t.Errorf("%d bytes of examples", p.bytes)
-	}
-	p = newPile(time.Minute, prometheus.NewCounter(prometheus.CounterOpts{}), reporter{})
-	fill(1, maxSpans+10, 1)
-	if p.spans != maxSpans {
-		t.Errorf("%d spans", p.spans)
 	}
 }
 
@@ -324,87 +292,6 @@ func TestDigestExpires(t *testing.T) {
 		stop()
 		if len(dead.reasons) != 14 || dead.reasons["slack/e3"] != "expired" || m.done() != 14 {
 			t.Errorf("later: %d dead letters, %d acknowledged", len(dead.reasons), m.done())
-		}
-	})
-}
-
-func TestLikeness(t *testing.T) {
-	base := func() schema.Event { return read("a", "p", "/etc/shadow") }
-	falco := func(rule, container string) schema.Event {
-		return schema.Event{Kind: schema.KindFalco, Falco: &schema.FalcoEvent{Rule: rule, OutputFields: map[string]any{"container.id": container}}}
-	}
-	for name, change := range map[string]func(e *schema.Event) (like bool){
-		"resource":  func(e *schema.Event) bool { e.Alert.Resource = "/x"; return true },
-		"pid":       func(e *schema.Event) bool { e.Alert.PID = 9; return true },
-		"id":        func(e *schema.Event) bool { e.ID = "b"; return true },
-		"policy":    func(e *schema.Event) bool { e.Alert.PolicyName = "q"; return false },
-		"operation": func(e *schema.Event) bool { e.Alert.Operation = "Network"; return false },
-		"process":   func(e *schema.Event) bool { e.Alert.ProcessName = "/bin/dog"; return false },
-		"container": func(e *schema.Event) bool { e.Alert.ContainerName = "c"; return false },
-		"pod":       func(e *schema.Event) bool { e.Alert.PodName = "c"; return false },
-		"action":    func(e *schema.Event) bool { e.Alert.Action = "Audit"; return false },
-		"moved":     func(e *schema.Event) bool { e.Alert.PolicyName, e.Alert.Action = "pB", "lock"; return false },
-		"falco":     func(e *schema.Event) bool { *e = falco("p", ""); return false },
-	} {
-		a, b := base(), base()
-		if like := change(&b); (likenessOf(&a) == likenessOf(&b)) != like {
-			t.Errorf("%s: want alike: %v", name, like)
-		}
-	}
-	a, b, c := falco("r", "1"), falco("r", "2"), falco("r", "1")
-	if likenessOf(&a) == likenessOf(&b) || likenessOf(&a) != likenessOf(&c) {
-		t.Error("Falco events are told by rule and container")
-	}
-}
-
-func TestPattern(t *testing.T) {
-	long := "/" + strings.Repeat("x", 5000)
-	for _, c := range []struct {
-		all  string // by commas
-		want string
-	}{
-		{"/etc/shadow", "/etc/shadow"},
-		{"/etc/shadow,/etc/shadow", "/etc/shadow"},
-		{"/etc/shadow,/etc/shells", "/etc/*"},
-		{"/etc/shadow,/etc/ssh/sshd_config,/etc/shadow", "/etc/*"},
-		{"/tmp/a.log,/tmp/b.log", "/tmp/*.log"},
-		{"/proc/1/environ,/proc/22/environ,/proc/333/environ", "/proc/*/environ"},
-		{"/proc/1/environ,/proc/2/maps", "/proc/*"},
-		{"/a/a,/a/a/a", "/a/*"},
-		{"/a,/b,/c", "/*"},
-		{",/b", "*"},
-		{",", ""},
-		{"remoteip=10.0.0.1 port=443 protocol=TCP,remoteip=10.0.7.2 port=443 protocol=TCP", "remoteip=10.0.* port=443 protocol=TCP"},
-		{long, long[:maxPattern] + "*"},
-		{long + "," + long + "y", long[:maxPattern] + "*"},
-		{"ä/b,ä/c", "ä/*"},
-	} {
-		var p pattern
-		for s := range strings.SplitSeq(c.all, ",") {
-			p = p.merge(patternOf(s))
-		}
-		if p.String() != c.want {
-			t.Errorf("%.60s: %q, want %q", c.all, p, c.want)
-		}
-	}
-}
-
-// A pattern matches all that it was made of, and is bounded.
-func FuzzPattern(f *testing.F) {
-	f.Add("/etc/shadow", "/etc/passwd", "/etc/a/b")
-	f.Add("/a/a", "/a/a/a", "/a")
-	f.Fuzz(func(t *testing.T, a, b, c string) {
-		p := patternOf(a).merge(patternOf(b)).merge(patternOf(c))
-		if len(p.String()) > 2*maxPattern+1 {
-			t.Errorf("%d bytes", len(p.String()))
-		}
-		for _, s := range []string{a, b, c} {
-			if len(s) > maxPattern {
-				continue
-			}
-			if fits := strings.HasPrefix(s, p.head) && strings.HasSuffix(s, p.tail) && len(s) >= len(p.head)+len(p.tail); !fits || !p.open && s != p.head {
-				t.Errorf("%q does not match %q", s, p)
-			}
 		}
 	})
 }

@@ -57,7 +57,7 @@ type Target struct {
 	More            []outputs.Output // the same once more, for each further request in flight; order is not kept then
 	MaxAttempts     int              // for what fails while others get through; 0 is DefaultMaxAttempts
 	Limits          outputs.Limits
-	DigestWindow    time.Duration   // alike events within it become one message, if the output can that; 0 for never
+	DigestWindow    time.Duration   // similar events within it become one message, if the output can that; 0 for never
 	MinimumPriority schema.Priority // events below it are passed over
 	Filter          Filter          // what else is passed over; nil for nothing
 	Alerts          Reader          // KubeArmor alerts and Falco events

@@ -25,12 +25,12 @@ type drain struct {
 
 // drained says whether nothing can be done before the deadline.
 func (w *worker) drained(ctx context.Context) bool {
-	if len(w.flights) > 0 {
+	if len(w.inFlight) > 0 {
 		return false
 	}
 	now := time.Now()
 	for _, l := range w.lanes() {
-		if l.reader == nil || later(l.resume, l.pause).After(w.drain.deadline) || w.pace.next(now).After(w.drain.deadline) {
+		if l.reader == nil || latest(l.resume, l.pause).After(w.drain.deadline) || w.pace.next(now).After(w.drain.deadline) {
 			continue
 		}
 		if at, some := l.ready(now); some && !at.After(w.drain.deadline) || !l.holder.ready() {

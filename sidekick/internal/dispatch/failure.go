@@ -57,7 +57,7 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// backoff is the wait after so many failures in a row: it doubles up to 30 s, half
+// backoff is the wait after so many failures one after another: it doubles up to 30 s, half
 // of it by chance (0 to 1), so that many sidekicks do not come back at once. It is
 // never shorter than the service asked for.
 func backoff(failures int, asked time.Duration, chance float64) time.Duration {

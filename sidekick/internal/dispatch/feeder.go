@@ -53,7 +53,7 @@ func (f *feeder) run(ctx context.Context) {
 			}
 			return
 		}
-		read, leaves := b.read, len(b.items) > 0 && b.items[0].seq <= f.behind()
+		read, leaves := b.read, len(b.items) > 0 && b.items[0].Seq <= f.behind()
 		select {
 		case f.out <- b: // which is not ours any more
 		case <-ctx.Done():
@@ -102,23 +102,23 @@ func (f *feeder) next(ctx context.Context) (*batch, error) {
 			return nil, err
 		}
 		if scanned == 0 {
-			if upTo = f.behind(); it.seq <= upTo {
+			if upTo = f.behind(); it.Seq <= upTo {
 				most = maxScan // they only have to leave
 			}
 		}
-		b.read += it.size
+		b.read += it.Size
 		switch {
-		case it.seq > upTo && most != f.limits.BatchEvents:
+		case it.Seq > upTo && most != f.limits.BatchEvents:
 			f.held = it
 			return b, nil
-		case !f.gate.passes(&it.event):
-			b.skipped = append(b.skipped, it.seq)
-		case len(b.items) > 0 && b.bytes+it.size > f.limits.BatchBytes:
+		case !f.gate.passes(&it.Event):
+			b.skipped = append(b.skipped, it.Seq)
+		case len(b.items) > 0 && b.bytes+it.Size > f.limits.BatchBytes:
 			f.held = it
 			return b, nil
 		default:
 			b.items = append(b.items, *it)
-			b.bytes += it.size
+			b.bytes += it.Size
 		}
 		if scanned == 0 {
 			end := context.AfterFunc(f.stop, func() { time.AfterFunc(minBatchDelay, cancel) })
@@ -138,7 +138,7 @@ func (f *feeder) read(ctx context.Context) (*item, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &item{event: event, size: size, seq: seq, expires: expiry(&event, time.Now(), f.maxAge)}, nil
+	return &item{Event: event, Size: size, Seq: seq, Expires: expiry(&event, time.Now(), f.maxAge)}, nil
 }
 
 // limits are those of a target's batches, all of them set. Events that are to be

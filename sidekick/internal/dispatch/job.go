@@ -12,6 +12,7 @@ import (
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/digest"
 	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 )
 
@@ -101,11 +102,11 @@ func (j *job) deliver(ctx context.Context) error {
 	if err == nil {
 		j.took(ctx, p.items)
 		p.items = nil
-		j.tookTally(ctx)
+		j.tookAggregate(ctx)
 		return nil
 	}
 	f := classify(err, max(len(p.items), 1))
-	if p.tally == nil {
+	if p.aggregate == nil {
 		taken, failed := split(p.items, f.events)
 		j.took(ctx, taken)
 		p.items, n = failed, len(failed)
@@ -125,18 +126,18 @@ func (j *job) deliver(ctx context.Context) error {
 	return j.bury(ctx, reason, f.Error(), func(*item) bool { return true })
 }
 
-// illustrate makes sure that a tally has an example: those that it had may have
+// illustrate makes sure that an aggregate has an example: those that it had may have
 // gone to the dead letters before these were full.
 func (j *job) illustrate(ctx context.Context) error {
-	t := j.parcel.tally
-	if t == nil || len(t.examples) > 0 {
+	t := j.parcel.aggregate
+	if t == nil || len(t.Examples) > 0 {
 		return nil
 	}
 	it, err := j.first(ctx)
 	if err != nil {
 		return &failure{class: outputs.Transient, err: fmt.Errorf("read an event again: %w", err)}
 	}
-	t.examples = []item{*it}
+	t.Examples = []item{*it}
 	return nil
 }
 
@@ -155,10 +156,10 @@ func split(items []item, indexes []int) (taken, failed []item) {
 
 func (p *parcel) firstID() string {
 	switch {
-	case p.tally == nil:
-		return p.items[0].event.ID
-	case len(p.tally.examples) > 0:
-		return p.tally.examples[0].event.ID
+	case p.aggregate == nil:
+		return p.items[0].Event.ID
+	case len(p.aggregate.Examples) > 0:
+		return p.aggregate.Examples[0].Event.ID
 	}
 	return ""
 }
@@ -173,26 +174,26 @@ func (j *job) took(ctx context.Context, items []item) {
 	j.report.items(feed.Delivered, items, "")
 	seqs := make([]uint64, 0, len(items))
 	for i := range items {
-		j.latency(&items[i].event)
-		seqs = append(seqs, items[i].seq)
+		j.latency(&items[i].Event)
+		seqs = append(seqs, items[i].Seq)
 	}
 	j.ack(ctx, slices.Values(seqs))
 }
 
-func (j *job) tookTally(ctx context.Context) {
-	t := j.parcel.tally
+func (j *job) tookAggregate(ctx context.Context) {
+	t := j.parcel.aggregate
 	if t == nil {
 		return
 	}
-	j.metrics.ok.Add(float64(t.count))
-	j.report.tally(feed.Delivered, t, "")
-	j.latency(&t.examples[0].event)
-	if t.count > 1 {
+	j.metrics.ok.Add(float64(t.Count))
+	j.report.aggregate(feed.Delivered, t, "")
+	j.latency(&t.Examples[0].Event)
+	if t.Count > 1 {
 		j.metrics.digests.Inc()
-		j.metrics.digested.Add(float64(t.count))
+		j.metrics.digested.Add(float64(t.Count))
 	}
-	j.ack(ctx, t.seqs.all())
-	j.parcel.tally = nil
+	j.ack(ctx, t.Seqs.All())
+	j.parcel.aggregate = nil
 }
 
 func (j *job) latency(e *schema.Event) {
@@ -250,19 +251,28 @@ func (j *job) call(ctx context.Context) (err error) {
 			err = &outputs.Error{Class: outputs.Permanent, Err: &panicError{what}}
 		}
 	}()
-	t := j.parcel.tally
-	if t != nil && t.count > 1 {
-		return j.output.(outputs.Digester).DeliverDigest(ctx, t.digest())
+	t := j.parcel.aggregate
+	if t != nil && t.Count > 1 {
+		return j.output.(outputs.Digester).DeliverDigest(ctx, digestOf(t))
 	}
 	items := j.parcel.items
 	if t != nil {
-		items = t.examples
+		items = t.Examples
 	}
 	events := make([]schema.Event, 0, len(items))
 	for i := range items {
-		events = append(events, items[i].event)
+		events = append(events, items[i].Event)
 	}
 	return j.output.Deliver(ctx, events)
+}
+
+// digestOf is an aggregate as the outputs know it.
+func digestOf(a *digest.Aggregate) *outputs.Digest {
+	d := &outputs.Digest{Count: a.Count, First: a.First, Last: a.Last, Resource: a.Resource(), Mixed: a.Mixed}
+	for i := range a.Examples {
+		d.Examples = append(d.Examples, a.Examples[i].Event)
+	}
+	return d
 }
 
 type panicError struct{ what string }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
+	"github.com/sidearmor/sidearmor/sidekick/internal/digest"
 )
 
 const (
@@ -30,6 +31,10 @@ const (
 	// patience will do.
 	wariness = time.Hour
 
+	// maxRemoved is how often the examples of a digest are taken out because its message
+	// fails while others get through. Then all of it is given up.
+	maxRemoved = 5
+
 	// remindAfter is how often the log says of an output that it still fails.
 	remindAfter = 15 * time.Minute
 )
@@ -42,12 +47,12 @@ type lane struct {
 	aside   aside
 	late    []item // read when they had already left the backlog
 
-	flying int       // parcels that are under way
-	busy   bool      // with a chore
-	chores time.Time // no chore before
+	inFlight int       // parcels
+	busy     bool      // with a chore
+	chores   time.Time // no chore before
 
 	size     int       // of a batch, at most; 0 for no limit
-	failures int       // attempts that failed in a row
+	failures int       // attempts that failed one after another
 	failing  time.Time // since when
 	failed   time.Time // the last one
 	taken    time.Time // when something last got through
@@ -93,10 +98,10 @@ func (l *lane) behind() uint64 {
 
 func (l *lane) add(b *batch) {
 	behind := l.behind()
-	if n := len(b.items); n > 0 && b.items[0].seq <= behind {
+	if n := len(b.items); n > 0 && b.items[0].Seq <= behind {
 		var on []item
 		for _, it := range b.items {
-			if it.seq <= behind {
+			if it.Seq <= behind {
 				l.late = append(l.late, it)
 			} else {
 				on = append(on, it)
@@ -124,7 +129,7 @@ func (l *lane) chore(now time.Time) *parcel {
 // next gives what is to be sent now, nil for nothing. While the last attempt
 // failed, one thing is tried at a time.
 func (l *lane) next(now time.Time) *parcel {
-	if l.failures > 0 && l.flying > 0 || now.Before(l.pause) {
+	if l.failures > 0 && l.inFlight > 0 || now.Before(l.pause) {
 		return nil
 	}
 	if l.suspicious {
@@ -148,7 +153,7 @@ func (l *lane) next(now time.Time) *parcel {
 
 // ready is when next will give something; false for nothing known.
 func (l *lane) ready(now time.Time) (time.Time, bool) {
-	if l.failures > 0 && l.flying > 0 {
+	if l.failures > 0 && l.inFlight > 0 {
 		return time.Time{}, false
 	}
 	at, some := l.holder.due(now)
@@ -157,14 +162,14 @@ func (l *lane) ready(now time.Time) (time.Time, bool) {
 			at, some = due, true
 		}
 	}
-	return later(at, later(l.resume, l.pause)), some
+	return latest(at, latest(l.resume, l.pause)), some
 }
 
 // wake is when there will be something to do other than to send; zero for never.
 func (l *lane) wake() time.Time {
 	at := earlier(l.holder.wake(), l.aside.wake(l.failures > 0))
 	if !at.IsZero() {
-		at = later(at, l.chores)
+		at = latest(at, l.chores)
 	}
 	if l.failures > 0 {
 		at = earlier(at, l.said.Add(remindAfter))
@@ -194,8 +199,8 @@ func (l *lane) missed(p *parcel, f *failure, now time.Time, ordered bool) time.D
 		least = partAfter
 	}
 	switch careful := ordered && (l.wary.IsZero() || now.Sub(l.wary) > wariness); {
-	case !p.alone() || t.attempts < least || now.Before(l.quiet):
-	case careful && (f.retryAfter > 0 || now.Sub(t.first) < suspectAfter):
+	case !p.alone() || t.Count < least || now.Before(l.quiet):
+	case careful && (f.retryAfter > 0 || now.Sub(t.First) < suspectAfter):
 	case careful && l.insist(now):
 		return insistPause
 	default:
@@ -245,24 +250,24 @@ func (l *lane) works(now time.Time, batch int) {
 // digest only its examples are in the message: they go, and the rest is told with
 // others, some times.
 func (l *lane) setAside(p *parcel, now time.Time) {
-	if p.tally == nil {
+	if p.aggregate == nil {
 		l.aside.add(p, now)
 		return
 	}
-	t := p.tally
-	for _, it := range t.examples {
-		l.aside.add(&parcel{items: []item{it}, tries: t.tries}, now)
-		t.remove(it.seq)
+	t := p.aggregate
+	for _, it := range t.Examples {
+		l.aside.add(&parcel{items: []item{it}, tries: t.Attempts}, now)
+		t.Remove(it.Seq)
 	}
-	t.examples, t.tries = nil, tries{reason: t.tries.reason}
-	t.broken++
-	if t.count == 0 {
-		p.tally = nil
+	t.Examples, t.Attempts = nil, digest.Attempts{Reason: t.Attempts.Reason}
+	t.Removed++
+	if t.Count == 0 {
+		p.aggregate = nil
 		l.holder.done(p, now)
 		return
 	}
-	if t.broken >= maxBroken {
-		t.given = true
+	if t.Removed >= maxRemoved {
+		t.GivenUp = true
 	}
 	l.holder.back(p, now)
 }

@@ -42,10 +42,10 @@ func newMetrics(reg prometheus.Registerer, targets []Target) *metrics {
 		dead:      counter("sidearmor_dead_letters_total", "Events that an output did not take and that went to the dead letters.", "destination", "reason"),
 		filtered:  counter("sidearmor_filtered_events_total", "Events below an output's minimum priority, or held back by its filter.", "destination"),
 		undecided: counter("sidearmor_filter_errors_total", "Events that an output's filter could not decide on, which are delivered.", "destination"),
-		digests:   counter("sidearmor_digests_total", "Messages delivered that count several alike events.", "destination"),
+		digests:   counter("sidearmor_digests_total", "Messages delivered that count several similar events.", "destination"),
 		digested:  counter("sidearmor_digested_events_total", "Events counted in such messages.", "destination"),
 		lost:      counter("sidearmor_lost_events_total", "Events that an output did not take and that are no dead letters: these had no room (lag), or the queue had lost the event (gone).", "destination", "reason"),
-		merged:    counter("sidearmor_digest_merged_events_total", "Events counted in a digest of several kinds, because too many kinds waited.", "destination"),
+		merged:    counter("sidearmor_digest_merged_events_total", "Events counted in a digest of several groups, because too many groups waited.", "destination"),
 		aside: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sidearmor_output_set_aside_events", Help: "Events that fail while the output takes others, and are tried apart from them.",
 		}, []string{"destination"}),

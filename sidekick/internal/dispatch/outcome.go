@@ -13,7 +13,7 @@ func (w *worker) missed(l *lane, j *job, f *failure, now time.Time) {
 	p := j.parcel
 	w.report.parcel(feed.Failed, p, f.Error())
 	about := f.class != outputs.RateLimited // the events, perhaps
-	if about && p.history().failed(now, f) {
+	if about && p.history().Failed(now, f) {
 		l.quiet = time.Time{} // the service may be back, and something else be wrong
 	}
 	w.pauseFor(f.retryAfter, now)
@@ -44,9 +44,9 @@ func (w *worker) missed(l *lane, j *job, f *failure, now time.Time) {
 	// Trouble with alerts concerns logs too, unless one event may be at fault; a wait
 	// that the service asked for concerns both.
 	if l == &w.alerts && !l.suspicious {
-		w.logs.resume = later(w.logs.resume, l.resume)
+		w.logs.resume = latest(w.logs.resume, l.resume)
 	}
-	l.trouble = trouble{reason: f.Error(), since: sinceOr(l.trouble, now), until: later(l.resume, l.pause)}
+	l.trouble = trouble{reason: f.Error(), since: sinceOr(l.trouble, now), until: latest(l.resume, l.pause)}
 	if l.loud(now) {
 		w.log.Warn("delivery failed, trying again", "error", f, "attempt", l.failures, "wait", wait.String())
 	}
@@ -59,7 +59,7 @@ func (w *worker) pauseFor(asked time.Duration, now time.Time) {
 	}
 	until := now.Add(backoff(1, asked, rand.Float64()))
 	for _, l := range w.lanes() {
-		l.pause = later(l.pause, until)
+		l.pause = latest(l.pause, until)
 	}
 }
 
@@ -101,7 +101,7 @@ func (w *worker) worksAgain(l *lane, now time.Time) {
 
 func (w *worker) setAside(l *lane, p *parcel, now time.Time) {
 	l.wary = now
-	w.log.Warn("events fail while others get through, they are tried apart from them", "events", p.count(), "first", p.firstID(), "error", p.history().reason)
+	w.log.Warn("events fail while others get through, they are tried apart from them", "events", p.count(), "first", p.firstID(), "error", p.history().Reason)
 	l.setAside(p, now)
 }
 

@@ -54,11 +54,11 @@ func (p *pacer) nextLocked(now time.Time) time.Time {
 	at := p.until
 	for _, r := range p.rates {
 		if n := len(p.sent) - r.Messages; r.Messages > 0 && n >= 0 {
-			at = later(at, p.sent[n].Add(r.Per))
+			at = latest(at, p.sent[n].Add(r.Per))
 		}
 	}
 	if p.taken {
-		at = later(at, now.Add(sharedPoll))
+		at = latest(at, now.Add(sharedPoll))
 	}
 	return at
 }
@@ -87,7 +87,7 @@ func (p *pacer) sentOne(now time.Time, pause time.Duration) {
 	defer p.mu.Unlock()
 	p.taken = false
 	if pause > 0 {
-		p.until = later(p.until, now.Add(min(pause, maxRetryAfter)))
+		p.until = latest(p.until, now.Add(min(pause, maxRetryAfter)))
 	}
 	most := 0
 	for _, r := range p.rates {

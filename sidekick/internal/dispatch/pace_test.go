@@ -19,7 +19,7 @@ type enforcer struct {
 	taken   []time.Time
 	refused int
 	inARow  int
-	worst   int // 429 in a row
+	worst   int // 429 one after another
 	delay   func(n int) time.Duration
 	headers bool // says when its next message would be refused
 	pause   time.Duration
@@ -31,7 +31,7 @@ func (e *enforcer) room(now time.Time) time.Time {
 	at := now
 	for _, r := range e.rates {
 		if n := len(e.taken) - r.Messages; n >= 0 {
-			at = later(at, e.taken[n].Add(r.Per))
+			at = latest(at, e.taken[n].Add(r.Per))
 		}
 	}
 	return at
@@ -91,7 +91,7 @@ func TestPace(t *testing.T) {
 				time.Sleep(c.within)
 				stop()
 				if e.worst > 1 || e.refused > c.refused || m.done() != 100 {
-					t.Errorf("%d refused, %d in a row, %d of 100 delivered", e.refused, e.worst, m.done())
+					t.Errorf("%d refused, %d one after another, %d of 100 delivered", e.refused, e.worst, m.done())
 				}
 			})
 		})
@@ -124,7 +124,7 @@ func TestSharedPace(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		stop()
 		if e.refused != 1 {
-			t.Errorf("%d refused, %d in a row", e.refused, e.worst)
+			t.Errorf("%d refused, %d one after another", e.refused, e.worst)
 		}
 		for i, m := range streams {
 			if m.done() != 20 {
@@ -140,7 +140,7 @@ func TestPacer(t *testing.T) {
 	var waits []time.Duration
 	now := start
 	for range 7 {
-		now = later(now, p.next(now))
+		now = latest(now, p.next(now))
 		waits = append(waits, now.Sub(start))
 		p.sentOne(now, 0)
 	}

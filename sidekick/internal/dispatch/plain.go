@@ -48,10 +48,10 @@ func (s *plain) chore(now time.Time, behind uint64) *parcel {
 		s.skipped = nil
 		return out
 	}
-	if out := s.withdraw(func(it *item) bool { return it.seq <= behind }); len(out) > 0 {
+	if out := s.withdraw(func(it *item) bool { return it.Seq <= behind }); len(out) > 0 {
 		return &parcel{items: out, dead: deadLag, behind: behind}
 	}
-	if out := s.withdraw(func(it *item) bool { return isPast(it.expires, now) }); len(out) > 0 {
+	if out := s.withdraw(func(it *item) bool { return isPast(it.Expires, now) }); len(out) > 0 {
 		return &parcel{items: out, dead: deadExpired}
 	}
 	return nil
@@ -120,7 +120,7 @@ func (s *plain) probe(_ time.Time, distance int) *parcel {
 
 func (s *plain) suspects(since time.Time) (out []*parcel) {
 	s.queue = slices.DeleteFunc(s.queue, func(p *parcel) bool {
-		failed := p.tries.attempts > 0 && !p.tries.last.Before(since)
+		failed := p.tries.Count > 0 && !p.tries.Last.Before(since)
 		if failed {
 			out = append(out, p)
 		}
@@ -138,7 +138,7 @@ func (s *plain) back(p *parcel, _ time.Time) {
 		return
 	}
 	p.dead, p.probe = "", false
-	i := slices.IndexFunc(s.queue, func(o *parcel) bool { return o.items[0].seq > p.items[0].seq })
+	i := slices.IndexFunc(s.queue, func(o *parcel) bool { return o.items[0].Seq > p.items[0].Seq })
 	if i < 0 {
 		i = len(s.queue)
 	}
@@ -151,7 +151,7 @@ func (s *plain) wake() time.Time {
 	var first time.Time
 	for _, p := range s.queue {
 		for i := range p.items {
-			first = earlier(first, p.items[i].expires)
+			first = earlier(first, p.items[i].Expires)
 		}
 	}
 	return first

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sidearmor/sidearmor/outputs"
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/sidekick/internal/digest"
 )
 
 // picky is a service that fails requests with certain events in them, and takes
@@ -51,18 +52,18 @@ func oneOf(ids ...string) func(string) bool {
 func TestPoison(t *testing.T) {
 	everyThird := func(id string) bool { return id[0] == 'a' && strings.Contains("0369", id[len(id)-1:]) }
 	for _, c := range []struct {
-		name    string
-		poison  func(string) bool
-		fault   error
-		events  int
-		batch   int
-		flights int
-		within  time.Duration
-		loose   bool // one goes ahead of others: its neighbours are at fault as well
+		name     string
+		poison   func(string) bool
+		fault    error
+		events   int
+		batch    int
+		inFlight int
+		within   time.Duration
+		loose    bool // one goes ahead of others: its neighbours are at fault as well
 	}{
 		{"one", oneOf("a5"), errors.New("500"), 20, 1, 1, time.Minute, false},
 		{"the first", oneOf("a0"), errors.New("500"), 20, 1, 1, time.Minute, false},
-		{"three in a row", oneOf("a5", "a6", "a7"), errors.New("500"), 20, 1, 1, 80 * time.Second, true},
+		{"three one after another", oneOf("a5", "a6", "a7"), errors.New("500"), 20, 1, 1, 80 * time.Second, true},
 		{"many", everyThird, errors.New("500"), 102, 1, 1, 4 * time.Minute, true},
 		{"it hangs", oneOf("a5"), errHang, 20, 1, 1, 85 * time.Second, false},
 		{"it is forbidden", oneOf("a5"), &outputs.Error{Class: outputs.Transient, Err: errors.New("403")}, 20, 1, 1, time.Minute, false},
@@ -79,7 +80,7 @@ func TestPoison(t *testing.T) {
 				s := &service{reply: p.reply}
 				target := single("x", s, newMemory(several("a", c.events)...), nil)
 				target.Limits.BatchEvents, target.Limits.BatchDelay = c.batch, 100*time.Millisecond
-				for range c.flights - 1 {
+				for range c.inFlight - 1 {
 					target.More = append(target.More, s)
 				}
 				var want, dead []string
@@ -106,7 +107,7 @@ func TestPoison(t *testing.T) {
 				if took := last.Sub(start); took > c.within {
 					t.Errorf("the others took %v", took)
 				}
-				if c.loose || c.flights > 1 {
+				if c.loose || c.inFlight > 1 {
 					slices.Sort(taken)
 					slices.Sort(want)
 				}
@@ -127,7 +128,7 @@ func TestPoison(t *testing.T) {
 // In an outage nothing is given up, however long it lasts, and order is kept where
 // it is promised.
 func TestOutageIsNoPoison(t *testing.T) {
-	for _, c := range []struct{ events, batch, flights int }{{30, 1, 1}, {30, 1, 8}, {300, 20, 1}, {300, 20, 4}} {
+	for _, c := range []struct{ events, batch, inFlight int }{{30, 1, 1}, {30, 1, 8}, {300, 20, 1}, {300, 20, 4}} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
@@ -135,7 +136,7 @@ func TestOutageIsNoPoison(t *testing.T) {
 				s := &service{reply: p.reply}
 				target := single("x", s, newMemory(several("a", c.events)...), nil)
 				target.Limits.BatchEvents, target.Limits.BatchDelay = c.batch, 100*time.Millisecond
-				for range c.flights - 1 {
+				for range c.inFlight - 1 {
 					target.More = append(target.More, s)
 				}
 				kept := &letters{}
@@ -146,7 +147,7 @@ func TestOutageIsNoPoison(t *testing.T) {
 					t.Errorf("%d taken, dead letters %v", len(p.taken), kept.reasons)
 				}
 				for i, id := range p.taken {
-					if c.flights == 1 && id != fmt.Sprint("a", i) {
+					if c.inFlight == 1 && id != fmt.Sprint("a", i) {
 						t.Fatalf("out of order: %v", p.taken)
 					}
 				}
@@ -252,7 +253,7 @@ func TestEverNewKinds(t *testing.T) {
 		}
 		time.Sleep(3 * time.Minute)
 		got, events := c.got()
-		if events != n || m.done() != n || len(got) > 4*maxWaiting {
+		if events != n || m.done() != n || len(got) > 4*digest.MaxWaiting {
 			t.Errorf("%d messages of %d events, %d acknowledged", len(got), events, m.done())
 		}
 		stop()

@@ -1,9 +1,11 @@
 package dispatch
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/sidearmor/sidearmor/sidekick/internal/digest"
 	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
 )
 
@@ -56,22 +58,22 @@ func (r reporter) items(what feed.What, items []item, reason string) {
 	}
 	o := feed.Outcome{What: what, Count: len(items), Reason: reason, IDs: make([]string, len(items))}
 	for i := range items {
-		o.IDs[i] = items[i].event.ID
+		o.IDs[i] = items[i].Event.ID
 	}
 	r.add(o)
 }
 
-// tally tells of all events of a message.
-func (r reporter) tally(what feed.What, t *tally, reason string) {
+// aggregate tells of all events of a message.
+func (r reporter) aggregate(what feed.What, a *digest.Aggregate, reason string) {
 	if r.wanted() {
-		r.add(feed.Outcome{What: what, Count: t.count, Reason: reason, Groups: append([]uint64(nil), t.groups...)})
+		r.add(feed.Outcome{What: what, Count: a.Count, Reason: reason, Groups: slices.Clone(a.IDs)})
 	}
 }
 
 // parcel tells of what is left of one.
 func (r reporter) parcel(what feed.What, p *parcel, reason string) {
 	r.items(what, p.items, reason)
-	if p.tally != nil {
-		r.tally(what, p.tally, reason)
+	if p.aggregate != nil {
+		r.aggregate(what, p.aggregate, reason)
 	}
 }

@@ -10,7 +10,7 @@ import (
 type Status struct {
 	Status string     `json:"status"`           // ok, or failing: its last delivery failed, of alerts or of logs
 	Reason string     `json:"reason,omitempty"` // of the last failure
-	Since  *time.Time `json:"since,omitempty"`  // of the first failure in a row
+	Since  *time.Time `json:"since,omitempty"`  // of the first failure one after another
 	Until  *time.Time `json:"until,omitempty"`  // no attempt before
 	// What it did not take since the start, by reason: kept as dead letters, and not,
 	// because these had no room.

@@ -21,8 +21,8 @@ const (
 	// cutAfter is how long a request may take about events that left the backlog.
 	cutAfter = time.Second
 
-	// maxFlyingBytes bounds what is under way at once, unless it is one request.
-	maxFlyingBytes = 8 << 20
+	// maxInFlightBytes bounds what is in flight at once, unless it is one request.
+	maxInFlightBytes = 8 << 20
 )
 
 // worker delivers to one output, alerts before logs. Its fields belong to the
@@ -40,7 +40,7 @@ type worker struct {
 	alerts, logs lane
 	pace         *pacer
 	idle         []outputs.Output // each is for one request at a time
-	flights      map[*job]bool    // that are under way, chores too
+	inFlight     map[*job]bool    // chores too
 	results      chan result
 	drain        *drain // nil until the sidekick stops
 }
@@ -64,14 +64,14 @@ func (w *worker) run(ctx, finish context.Context, deadline func() time.Time) {
 	reading, cancel := context.WithCancel(finish)
 	defer cancel()
 	w.idle = append([]outputs.Output{w.target.Output}, w.target.More...)
-	w.flights = map[*job]bool{}
+	w.inFlight = map[*job]bool{}
 	w.results = make(chan result, len(w.idle)+len(w.lanes()))
 	g := &gate{target: &w.target, report: w.report, heldBack: w.metrics.filtered, undecided: w.metrics.undecided, log: w.log}
 	feed := func(l *lane, r Reader) {
 		l.aside.maxAttempts = w.target.maxAttempts()
 		l.holder = &plain{}
 		if w.target.digests() {
-			l.holder = newPile(w.target.DigestWindow, w.metrics.merged, w.report)
+			l.holder = newGrouped(w.target.DigestWindow, w.metrics.merged.Inc, w.report)
 		}
 		if r == nil {
 			return
@@ -169,26 +169,26 @@ func (w *worker) start(ctx context.Context) {
 		}
 	}
 	for _, l := range w.lanes() {
-		for len(w.idle) > 0 && w.room() && w.pace.take(now) {
+		for len(w.idle) > 0 && w.hasMemory() && w.pace.take(now) {
 			p := l.next(now)
 			if p == nil {
 				w.pace.untake()
 				break
 			}
-			l.flying++
+			l.inFlight++
 			w.do(ctx, l, p, w.idle[0])
 			w.idle = w.idle[1:]
 		}
 	}
 }
 
-// room says whether there is memory for one more request.
-func (w *worker) room() bool {
+// hasMemory says whether there is memory for one more request.
+func (w *worker) hasMemory() bool {
 	bytes := 0
-	for j := range w.flights {
+	for j := range w.inFlight {
 		bytes += j.bytes
 	}
-	return bytes < maxFlyingBytes
+	return bytes < maxInFlightBytes
 }
 
 // do starts a job; one without an output is a chore.
@@ -199,7 +199,7 @@ func (w *worker) do(ctx context.Context, l *lane, p *parcel, o outputs.Output) {
 		parcel: p, bytes: p.bytes(), last: p.last(), start: time.Now(),
 	}
 	ctx, j.cancel = context.WithCancel(ctx)
-	w.flights[j] = true
+	w.inFlight[j] = true
 	go func() { w.results <- result{j, j.run(ctx)} }()
 }
 
@@ -207,18 +207,18 @@ func (w *worker) do(ctx context.Context, l *lane, p *parcel, o outputs.Output) {
 func (w *worker) wait(now time.Time) time.Duration {
 	var at time.Time
 	for _, l := range w.lanes() {
-		if due, some := l.ready(now); some && len(w.idle) > 0 && w.room() {
-			at = earlier(at, later(later(due, now), w.pace.next(now)))
+		if due, some := l.ready(now); some && len(w.idle) > 0 && w.hasMemory() {
+			at = earlier(at, latest(latest(due, now), w.pace.next(now)))
 		}
 		if behind := l.behind(); behind > 0 {
-			for j := range w.flights {
+			for j := range w.inFlight {
 				if j.hangs(l, behind) {
-					at = earlier(at, later(j.start.Add(cutAfter), now))
+					at = earlier(at, latest(j.start.Add(cutAfter), now))
 				}
 			}
 		}
 		if wake := l.wake(); !wake.IsZero() && (!l.busy || wake.After(now)) {
-			at = earlier(at, later(wake, now))
+			at = earlier(at, latest(wake, now))
 		}
 	}
 	if at.IsZero() {
@@ -231,7 +231,7 @@ func (w *worker) wait(now time.Time) time.Duration {
 func (w *worker) finished(r result) {
 	j, l, now := r.job, r.job.lane, time.Now()
 	j.cancel()
-	delete(w.flights, j)
+	delete(w.inFlight, j)
 	if w.drain != nil {
 		w.drain.active = now
 	}
@@ -239,7 +239,7 @@ func (w *worker) finished(r result) {
 		w.choreDone(l, j.parcel, r.err, now)
 		return
 	}
-	l.flying--
+	l.inFlight--
 	w.idle = append(w.idle, j.output)
 	if j.called {
 		w.pace.sentOne(now, max(j.pause, retryAfter(r.err)))
@@ -261,7 +261,7 @@ func (w *worker) finished(r result) {
 // what hangs must not hold their place in the queue.
 func (w *worker) cut(l *lane, now time.Time) {
 	behind := l.behind()
-	for j := range w.flights {
+	for j := range w.inFlight {
 		if j.hangs(l, behind) && now.Sub(j.start) >= cutAfter {
 			j.cut = true
 			j.cancel()
@@ -309,7 +309,7 @@ func (w *worker) back(l *lane, p *parcel, now time.Time) {
 // the process is about to end, and its events come again.
 func (w *worker) abandon() {
 	timeout := time.After(grace)
-	for len(w.flights) > 0 {
+	for len(w.inFlight) > 0 {
 		select {
 		case r := <-w.results:
 			w.finished(r)
@@ -320,7 +320,7 @@ func (w *worker) abandon() {
 	}
 }
 
-// digests says whether alike events become one message.
+// digests says whether similar events become one message.
 func (t *Target) digests() bool {
 	_, can := t.Output.(outputs.Digester)
 	return can && t.DigestWindow > 0

@@ -28,9 +28,9 @@ func refuse(status int, reason, format string, args ...any) *refusal {
 // Error lets a refusal be given back where an error is.
 func (r *refusal) Error() string { return r.problem.Error }
 
-// body reads the body, uncompressed, into room. A compressed one is unpacked when
+// body reads the body, uncompressed, into memory that it reserves. A compressed one is unpacked when
 // all of it is here: a slow client costs what it has sent, and no decompressor.
-func (h *handler) body(w http.ResponseWriter, r *http.Request, room *hold) ([]byte, *refusal) {
+func (h *handler) body(w http.ResponseWriter, r *http.Request, memory *reservation) ([]byte, *refusal) {
 	encoding := strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"), ",")))
 	if !known(encoding) {
 		return nil, refuse(http.StatusUnsupportedMediaType, "encoding", "content encoding %q is not supported, use gzip or zstd", encoding)
@@ -39,7 +39,7 @@ func (h *handler) body(w http.ResponseWriter, r *http.Request, room *hold) ([]by
 		w.Header().Set("Connection", "close") // or else the body is read, to get past it
 		return nil, readRefusal(&http.MaxBytesError{Limit: MaxBodyBytes})
 	}
-	body, err := room.read(r.Context(), r.Body, r.ContentLength)
+	body, err := memory.read(r.Context(), r.Body, r.ContentLength)
 	if err != nil {
 		return nil, readRefusal(err)
 	}
@@ -49,11 +49,11 @@ func (h *handler) body(w http.ResponseWriter, r *http.Request, room *hold) ([]by
 	if encoding == "" || encoding == "identity" {
 		return body, nil
 	}
-	if err := room.take(r.Context(), unpacked, unpackedBytes); err != nil {
+	if err := memory.take(r.Context(), unpacked, unpackedBytes); err != nil {
 		return nil, readRefusal(err)
 	}
 	body, err = h.inflate.unpack(encoding, body)
-	room.shrink(bodies, 0)
+	memory.shrink(bodies, 0)
 	if err != nil {
 		return nil, readRefusal(err)
 	}
@@ -62,7 +62,7 @@ func (h *handler) body(w http.ResponseWriter, r *http.Request, room *hold) ([]by
 
 // read reads what a client sends. What it says about the length is believed when an
 // eighth of it is there.
-func (h *hold) read(ctx context.Context, in io.Reader, declared int64) ([]byte, error) {
+func (h *reservation) read(ctx context.Context, in io.Reader, declared int64) ([]byte, error) {
 	size := 4 << 10
 	if declared >= 0 {
 		size = int(min(declared+1, freeBody)) // one more, to see the end
@@ -83,7 +83,7 @@ func (h *hold) read(ctx context.Context, in io.Reader, declared int64) ([]byte, 
 		buf = buf[:len(buf)+n]
 		switch {
 		case !h.stay():
-			return nil, errNoRoom
+			return nil, errNoMemory
 		case errors.Is(err, io.EOF):
 			return buf, nil
 		case err != nil:
@@ -104,7 +104,7 @@ func grown(size int, declared int64) int {
 func readRefusal(err error) *refusal {
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.Is(err, errNoRoom):
+	case errors.Is(err, errNoMemory):
 		return refuse(http.StatusServiceUnavailable, "busy", "%v", err)
 	case errors.As(err, &tooLarge), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return refuse(http.StatusRequestEntityTooLarge, "too_large", "body has more than %d bytes", MaxBodyBytes)

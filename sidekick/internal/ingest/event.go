@@ -85,7 +85,7 @@ func storeRejection(err error) verdict {
 	if errors.As(err, &p) && p.Permanent() {
 		return verdict{Status: "rejected", Error: err.Error(), reason: "too_large"}
 	}
-	return verdict{Status: "rejected", Error: err.Error(), reason: "unavailable", later: true}
+	return verdict{Status: "rejected", Error: err.Error(), reason: "unavailable", retry: true}
 }
 
 // accepted counts an event that is stored, and shows it to who asked for DEBUG:

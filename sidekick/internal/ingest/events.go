@@ -23,7 +23,7 @@ type verdict struct {
 	Field  string `json:"field,omitempty"`
 
 	reason string // metric label
-	later  bool   // sent again it may be accepted
+	retry  bool   // sent again it may be accepted
 }
 
 // summary is what became of all events of a request.
@@ -44,39 +44,39 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, refused)
 		return
 	}
-	room := h.room.hold(w)
-	defer room.release()
-	body, refused := h.body(w, r, room)
+	memory := h.memory.reserve(w)
+	defer memory.release()
+	body, refused := h.body(w, r, memory)
 	if refused != nil {
 		h.refuse(w, r, refused)
 		return
 	}
-	items, refused := h.items(r, body, room)
+	items, refused := h.items(r, body, memory)
 	if refused != nil {
 		h.refuse(w, r, refused)
 		return
 	}
-	h.take(w, r, items, key, room)
+	h.take(w, r, items, key, memory)
 }
 
-// items cuts a body into events, for which there is room and which their source
+// items cuts a body into events, for which there is memory and which their source
 // may send.
-func (h *handler) items(r *http.Request, body []byte, room *hold) ([][]byte, *refusal) {
+func (h *handler) items(r *http.Request, body []byte, memory *reservation) ([][]byte, *refusal) {
 	contentType := r.Header.Get("Content-Type")
 	var need int64
 	if len(body) > freeBody {
 		need = unpackedShare * int64(len(body))
 	}
-	if room.has[unpacked] > 0 {
+	if memory.has[unpacked] > 0 {
 		need += int64(cap(body))
 	}
 	if most := mostItems(contentType, body); most > freeItems {
 		need += itemBytes * int64(most)
 	}
-	if err := room.take(r.Context(), work, need); err != nil {
+	if err := memory.take(r.Context(), work, need); err != nil {
 		return nil, readRefusal(err)
 	}
-	room.shrink(unpacked, 0)
+	memory.shrink(unpacked, 0)
 	items, err := split(contentType, body)
 	if err != nil {
 		return nil, splitRefusal(err)
@@ -91,7 +91,7 @@ func (h *handler) test(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, refused)
 		return
 	}
-	h.take(w, r, [][]byte{testEvent(time.Now())}, "", h.room.hold(w))
+	h.take(w, r, [][]byte{testEvent(time.Now())}, "", h.memory.reserve(w))
 }
 
 func testEvent(now time.Time) []byte {
@@ -101,7 +101,7 @@ func testEvent(now time.Time) []byte {
 }
 
 // take decodes, stores and answers.
-func (h *handler) take(w http.ResponseWriter, r *http.Request, items [][]byte, key string, room *hold) {
+func (h *handler) take(w http.ResponseWriter, r *http.Request, items [][]byte, key string, memory *reservation) {
 	now := time.Now().UTC()
 	verdicts := make([]verdict, len(items))
 	events := make([]schema.Packed, 0, len(items))
@@ -121,8 +121,8 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, items [][]byte, k
 		err := h.store.Publish(r.Context(), events, key != "")
 		h.judge(err, events, at, verdicts)
 	}
-	room.shrink(bodies, 0)
-	room.await(work)
+	memory.shrink(bodies, 0)
+	memory.await(work)
 	h.answer(w, r, verdicts)
 }
 
@@ -160,7 +160,7 @@ func (h *handler) judge(err error, events []schema.Packed, at []int, verdicts []
 	// that is no log was stored, logs that were refused are refused for good.
 	if h.onlyLogsRefused(events, at, verdicts) {
 		for i := range verdicts {
-			verdicts[i].later = false
+			verdicts[i].retry = false
 		}
 	}
 }
@@ -168,8 +168,8 @@ func (h *handler) judge(err error, events []schema.Packed, at []int, verdicts []
 func (h *handler) onlyLogsRefused(events []schema.Packed, at []int, verdicts []verdict) bool {
 	stored := false
 	for i := range events {
-		isLog, later := events[i].Kind == schema.KindLog, verdicts[at[i]].later
-		if later && !isLog {
+		isLog, retry := events[i].Kind == schema.KindLog, verdicts[at[i]].retry
+		if retry && !isLog {
 			return false
 		}
 		stored = stored || !isLog && verdicts[at[i]].Status == "accepted"
@@ -182,13 +182,13 @@ func (h *handler) onlyLogsRefused(events []schema.Packed, at []int, verdicts []v
 func (h *handler) answer(w http.ResponseWriter, r *http.Request, verdicts []verdict) {
 	s := &summary{Results: verdicts, Rejected: h.tellVerdicts(r, verdicts)}
 	s.Accepted = len(verdicts) - s.Rejected
-	first, later := -1, false
+	first, retry := -1, false
 	for i, v := range verdicts {
 		if v.Status == "accepted" {
 			continue
 		}
-		later = later || v.later
-		if first < 0 || v.later && !verdicts[first].later {
+		retry = retry || v.retry
+		if first < 0 || v.retry && !verdicts[first].retry {
 			first = i
 		}
 	}
@@ -198,7 +198,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, verdicts []verd
 	switch {
 	case s.Rejected == 0 && len(verdicts) == 1:
 		w.WriteHeader(http.StatusOK)
-	case s.Accepted > 0 && !later:
+	case s.Accepted > 0 && !retry:
 		api.Answer(w, http.StatusOK, s)
 	default:
 		v := verdicts[first]
@@ -212,7 +212,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, verdicts []verd
 
 func (v verdict) httpStatus() int {
 	switch {
-	case v.later:
+	case v.retry:
 		return http.StatusServiceUnavailable
 	case v.reason == "too_large":
 		return http.StatusRequestEntityTooLarge

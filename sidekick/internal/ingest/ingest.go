@@ -72,7 +72,7 @@ type handler struct {
 	refusals  refusals
 	arrived   func(context.Context)
 	limited   func(limit string)
-	room      *room
+	memory    *budget
 }
 
 // New makes the handlers and registers their metrics.
@@ -93,7 +93,7 @@ func New(opts Options) *Intake {
 	if h.limited == nil {
 		h.limited = func(string) {}
 	}
-	h.room = newRoom(func() { h.limited("memory") })
+	h.memory = newBudget(func() { h.limited("memory") })
 	h.pages = promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{
 		Timeout:       10 * time.Second,
 		ErrorHandling: promhttp.ContinueOnError, // what is known must be seen above all when something is wrong

@@ -37,7 +37,7 @@ func (i *Intake) Lost(r *http.Request, reason, why string) {
 // Take stores events that came by another way than HTTP, enriched and counted as
 // those that are posted; source is the label. It gives those that could not be
 // stored but may be later, and why. They keep their IDs.
-func (i *Intake) Take(ctx context.Context, source string, events []schema.Event) (later []schema.Event, err error) {
+func (i *Intake) Take(ctx context.Context, source string, events []schema.Event) (retry []schema.Event, err error) {
 	h, now := i.handler, time.Now().UTC()
 	for n := range events {
 		if e := &events[n]; e.ID == "" {
@@ -66,13 +66,13 @@ func (i *Intake) Take(ctx context.Context, source string, events []schema.Event)
 			continue
 		}
 		v := storeRejection(refused[n])
-		if v.later {
-			later = append(later, events[n])
+		if v.retry {
+			retry = append(retry, events[n])
 			continue
 		}
 		h.log.Error("event cannot be stored and is lost", "from", source, "error", refused[n])
 		h.metrics.reject(v.reason)
 		h.metrics.inputs.WithLabelValues(source, "rejected").Inc()
 	}
-	return later, err
+	return retry, err
 }

@@ -63,15 +63,15 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 	api.Answer(w, status, body)
 }
 
-// page answers with metrics when there is room: there may be many who ask and do not
+// page answers with metrics when there is budget: there may be many who ask and do not
 // read.
 func (h *handler) page(w http.ResponseWriter, r *http.Request) {
-	room := h.room.hold(w)
-	defer room.release()
-	if err := room.take(r.Context(), work, metricsBytes); err != nil {
+	memory := h.memory.reserve(w)
+	defer memory.release()
+	if err := memory.take(r.Context(), work, metricsBytes); err != nil {
 		api.Answer(w, http.StatusServiceUnavailable, problem{Error: err.Error()})
 		return
 	}
-	room.await(work)
+	memory.await(work)
 	h.pages.ServeHTTP(w, r)
 }

@@ -36,7 +36,7 @@ func AlertMessage(a *schema.Alert) *pb.Alert {
 		MaxAlertsPerSec: a.MaxAlertsPerSec, DroppingAlertsInterval: a.DroppingAlertsInterval,
 		ExecEvent: execMessage(a.ExecEvent), KubeArmorVersion: a.KubeArmorVersion,
 	}
-	m.ProtoReflect().SetUnknown(appendLater(nil, firstLaterOfAlert, &a.Record))
+	m.ProtoReflect().SetUnknown(appendNewer(nil, firstNewerOfAlert, &a.Record))
 	return m
 }
 
@@ -52,7 +52,7 @@ func LogMessage(l *schema.Log) *pb.Log {
 		Type: l.Type, Source: l.Source, Operation: l.Operation, Resource: l.Resource, Data: l.Data,
 		Result: l.Result, Cwd: l.Cwd, TTY: l.TTY, ExecEvent: execMessage(l.ExecEvent),
 	}
-	m.ProtoReflect().SetUnknown(appendLater(nil, firstLaterOfLog, &l.Record))
+	m.ProtoReflect().SetUnknown(appendNewer(nil, firstNewerOfLog, &l.Record))
 	return m
 }
 
@@ -77,7 +77,7 @@ func AlertEvent(m *pb.Alert) schema.Event {
 		Enforcer: m.Enforcer, Action: m.Action, KubeArmorVersion: m.KubeArmorVersion,
 		MaxAlertsPerSec: m.MaxAlertsPerSec, DroppingAlertsInterval: m.DroppingAlertsInterval,
 	}
-	readLater(m.ProtoReflect().GetUnknown(), firstLaterOfAlert, &a.Record)
+	readNewer(m.ProtoReflect().GetUnknown(), firstNewerOfAlert, &a.Record)
 	e := schema.Event{Kind: schema.KindAlert, Alert: a}
 	bound(&e, m, max(len(a.ATags), len(a.EventData)))
 	return e
@@ -97,7 +97,7 @@ func LogEvent(m *pb.Log) schema.Event {
 		Type: m.Type, Source: m.Source, Operation: m.Operation, Resource: m.Resource, Data: m.Data,
 		Result: m.Result, Cwd: m.Cwd, TTY: m.TTY, ExecEvent: exec(m.ExecEvent),
 	}}
-	readLater(m.ProtoReflect().GetUnknown(), firstLaterOfLog, &l.Record)
+	readNewer(m.ProtoReflect().GetUnknown(), firstNewerOfLog, &l.Record)
 	e := schema.Event{Kind: schema.KindLog, Log: l}
 	bound(&e, m, len(l.EventData))
 	return e

@@ -156,7 +156,7 @@ func TestLaterFields(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := c.module.ProtoReflect().Descriptor().Fields(); n.ByNumber(protowire.Number(c.first)) != nil {
-			t.Fatalf("%s: the module has the later fields by now: take them from there", c.name)
+			t.Fatalf("%s: the module has the newer fields by now: take them from there", c.name)
 		}
 		e := event(c.module)
 		body, err := e.Body()
@@ -231,7 +231,7 @@ func FuzzMessage(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(append(seed, appendLater(nil, firstLaterOfAlert, &schema.Record{EventData: map[string]string{"a": "b"}, UserName: "u"})...))
+	f.Add(append(seed, appendNewer(nil, firstNewerOfAlert, &schema.Record{EventData: map[string]string{"a": "b"}, UserName: "u"})...))
 	f.Add([]byte("\xda\x02\x02\x0a\x01")) // a map's entry that ends early
 	f.Fuzz(func(t *testing.T, b []byte) {
 		alert, log := &pb.Alert{}, &pb.Log{}

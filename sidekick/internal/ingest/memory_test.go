@@ -20,16 +20,16 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-// roomyServer is one whose room is as change makes it.
-func roomyServer(t *testing.T, s *store, change func(*room)) (server *httptest.Server, r *room, noted *atomic.Int64) {
+// limitedServer is one whose memory is as change makes it.
+func limitedServer(t *testing.T, s *store, change func(*budget)) (server *httptest.Server, r *budget, noted *atomic.Int64) {
 	t.Helper()
 	noted = new(atomic.Int64)
 	h := handlerFor(s)
-	h.room = newRoom(func() { noted.Add(1) })
-	change(h.room)
+	h.memory = newBudget(func() { noted.Add(1) })
+	change(h.memory)
 	server = httptest.NewServer(http.HandlerFunc(h.events))
 	t.Cleanup(server.Close)
-	return server, h.room, noted
+	return server, h.memory, noted
 }
 
 func handlerFor(s *store) *handler {
@@ -63,7 +63,7 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func (r *room) slowOnes() int {
+func (r *budget) slowOnes() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.slow)
@@ -73,13 +73,13 @@ func (r *room) slowOnes() int {
 // is fast, and are told to come again.
 func TestSlowBodiesGiveWay(t *testing.T) {
 	s := &store{}
-	const size = MaxBodyBytes/2 - 1000 // three fill the room
-	server, room, noted := roomyServer(t, s, func(r *room) { r.grace = 10 * time.Millisecond })
+	const size = MaxBodyBytes/2 - 1000 // three fill the memory
+	server, memory, noted := limitedServer(t, s, func(r *budget) { r.grace = 10 * time.Millisecond })
 	head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size)
 	var slow []net.Conn
 	for i := range 3 {
 		slow = append(slow, slowly(t, server, head, strings.Repeat(" ", size-1)))
-		until(t, "it is waited for", func() bool { return room.slowOnes() == i+1 })
+		until(t, "it is waited for", func() bool { return memory.slowOnes() == i+1 })
 	}
 	body := logEvent + strings.Repeat(" ", size)
 	if status, text, _ := post(t, server.URL, strings.NewReader(body)); status != 200 || len(s.events) != 1 {
@@ -94,14 +94,14 @@ func TestSlowBodiesGiveWay(t *testing.T) {
 	}
 }
 
-// Where all who have room are at work, who comes is told to come again.
+// Where all who have memory are at work, who comes is told to come again.
 func TestNoRoom(t *testing.T) {
 	release := make(chan struct{})
 	entered := make(chan struct{}, 10)
 	s := &store{refuse: func([]schema.Event) error { entered <- struct{}{}; <-release; return nil }}
-	server, _, noted := roomyServer(t, s, func(r *room) { r.wait = 10 * time.Millisecond; r.grace = time.Millisecond })
+	server, _, noted := limitedServer(t, s, func(r *budget) { r.wait = 10 * time.Millisecond; r.grace = time.Millisecond })
 	large := strings.Repeat(logEvent+"\n", 10_000)
-	// The store of the tests lets one in at a time; the others wait with their room.
+	// The store of the tests lets one in at a time; the others wait with their memory.
 	var posts sync.WaitGroup
 	for range 2 { // each of some 10 MiB of 24
 		posts.Go(func() {
@@ -111,7 +111,7 @@ func TestNoRoom(t *testing.T) {
 		})
 	}
 	<-entered
-	until(t, "one gets no room", func() bool {
+	until(t, "one gets no memory", func() bool {
 		status, _, header := post(t, server.URL, strings.NewReader(large))
 		return status == 503 && header.Get("Retry-After") == "1"
 	})
@@ -125,10 +125,10 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
-// Whatever becomes of a request, its room is free again.
+// Whatever becomes of a request, its memory is free again.
 func TestRoomIsGivenBack(t *testing.T) {
 	h := handlerFor(&store{})
-	h.room = newRoom(func() {})
+	h.memory = newBudget(func() {})
 	large := strings.Repeat(logEvent+"\n", 5000)
 	for name, c := range map[string]struct{ body, encoding string }{
 		"taken":      {large, ""},
@@ -143,13 +143,13 @@ func TestRoomIsGivenBack(t *testing.T) {
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(c.body))
 		req.Header.Set("Content-Encoding", c.encoding)
 		h.events(httptest.NewRecorder(), req)
-		for k, size := range h.room.size {
-			if !h.room.free[k].TryAcquire(size) {
+		for k, size := range h.memory.size {
+			if !h.memory.free[k].TryAcquire(size) {
 				t.Fatalf("%s: kind %d is not free", name, k)
 			}
-			h.room.free[k].Release(size)
+			h.memory.free[k].Release(size)
 		}
-		if n := h.room.slowOnes(); n != 0 {
+		if n := h.memory.slowOnes(); n != 0 {
 			t.Errorf("%s: %d are waited for", name, n)
 		}
 	}

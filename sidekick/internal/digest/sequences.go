@@ -1,15 +1,15 @@
-package dispatch
+package digest
 
 import "iter"
 
-// span is a row of sequences, both ends included.
+// span is sequences that follow one another, both ends included.
 type span struct{ from, to uint64 }
 
-// spans are the sequences of a tally, in the order in which they came.
-type spans []span
+// Sequences are those of an aggregate, in the order in which they came.
+type Sequences []span
 
 // add takes in one more; it says whether that took a new span.
-func (s *spans) add(seq uint64) (grown bool) {
+func (s *Sequences) add(seq uint64) (grown bool) {
 	if n := len(*s); n > 0 && (*s)[n-1].to+1 == seq {
 		(*s)[n-1].to = seq
 		return false
@@ -18,7 +18,8 @@ func (s *spans) add(seq uint64) (grown bool) {
 	return true
 }
 
-func (s spans) all() iter.Seq[uint64] {
+// All gives each of them.
+func (s Sequences) All() iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		for _, a := range s {
 			for seq := a.from; seq <= a.to; seq++ {
@@ -30,9 +31,20 @@ func (s spans) all() iter.Seq[uint64] {
 	}
 }
 
+// First is the one that came first. There must be one.
+func (s Sequences) First() uint64 { return s[0].from }
+
+// Highest is the highest of them, 0 of none.
+func (s Sequences) Highest() (seq uint64) {
+	for _, a := range s {
+		seq = max(seq, a.to)
+	}
+	return seq
+}
+
 // without gives what is left when one is taken out.
-func (s spans) without(seq uint64) spans {
-	left := make(spans, 0, len(s)+1)
+func (s Sequences) without(seq uint64) Sequences {
+	left := make(Sequences, 0, len(s)+1)
 	for _, a := range s {
 		if seq < a.from || a.to < seq {
 			left = append(left, a)
@@ -48,8 +60,8 @@ func (s spans) without(seq uint64) spans {
 	return left
 }
 
-// drop takes the first one out.
-func (s *spans) drop() {
+// dropFirst takes the first one out.
+func (s *Sequences) dropFirst() {
 	if first := &(*s)[0]; first.from < first.to {
 		first.from++
 		return

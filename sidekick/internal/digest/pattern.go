@@ -1,12 +1,12 @@
-package dispatch
+package digest
 
 import "strings"
 
 // maxPattern bounds a pattern, which is made of what the workload chooses.
 const maxPattern = 256
 
-// pattern is what strings have in common: a beginning and an end, cut where a word
-// ends.
+// pattern is what strings have in common: a beginning and an end, cut at a
+// separator.
 type pattern struct {
 	head, tail string
 	open       bool // something else is between head and tail
@@ -42,7 +42,7 @@ func (p pattern) merge(q pattern) pattern {
 	// Where a string is short, its head and its tail must not overlap.
 	for _, one := range []pattern{p, q} {
 		if over := len(head) + len(tail) - len(one.head); !one.open && over > 0 {
-			tail = afterBreak(tail[min(over, len(tail)):])
+			tail = afterSeparator(tail[min(over, len(tail)):])
 		}
 	}
 	return pattern{head: head, tail: tail, open: true, set: true}
@@ -61,7 +61,7 @@ func commonHead(a, b string) string {
 	for n < len(a) && n < len(b) && a[n] == b[n] {
 		n++
 	}
-	for n > 0 && !isBreak(a[n-1]) {
+	for n > 0 && !isSeparator(a[n-1]) {
 		n--
 	}
 	return a[:n]
@@ -72,19 +72,19 @@ func commonTail(a, b string) string {
 	for n < len(a) && n < len(b) && a[len(a)-1-n] == b[len(b)-1-n] {
 		n++
 	}
-	return afterBreak(a[len(a)-n:])
+	return afterSeparator(a[len(a)-n:])
 }
 
-// afterBreak cuts s so that it begins between words.
-func afterBreak(s string) string {
+// afterSeparator cuts s so that it begins with a separator.
+func afterSeparator(s string) string {
 	for i := range len(s) {
-		if isBreak(s[i]) {
+		if isSeparator(s[i]) {
 			return s[i:]
 		}
 	}
 	return ""
 }
 
-// isBreak says whether c is between words. It is always ASCII, so that a cut never
+// isSeparator says whether c separates parts of a path or address. It is always ASCII, so that a cut never
 // goes through a rune.
-func isBreak(c byte) bool { return strings.IndexByte("/ =.:,-_", c) >= 0 }
+func isSeparator(c byte) bool { return strings.IndexByte("/ =.:,-_", c) >= 0 }

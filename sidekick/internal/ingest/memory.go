@@ -44,17 +44,17 @@ const (
 	// metricsBytes is what a page of metrics takes.
 	metricsBytes = 4 << 20
 
-	// A request waits roomWait for memory. For those who wait it is taken away
+	// A request waits memoryWait for memory. For those who wait it is taken away
 	// from clients that have sent, or read, for clientGrace and are not done.
-	roomWait    = 5 * time.Second
+	memoryWait  = 5 * time.Second
 	clientGrace = 2 * time.Second
 )
 
-// errNoRoom is an error of take.
-var errNoRoom = errors.New("too many large requests at once")
+// errNoMemory is an error of take.
+var errNoMemory = errors.New("too many large requests at once")
 
-// room is memory that requests share.
-type room struct {
+// budget is memory that requests share.
+type budget struct {
 	size  [kinds]int64
 	free  [kinds]*semaphore.Weighted
 	grace time.Duration
@@ -62,14 +62,14 @@ type room struct {
 	noted func() // called for each request that got no memory, or lost it
 
 	mu   sync.Mutex
-	slow map[*hold]kind // whose clients are waited for: to send their bodies, to read what work made
+	slow map[*reservation]kind // whose clients are waited for: to send their bodies, to read what work made
 }
 
-func newRoom(noted func()) *room {
-	r := &room{
+func newBudget(noted func()) *budget {
+	r := &budget{
 		size: [kinds]int64{bodiesBytes, unpackedBytes, workBytes},
-		wait: roomWait, grace: clientGrace, noted: noted,
-		slow: map[*hold]kind{},
+		wait: memoryWait, grace: clientGrace, noted: noted,
+		slow: map[*reservation]kind{},
 	}
 	for k, size := range r.size {
 		r.free[k] = semaphore.NewWeighted(size)
@@ -77,27 +77,27 @@ func newRoom(noted func()) *room {
 	return r
 }
 
-// hold is the memory of one request.
-type hold struct {
-	room   *room
+// reservation is the memory of one request.
+type reservation struct {
+	budget *budget
 	client *http.ResponseController
 	has    [kinds]int64
 	since  time.Time
-	cut    bool // it was taken away; guarded by room.mu
+	cut    bool // it was taken away; guarded by budget.mu
 }
 
-func (r *room) hold(w http.ResponseWriter) *hold {
-	return &hold{room: r, client: http.NewResponseController(w), since: time.Now()}
+func (r *budget) reserve(w http.ResponseWriter) *reservation {
+	return &reservation{budget: r, client: http.NewResponseController(w), since: time.Now()}
 }
 
 // take has the hold grow to n bytes of a kind, if it has less. It waits for them.
-func (h *hold) take(ctx context.Context, k kind, n int64) error {
-	more := min(n, h.room.size[k]) - h.has[k]
+func (h *reservation) take(ctx context.Context, k kind, n int64) error {
+	more := min(n, h.budget.size[k]) - h.has[k]
 	if more <= 0 {
 		return nil
 	}
-	if !h.room.free[k].TryAcquire(more) {
-		if err := h.room.acquire(ctx, k, more); err != nil {
+	if !h.budget.free[k].TryAcquire(more) {
+		if err := h.budget.acquire(ctx, k, more); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,7 @@ func (h *hold) take(ctx context.Context, k kind, n int64) error {
 	return nil
 }
 
-func (r *room) acquire(ctx context.Context, k kind, n int64) error {
+func (r *budget) acquire(ctx context.Context, k kind, n int64) error {
 	r.reclaim(k, n)
 	// By then all that are slow now have been so for long enough.
 	again := time.AfterFunc(r.grace, func() { r.reclaim(k, n) })
@@ -114,21 +114,21 @@ func (r *room) acquire(ctx context.Context, k kind, n int64) error {
 	defer cancel()
 	if r.free[k].Acquire(ctx, n) != nil {
 		r.noted()
-		return errNoRoom
+		return errNoMemory
 	}
 	return nil
 }
 
 // shrink gives back what the hold has of a kind beyond n bytes.
-func (h *hold) shrink(k kind, n int64) {
+func (h *reservation) shrink(k kind, n int64) {
 	if less := h.has[k] - n; less > 0 {
 		h.has[k] -= less
-		h.room.free[k].Release(less)
+		h.budget.free[k].Release(less)
 	}
 }
 
 // release ends the hold.
-func (h *hold) release() {
+func (h *reservation) release() {
 	h.stay()
 	for k := range kinds {
 		h.shrink(k, 0)
@@ -137,36 +137,36 @@ func (h *hold) release() {
 
 // await says that the client is waited for from now on, and memory of this kind
 // can be taken away.
-func (h *hold) await(k kind) {
+func (h *reservation) await(k kind) {
 	if h.has[k] == 0 {
 		return
 	}
-	h.room.mu.Lock()
-	defer h.room.mu.Unlock()
-	h.room.slow[h] = k
+	h.budget.mu.Lock()
+	defer h.budget.mu.Unlock()
+	h.budget.slow[h] = k
 }
 
 // stay says that the client is not waited for, and whether it still has what it
 // had.
-func (h *hold) stay() bool {
-	h.room.mu.Lock()
-	defer h.room.mu.Unlock()
-	delete(h.room.slow, h)
+func (h *reservation) stay() bool {
+	h.budget.mu.Lock()
+	defer h.budget.mu.Unlock()
+	delete(h.budget.slow, h)
 	return !h.cut
 }
 
 // reclaim takes memory away from slow clients, from the slowest first, until it is
 // n bytes: their connections time out at once.
-func (r *room) reclaim(k kind, n int64) {
+func (r *budget) reclaim(k kind, n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var due []*hold
+	var due []*reservation
 	for h, of := range r.slow {
 		if of == k && time.Since(h.since) >= r.grace {
 			due = append(due, h)
 		}
 	}
-	slices.SortFunc(due, func(a, b *hold) int { return a.since.Compare(b.since) })
+	slices.SortFunc(due, func(a, b *reservation) int { return a.since.Compare(b.since) })
 	for _, h := range due {
 		if n <= 0 {
 			return

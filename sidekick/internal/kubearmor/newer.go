@@ -15,19 +15,19 @@ import (
 // begin with number 38, in logs with 28, and stand in the same order
 // (protobuf/kubearmor.proto).
 const (
-	firstLaterOfAlert protowire.Number = 38
-	firstLaterOfLog   protowire.Number = 28
+	firstNewerOfAlert protowire.Number = 38
+	firstNewerOfLog   protowire.Number = 28
 )
 
-// The later fields, as numbers beyond the first.
+// The newer fields, as numbers beyond the first.
 const (
-	laterNodeID protowire.Number = iota
-	laterProcessHash
-	laterParentHash
-	laterResourceHash
-	laterHashAlgo
-	laterEventData // map<string, string>
-	laterUserName
+	newerNodeID protowire.Number = iota
+	newerProcessHash
+	newerParentHash
+	newerResourceHash
+	newerHashAlgo
+	newerEventData // map<string, string>
+	newerUserName
 )
 
 // Fields of an entry of a map.
@@ -36,33 +36,33 @@ const (
 	mapValue protowire.Number = 2
 )
 
-// laterText gives the string of a later field; nil for EventData, and for what is
+// newerText gives the string of a newer field; nil for EventData, and for what is
 // none.
-func laterText(r *schema.Record, n protowire.Number) *string {
+func newerText(r *schema.Record, n protowire.Number) *string {
 	switch n {
-	case laterNodeID:
+	case newerNodeID:
 		return &r.NodeID
-	case laterProcessHash:
+	case newerProcessHash:
 		return &r.ProcessHash
-	case laterParentHash:
+	case newerParentHash:
 		return &r.ParentHash
-	case laterResourceHash:
+	case newerResourceHash:
 		return &r.ResourceHash
-	case laterHashAlgo:
+	case newerHashAlgo:
 		return &r.HashAlgo
-	case laterUserName:
+	case newerUserName:
 		return &r.UserName
 	}
 	return nil
 }
 
-// appendLater encodes the later fields of r.
-func appendLater(b []byte, first protowire.Number, r *schema.Record) []byte {
-	for n := laterNodeID; n <= laterUserName; n++ {
-		if text := laterText(r, n); text != nil && *text != "" {
+// appendNewer encodes the newer fields of r.
+func appendNewer(b []byte, first protowire.Number, r *schema.Record) []byte {
+	for n := newerNodeID; n <= newerUserName; n++ {
+		if text := newerText(r, n); text != nil && *text != "" {
 			b = appendText(b, first+n, *text)
 		}
-		if n != laterEventData {
+		if n != newerEventData {
 			continue
 		}
 		for _, key := range slices.Sorted(maps.Keys(r.EventData)) {
@@ -82,14 +82,14 @@ func appendText(b []byte, n protowire.Number, text string) []byte {
 	return protowire.AppendString(b, strings.ToValidUTF8(text, "\uFFFD"))
 }
 
-// readLater takes the later fields out of what the module did not know. The
+// readNewer takes the newer fields out of what the module did not know. The
 // module has checked that it is well-formed, but for what is within the fields.
-func readLater(b []byte, first protowire.Number, r *schema.Record) {
+func readNewer(b []byte, first protowire.Number, r *schema.Record) {
 	eachText(b, func(n protowire.Number, v []byte) {
-		if text := laterText(r, n-first); text != nil {
+		if text := newerText(r, n-first); text != nil {
 			*text = validText(v)
 		}
-		if n-first != laterEventData {
+		if n-first != newerEventData {
 			return
 		}
 		var key, value string

@@ -1,4 +1,4 @@
-package dispatch
+package digest
 
 import (
 	"crypto/sha256"
@@ -8,12 +8,12 @@ import (
 	"github.com/sidearmor/sidearmor/schema"
 )
 
-// likeness is what alike events have in common, as a hash: the workload chooses the
-// texts, and they may be long.
-type likeness [sha256.Size]byte
+// key is what the events of a group have in common, as a hash: the workload chooses
+// the texts, and they may be long.
+type key [sha256.Size]byte
 
-// likenessOf is of policy or rule, operation, process, place and outcome.
-func likenessOf(e *schema.Event) likeness {
+// keyOf is of policy or rule, operation, process, place and outcome.
+func keyOf(e *schema.Event) key {
 	h := sha256.New()
 	text(h, string(e.Kind))
 	if a := e.Alert; a != nil {
@@ -31,14 +31,14 @@ func likenessOf(e *schema.Event) likeness {
 			text(h, output(f, field))
 		}
 	}
-	var l likeness
-	h.Sum(l[:0])
-	return l
+	var k key
+	h.Sum(k[:0])
+	return k
 }
 
-// roughly is of policy or rule and outcome, or of the outcome alone: what is merged
-// where too many kinds wait.
-func roughly(e *schema.Event, policy bool) likeness {
+// coarseKey is of policy or rule and outcome, or of the outcome alone: for groups that
+// are merged where too many wait.
+func coarseKey(e *schema.Event, policy bool) key {
 	h := sha256.New()
 	text(h, "several", string(e.Kind))
 	switch {
@@ -53,9 +53,9 @@ func roughly(e *schema.Event, policy bool) likeness {
 			text(h, e.Falco.Rule)
 		}
 	}
-	var l likeness
-	h.Sum(l[:0])
-	return l
+	var k key
+	h.Sum(k[:0])
+	return k
 }
 
 // text adds texts so that ("ab", "c") is not ("a", "bc").
@@ -82,7 +82,7 @@ func resource(e *schema.Event) string {
 	return ""
 }
 
-// differ says whether it is worth to show both of two alike events.
+// differ says whether it is worth to show both of two events of a group.
 func differ(a, b *schema.Event) bool {
 	if a.Falco != nil && b.Falco != nil {
 		return resource(a) != resource(b) || output(a.Falco, "proc.cmdline") != output(b.Falco, "proc.cmdline")
