@@ -2,8 +2,9 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,35 +68,50 @@ func TestHelpConfigOfOne(t *testing.T) {
 	}
 }
 
-// The documents have the same settings as the program, with the same keys and defaults.
+// settingsTable is the settings as the documents have them.
+func settingsTable(settings []config.Explained) string {
+	var b strings.Builder
+	b.WriteString("| variable | YAML key | type | default | |\n|---|---|---|---|---|\n")
+	for _, s := range settings {
+		byDefault, said := "-", s.Doc
+		if s.Default != "" {
+			byDefault = "`" + s.Default + "`"
+		}
+		if s.Secret {
+			said = strings.TrimSpace("Secret. " + said)
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s |\n", s.Variable, s.Path, s.Type, byDefault, said)
+	}
+	return b.String()
+}
+
+// The tables in the documents are made of what the program reads its settings by.
 func TestDocumentedSettings(t *testing.T) {
-	documented := map[string][2]string{}
-	row := regexp.MustCompile("(?m)^\\| `([A-Z<][A-Z0-9_<>]*)` \\| `([^`]+)` \\| (\\S.*?) \\|")
-	for _, name := range []string{"configure.md", "../grpc.md"} {
-		text, err := os.ReadFile("../docs/sidekick/" + name)
+	all := config.Explain(catalog.Kinds())
+	ofGRPC := slices.DeleteFunc(slices.Clone(all[0].Settings), func(s config.Explained) bool {
+		return !strings.HasPrefix(s.Path, "grpc.") && !strings.HasPrefix(s.Path, "kubearmor.")
+	})
+	for name, settings := range map[string][]config.Explained{
+		"sidekick/configure.md": slices.Concat(all[0].Settings, all[1].Settings), "grpc.md": ofGRPC,
+	} {
+		const begin, end = "<!-- settings: go test ./sidekick -run TestDocumentedSettings -update -->\n", "<!-- end of settings -->\n"
+		path := "../docs/" + name
+		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range row.FindAllStringSubmatch(string(text), -1) {
-			documented[m[1]] = [2]string{m[2], m[3]}
+		before, rest, found := strings.Cut(string(text), begin)
+		documented, after, closed := strings.Cut(rest, end)
+		if !found || !closed {
+			t.Fatalf("%s has no place for the settings", name)
 		}
-	}
-	inOutputs := map[string]bool{"MUTUALTLSFILESPATH": true, "<OUTPUT>_MAXCONCURRENTREQUESTS": true} // which are told of elsewhere
-	all := config.Explain(catalog.Kinds())
-	for _, section := range all[:2] {
-		for _, s := range section.Settings {
-			d, ok := documented[s.Variable]
-			delete(documented, s.Variable)
-			switch {
-			case inOutputs[s.Variable]:
-			case !ok:
-				t.Errorf("%s is not documented", s.Variable)
-			case d[0] != s.Path || s.Default != "" && d[1] != "`"+s.Default+"`" || s.Default == "" && strings.HasPrefix(d[1], "`"):
-				t.Errorf("%s: documented are key %s and default %s, which are %s and %q", s.Variable, d[0], d[1], s.Path, s.Default)
+		want := settingsTable(settings)
+		if update() {
+			if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
+				t.Fatal(err)
 			}
+		} else if documented != want {
+			t.Errorf("%s differs from the table of settings (-update writes it); want\n%s", name, want)
 		}
-	}
-	for name := range documented {
-		t.Errorf("%s is documented, and there is none", name)
 	}
 }

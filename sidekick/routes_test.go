@@ -55,7 +55,9 @@ func TestWhoAdministersWithoutTokens(t *testing.T) {
 				continue
 			}
 			path := regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(r.Path, "x")
-			if status, text := ask(t, c, r.Method, "http://127.0.0.1"+path, ""); (status != 403) != want {
+			// What a handler refuses beyond that is its own affair.
+			status, text := ask(t, c, r.Method, "http://127.0.0.1"+path, "")
+			if closed := status == 403 && strings.Contains(text, "nobody can do this here"); closed == want {
 				t.Errorf("%s: %s %s: %d %s", env, r.Method, path, status, text)
 			}
 		}

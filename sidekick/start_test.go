@@ -157,7 +157,7 @@ func TestLogFormatAndLevel(t *testing.T) {
 		"":                                `{"time":`,
 		"LOG_FORMAT=text":                 "level=ERROR msg=\"sidekick failed\" error=\"LISTENPORT:",
 		"LOG_FORMAT=text LOG_LEVEL=error": "level=ERROR",
-		"LOG_FORMAT=xml":                  `"error":"LOG_FORMAT: \"xml\" is not a format, use json or text"`,
+		"LOG_FORMAT=xml":                  `"error":"LOG_FORMAT: \"xml\" is not possible, use json or text"`,
 	} {
 		var log bytes.Buffer
 		status := run(t.Context(), nil, append(strings.Fields(env), "LISTENPORT=x"), io.Discard, &log)

@@ -34,34 +34,21 @@ type Cluster struct {
 	Name      string // what the names of streams and subjects begin with
 }
 
-func clusterSettings() []setting {
-	return []setting{
-		{path: "queue.url", secret: true, isList: true, usage: "servers of a JetStream cluster, by commas, that stores events instead"},
-		{path: "queue.user", usage: "user at the cluster, with QUEUE_PASSWORD"},
-		{path: "queue.password", secret: true, usage: "password of QUEUE_USER"},
-		{path: "queue.credsfile", usage: "file with a user's JWT and nkey seed, instead of a password"},
-		{path: "queue.cacertfile", usage: "authorities of the servers' certificates, PEM; the system's without it"},
-		{path: "queue.certfile", usage: "certificate to show to the servers, PEM"},
-		{path: "queue.keyfile", usage: "its key, PEM"},
-		{path: "queue.replicas", byDefault: strconv.Itoa(defaultReplicas), usage: "copies of each event in the cluster: 1, 3 or 5"},
-		{path: "queue.name", byDefault: defaultQueueName, usage: "what the names of streams begin with"},
-	}
-}
-
 // cluster is nil without QUEUE_URL.
 func (l *loader) cluster() *Cluster {
-	v := l.get(clusterSettings()[0])
+	v := l.get("queue.url")
 	if v.text == "" {
-		l.withoutEffect(clusterSettings()[1:], "there is no cluster without QUEUE_URL")
+		l.withoutEffect("there is no cluster without QUEUE_URL", "queue.user", "queue.password", "queue.credsfile",
+			"queue.cacertfile", "queue.certfile", "queue.keyfile", "queue.replicas", "queue.name")
 		return nil
 	}
-	l.withoutEffect([]setting{{path: "queue.dir"}, {path: "queue.sync"}}, "with QUEUE_URL events are stored in the cluster")
-	text := func(path string) string { return l.get(setting{path: path}).text }
+	l.withoutEffect("with QUEUE_URL events are stored in the cluster", "queue.dir", "queue.sync")
+	replicas, _ := strconv.Atoi(l.choice("queue.replicas"))
 	c := &Cluster{
-		User: text("queue.user"), Password: secret.New(l.get(setting{path: "queue.password", secret: true}).text),
-		CredsFile: text("queue.credsfile"), CAFile: text("queue.cacertfile"),
-		CertFile: text("queue.certfile"), KeyFile: text("queue.keyfile"),
-		Replicas: l.replicas(), Name: l.queueName(),
+		User: l.text("queue.user"), Password: secret.New(l.text("queue.password")),
+		CredsFile: l.text("queue.credsfile"), CAFile: l.text("queue.cacertfile"),
+		CertFile: l.text("queue.certfile"), KeyFile: l.text("queue.keyfile"),
+		Replicas: replicas, Name: l.queueName(),
 	}
 	l.clusterFiles(c)
 	l.who(v, c, l.servers(v, c))
@@ -69,9 +56,9 @@ func (l *loader) cluster() *Cluster {
 }
 
 // withoutEffect warns of settings that are given in vain.
-func (l *loader) withoutEffect(settings []setting, why string) {
-	for _, s := range settings {
-		if name := l.peek(s); name != "" {
+func (l *loader) withoutEffect(why string, paths ...string) {
+	for _, path := range paths {
+		if name := l.peek(path); name != "" {
 			l.off = append(l.off, fmt.Sprintf("%s has no effect: %s", name, why))
 		}
 	}
@@ -130,29 +117,13 @@ func (l *loader) clusterFiles(c *Cluster) {
 			continue
 		}
 		if _, err := os.Stat(f.path); err != nil {
-			l.problem("%s: %s: %w", l.peek(setting{path: f.name}), f.path, errors.Unwrap(err))
+			l.problem("%s: %s: %w", l.peek(f.name), f.path, errors.Unwrap(err))
 		}
 	}
 }
 
-func (l *loader) replicas() int {
-	v := l.get(setting{path: "queue.replicas"})
-	switch v.text {
-	case "":
-		return defaultReplicas
-	case "1", "3", "5":
-	default:
-		l.problem("%s: %q is not 1, 3 or 5", v.name, v.text)
-	}
-	n, _ := strconv.Atoi(v.text) // what is wrong with it was said
-	return n
-}
-
 func (l *loader) queueName() string {
-	v := l.get(setting{path: "queue.name"})
-	if v.text == "" {
-		return defaultQueueName
-	}
+	v, _ := l.given("queue.name")
 	if len(v.text) > maxQueueName || !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`).MatchString(v.text) {
 		l.problem("%s: %q is not made of at most %d letters, digits, - and _", v.name, v.text, maxQueueName)
 	}

@@ -63,7 +63,7 @@ func TestCluster(t *testing.T) {
 		{"no password", []string{"QUEUE_URL=nats://a", "QUEUE_USER=u"}, nil, "QUEUE_USER and QUEUE_PASSWORD: one is missing"},
 		{"no key", []string{"QUEUE_URL=nats://a", "QUEUE_CERTFILE=" + ca}, nil, "QUEUE_CERTFILE and QUEUE_KEYFILE: one is missing"},
 		{"no such file", []string{"QUEUE_URL=nats://a", "QUEUE_CREDSFILE=" + creds + "x"}, nil, "QUEUE_CREDSFILE: " + creds + "x: no such file"},
-		{"replicas", []string{"QUEUE_URL=nats://a", "QUEUE_REPLICAS=2"}, nil, `QUEUE_REPLICAS: "2" is not 1, 3 or 5`},
+		{"replicas", []string{"QUEUE_URL=nats://a", "QUEUE_REPLICAS=2"}, nil, `QUEUE_REPLICAS: "2" is not possible, use 1, 3 or 5`},
 		{"name", []string{"QUEUE_URL=nats://a", "QUEUE_NAME=a.b"}, nil, `QUEUE_NAME: "a.b" is not made of`},
 		{"misspelt", []string{"QUEUE_URLS=nats://a"}, nil, "QUEUE_URLS: unknown variable, did you mean QUEUE_URL?"},
 	} {

@@ -5,7 +5,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/sidearmor/sidearmor/outputs"
@@ -79,7 +78,7 @@ func Load(in Input) (Config, error) {
 	c.Policies = l.policies()
 	c.Log = l.log()
 	l.enrichment(&c)
-	l.get(setting{path: clientFilesPath}) // to be shown
+	l.get(clientFilesPath) // to be shown
 	for _, k := range in.Kinds {
 		for _, instance := range l.instancesOf(k) {
 			if o := l.output(instance); o != nil {
@@ -94,18 +93,6 @@ func Load(in Input) (Config, error) {
 		return Config{}, errors.Join(l.problems...)
 	}
 	return c, nil
-}
-
-func (l *loader) boolean(path string, byDefault bool) bool {
-	v := l.get(setting{path: path})
-	if v.text == "" {
-		return byDefault
-	}
-	b, err := strconv.ParseBool(v.text)
-	if err != nil {
-		l.problem("%s: %q is neither true nor false", v.name, v.text)
-	}
-	return b
 }
 
 func (l *loader) problem(format string, args ...any) {

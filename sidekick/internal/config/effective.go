@@ -24,21 +24,21 @@ type Setting struct {
 }
 
 // note keeps what was found for a setting.
-func (l *loader) note(s setting, v value) {
-	known := l.known[s.path]
-	e := Setting{Path: s.path, Value: v.text, From: v.name, isMap: v.isMap}
+func (l *loader) note(path string, v value) {
+	known := l.known[path]
+	e := Setting{Path: path, Value: v.text, From: v.name, isMap: v.isMap}
 	if v.text == "" {
 		e.Value, e.From = known.byDefault, ""
 	}
 	switch {
 	case e.Value == "":
 		return
-	case s.secret || known.secret:
+	case known.secret:
 		e.Value, e.isMap = mask, false
 	}
 	// A password within an address that is not a secret as a whole.
 	e.Value = regexp.MustCompile(`://[^/?#\s]*@`).ReplaceAllString(e.Value, "://"+mask+"@")
-	i := slices.IndexFunc(l.effective, func(other Setting) bool { return other.Path == s.path })
+	i := slices.IndexFunc(l.effective, func(other Setting) bool { return other.Path == path })
 	if i < 0 {
 		l.effective = append(l.effective, e)
 	}

@@ -11,25 +11,14 @@ import (
 
 const bracketReplacerPath = "bracketreplacer"
 
-func enrichSettings() []setting {
-	return []setting{
-		{path: "customfields", isMap: true, usage: "name:value, by commas, added to every event"},
-		{path: "customtags", isList: true, usage: "tags, by commas, added to Falco events and KubeArmor alerts"},
-		{path: "templatedfields", isMap: true, usage: "name:template, by commas, added to Falco events"},
-		{path: bracketReplacerPath, usage: "what stands for [ in names of output fields"},
-		{path: "outputfieldformat", usage: "how the output of Falco events is written"},
-		{path: "prometheus.extralabels", isList: true, usage: "output fields, by commas, that are labels of the metric of Falco events"},
-	}
-}
-
 // enrichment reads what is added to events, and what of it are labels of the metric
 // of Falco events.
 func (l *loader) enrichment(c *Config) {
 	o := enrich.Options{CustomFields: l.customFields(), CustomTags: l.customTags()}
-	templates := l.get(setting{path: "templatedfields", isMap: true})
+	templates := l.get("templatedfields")
 	o.TemplatedFields = l.fields(templates)
-	o.BracketReplacer = l.get(setting{path: bracketReplacerPath}).text
-	o.OutputFieldFormat = l.get(setting{path: "outputfieldformat"}).text
+	o.BracketReplacer = l.get(bracketReplacerPath).text
+	o.OutputFieldFormat = l.get("outputfieldformat").text
 	enricher, err := enrich.New(o)
 	if err != nil {
 		l.problem("%s: %w", templates.name, err)
@@ -57,7 +46,7 @@ func (l *loader) metricFields(o enrich.Options) []string {
 			add(field) // without a word: the field itself has its effect
 		}
 	}
-	v := l.get(setting{path: "prometheus.extralabels", isList: true})
+	v := l.get("prometheus.extralabels")
 	for _, field := range items(v.text) {
 		if !add(field) {
 			l.off = append(l.off, fmt.Sprintf("%s: %q has no effect: it cannot be a label, or is one already", v.name, field))
@@ -69,7 +58,7 @@ func (l *loader) metricFields(o enrich.Options) []string {
 // customFields reads CUSTOMFIELDS. A value of the form %NAME is that of the variable
 // NAME.
 func (l *loader) customFields() map[string]string {
-	v := l.get(setting{path: "customfields", isMap: true})
+	v := l.get("customfields")
 	fields := l.fields(v)
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		fields[key] = l.expand(v.name+": field "+key, fields[key])
@@ -79,7 +68,7 @@ func (l *loader) customFields() map[string]string {
 
 // customTags reads CUSTOMTAGS, with %NAME as in CUSTOMFIELDS.
 func (l *loader) customTags() []string {
-	v := l.get(setting{path: "customtags", isList: true})
+	v := l.get("customtags")
 	tags := items(v.text)
 	for i, tag := range tags {
 		tags[i] = l.expand(fmt.Sprintf("%s: tag %d", v.name, i+1), tag)

@@ -43,24 +43,11 @@ type PeerTLS struct {
 	CertFile, KeyFile string // "" for no certificate of its own
 }
 
-func grpcSettings() []setting {
-	return []setting{
-		{path: "grpc.listen", usage: "address:port where events are read by gRPC"},
-		{path: "grpc.policies", byDefault: PoliciesAdmin, usage: "who may change policies by gRPC: admin, open (whoever can connect) or off"},
-		{path: "kubearmor.grpc", isList: true, usage: "host:port of KubeArmor or its relay to take events from, by commas"},
-		{path: "kubearmor.grpc_logs", byDefault: "false", usage: "takes logs too, and not alerts alone"},
-		{path: "kubearmor.grpc_tls", byDefault: "false", usage: "connects with TLS"},
-		{path: "kubearmor.grpc_cacertfile", usage: "authorities of the peers' certificates, PEM"},
-		{path: "kubearmor.grpc_certfile", usage: "certificate to show to the peers, PEM"},
-		{path: "kubearmor.grpc_keyfile", usage: "its key, PEM"},
-	}
-}
-
 // grpc looks GRPC_LISTEN up. Who is trusted is as with HTTP.
 func (l *loader) grpc(n Listen) GRPC {
-	v := l.get(setting{path: "grpc.listen"})
+	v := l.get("grpc.listen")
 	if v.text == "" {
-		l.withoutEffect(grpcSettings()[1:2], "gRPC is not served without GRPC_LISTEN")
+		l.withoutEffect("gRPC is not served without GRPC_LISTEN", "grpc.policies")
 		return GRPC{}
 	}
 	host, port, err := net.SplitHostPort(v.text)
@@ -90,19 +77,14 @@ func (l *loader) grpc(n Listen) GRPC {
 // grpcPolicies looks up who may change policies. Where strangers could, it must be said
 // that they may.
 func (l *loader) grpcPolicies(g *GRPC, strangers bool) {
-	v := l.get(setting{path: "grpc.policies"})
-	switch g.Policies = v.text; {
-	case v.text == "":
-		g.Policies = PoliciesAdmin
-	case v.text != PoliciesAdmin && v.text != PoliciesOpen && v.text != PoliciesOff:
-		l.problem("%s: %q is not admin, open or off", v.name, v.text)
-	case v.text == PoliciesOpen && strangers:
-		l.problem("%s: at %s anybody who can connect could change policies: listen at a loopback address, or set LISTEN_INSECURE=true", v.name, g.Address)
+	if g.Policies = l.choice("grpc.policies"); g.Policies == PoliciesOpen && strangers {
+		l.problem("%s: at %s anybody who can connect could change policies: listen at a loopback address, or set LISTEN_INSECURE=true",
+			l.peek("grpc.policies"), g.Address)
 	}
 }
 
 func (l *loader) kubeArmor(own GRPC) KubeArmor {
-	v := l.get(setting{path: "kubearmor.grpc", isList: true})
+	v := l.get("kubearmor.grpc")
 	var k KubeArmor
 	for peer := range strings.SplitSeq(v.text, ",") {
 		if peer = strings.TrimSpace(peer); peer == "" {
@@ -120,10 +102,11 @@ func (l *loader) kubeArmor(own GRPC) KubeArmor {
 		l.problem("%s: has %d peers, at most %d are possible", v.name, len(k.Peers), maxPeers)
 	}
 	if len(k.Peers) == 0 {
-		l.withoutEffect(grpcSettings()[3:], "nothing is taken without KUBEARMOR_GRPC")
+		l.withoutEffect("nothing is taken without KUBEARMOR_GRPC", "kubearmor.grpc_logs", "kubearmor.grpc_tls",
+			"kubearmor.grpc_cacertfile", "kubearmor.grpc_certfile", "kubearmor.grpc_keyfile")
 		return KubeArmor{}
 	}
-	k.Logs = l.boolean("kubearmor.grpc_logs", false)
+	k.Logs = l.boolean("kubearmor.grpc_logs")
 	k.TLS = l.peerTLS()
 	return k
 }
@@ -147,14 +130,12 @@ func (g GRPC) unfit(peer string) string {
 }
 
 func (l *loader) peerTLS() *PeerTLS {
-	if !l.boolean("kubearmor.grpc_tls", false) {
-		for _, s := range []string{"cacertfile", "certfile", "keyfile"} {
-			l.withoutEffect([]setting{{path: "kubearmor.grpc_" + s}}, "there is no TLS without KUBEARMOR_GRPC_TLS")
-		}
+	if !l.boolean("kubearmor.grpc_tls") {
+		l.withoutEffect("there is no TLS without KUBEARMOR_GRPC_TLS", "kubearmor.grpc_cacertfile", "kubearmor.grpc_certfile", "kubearmor.grpc_keyfile")
 		return nil
 	}
 	text := func(path string) (string, string) {
-		v := l.get(setting{path: path})
+		v := l.get(path)
 		return v.text, v.name
 	}
 	t := &PeerTLS{}

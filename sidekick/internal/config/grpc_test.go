@@ -76,7 +76,7 @@ func TestGRPCRefused(t *testing.T) {
 		"GRPC_LISTEN=example.com:1":                      `"example.com" is not an IP address`,
 		"GRPC_LISTEN=:":                                  `"" is not a port`,
 		"GRPC_LISTEN=:65536":                             `"65536" is not a port`,
-		"GRPC_LISTEN=127.0.0.1:1 GRPC_POLICIES=yes":      `"yes" is not admin, open or off`,
+		"GRPC_LISTEN=127.0.0.1:1 GRPC_POLICIES=yes":      `"yes" is not possible, use admin, open or off`,
 		"GRPC_LISTEN=:1 AUTH_TOKEN=t GRPC_POLICIES=open": "anybody who can connect could change policies",
 		"GRPC_LISTENER=:1":                               "did you mean GRPC_LISTEN?",
 		"KUBEARMOR_GRPC=relay":                           `"relay" is not host:port`,

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/sidearmor/sidearmor/outputs"
 )
@@ -16,9 +18,11 @@ type Section struct {
 // Explained is a setting as it is declared, with nothing that was given.
 type Explained struct {
 	Variable, Path string // SLACK_WEBHOOKURL, slack.webhookurl
+	Type           string
 	Default        string
-	Secret         bool // can be in a file too, by Variable_FILE
-	Usage          string
+	Secret         bool   // can be in a file too, by Variable_FILE
+	Usage          string // for a terminal
+	Doc            string // for the documents, in Markdown
 }
 
 // Explain gives all settings there are, from the declarations by which they are read.
@@ -57,7 +61,18 @@ func Explain(kinds []outputs.Kind) []Section {
 func explained(settings []setting) []Explained {
 	list := make([]Explained, 0, len(settings))
 	for _, s := range settings {
-		list = append(list, Explained{Variable: variable(s.path), Path: s.path, Default: s.byDefault, Secret: s.secret, Usage: s.usage})
+		list = append(list, Explained{
+			Variable: variable(s.path), Path: s.path, Type: s.as.String(), Default: s.byDefault, Secret: s.secret,
+			Usage: s.usage, Doc: cmp.Or(s.doc, sentence(s.usage)),
+		})
 	}
 	return list
+}
+
+// sentence makes one of a usage.
+func sentence(usage string) string {
+	if usage == "" {
+		return ""
+	}
+	return strings.ToUpper(usage[:1]) + usage[1:] + "."
 }

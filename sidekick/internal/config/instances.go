@@ -138,10 +138,10 @@ func cutLast(path string) (block, key string) {
 
 // name gives what an output is called.
 func (l *loader) name(k outputs.Kind) string {
-	v := l.get(setting{path: k.Block + ".name"})
+	v := l.get(k.Block + ".name")
 	if _, key := cutLast(k.Block); v.text == "" && l.isInstance(k.Block) && instanceKey.MatchString(strings.ToUpper(key)) {
 		v.text = strings.ReplaceAll(key, "_", "-")
-		l.note(setting{path: k.Block + ".name"}, value{text: v.text})
+		l.note(k.Block+".name", value{text: v.text})
 	}
 	switch {
 	case v.text == "" && l.isInstance(k.Block):

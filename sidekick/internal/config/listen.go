@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -56,28 +55,8 @@ type Endpoint struct {
 	Mutual   bool   // it asks for a certificate
 }
 
-func listenSettings() []setting {
-	return []setting{
-		{path: "listenaddress", byDefault: defaultAddress, usage: "IP address to listen at, 0.0.0.0 for all"},
-		{path: "listenport", byDefault: strconv.Itoa(defaultPort), usage: "port, 0 for any free one"},
-		{path: "listensocket", usage: "path of a Unix socket to listen at"},
-		{path: "listensocket_mode", byDefault: defaultSocketMode, usage: "mode of its file, octal: who may write to it may post"},
-		{path: insecurePath, byDefault: "false", usage: "whoever can connect may post, and read GRPC_LISTEN"},
-		{path: "auth.token", secret: true, usage: "tokens of those who may post, by commas"},
-		{path: "auth.token_read", secret: true, usage: "tokens of those who may read, by commas"},
-		{path: "auth.token_admin", secret: true, usage: "tokens of those who may do all, by commas"},
-		{path: "tlsserver.deploy", byDefault: "false", usage: "TLS on LISTENPORT"},
-		{path: "tlsserver.certfile", byDefault: defaultCertFile, usage: "certificate of the server, PEM"},
-		{path: "tlsserver.keyfile", byDefault: defaultKeyFile, usage: "its key, PEM"},
-		{path: "tlsserver.mutualtls", byDefault: "false", usage: "only clients with a certificate are let in"},
-		{path: "tlsserver.cacertfile", byDefault: defaultCAFile, usage: "authorities of the clients' certificates, PEM"},
-		{path: "tlsserver.notlsport", byDefault: strconv.Itoa(defaultPlainPort), usage: "port without TLS for TLSSERVER_NOTLSPATHS"},
-		{path: "tlsserver.notlspaths", isList: true, usage: "paths, by commas, that are served without TLS"},
-	}
-}
-
 func (l *loader) socket() string {
-	v := l.get(setting{path: "listensocket"})
+	v := l.get("listensocket")
 	switch path := strings.TrimPrefix(v.text, "unix://"); {
 	case path == "":
 		return ""
@@ -93,10 +72,7 @@ func (l *loader) socket() string {
 
 // socketMode is the mode of the socket's file. The owner can always connect.
 func (l *loader) socketMode() os.FileMode {
-	v := l.get(setting{path: "listensocket_mode"})
-	if v.text == "" {
-		v.text = defaultSocketMode
-	}
+	v, _ := l.given("listensocket_mode")
 	mode, err := strconv.ParseUint(v.text, 8, 32)
 	if err != nil || mode > 0o777 || mode&0o600 != 0o600 {
 		l.problem("%s: %q is not a mode such as 0660 or 0666", v.name, v.text)
@@ -105,27 +81,16 @@ func (l *loader) socketMode() os.FileMode {
 }
 
 func (l *loader) tls() *TLS {
-	if !l.boolean("tlsserver.deploy", false) {
-		for _, s := range listenSettings() {
-			name := l.peek(s)
-			if name != "" && strings.HasPrefix(s.path, "tlsserver.") && s.path != "tlsserver.deploy" {
-				l.off = append(l.off, fmt.Sprintf("%s has no effect: there is no TLS without TLSSERVER_DEPLOY", name))
-			}
-		}
+	if !l.boolean("tlsserver.deploy") {
+		l.withoutEffect("there is no TLS without TLSSERVER_DEPLOY", "tlsserver.certfile", "tlsserver.keyfile", "tlsserver.mutualtls",
+			"tlsserver.cacertfile", "tlsserver.notlsport", "tlsserver.notlspaths")
 		return nil
 	}
-	text := func(path, byDefault string) string {
-		if v := l.get(setting{path: path}); v.text != "" {
-			return v.text
-		}
-		return byDefault
+	t := &TLS{CertFile: l.text("tlsserver.certfile"), KeyFile: l.text("tlsserver.keyfile"), PlainPort: l.port("tlsserver.notlsport")}
+	if l.boolean("tlsserver.mutualtls") {
+		t.CAFile = l.text("tlsserver.cacertfile")
 	}
-	t := &TLS{CertFile: text("tlsserver.certfile", defaultCertFile), KeyFile: text("tlsserver.keyfile", defaultKeyFile)}
-	if l.boolean("tlsserver.mutualtls", false) {
-		t.CAFile = text("tlsserver.cacertfile", defaultCAFile)
-	}
-	t.PlainPort = l.port(l.get(setting{path: "tlsserver.notlsport"}), defaultPlainPort)
-	v := l.get(setting{path: "tlsserver.notlspaths", isList: true})
+	v := l.get("tlsserver.notlspaths")
 	for path := range strings.SplitSeq(v.text, ",") {
 		if path = strings.TrimSpace(path); path == "" {
 			continue
@@ -139,17 +104,6 @@ func (l *loader) tls() *TLS {
 		t.PlainPaths = append(t.PlainPaths, path)
 	}
 	return t
-}
-
-func (l *loader) port(v value, byDefault int) int {
-	if v.text == "" {
-		return byDefault
-	}
-	port, err := strconv.ParseUint(v.text, 10, 16)
-	if err != nil {
-		l.problem("%s: %q is not a port, use 0 (any free one) to 65535", v.name, v.text)
-	}
-	return int(port)
 }
 
 // Probe gives where a sidekick with these settings answers on its own machine.

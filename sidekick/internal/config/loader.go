@@ -1,12 +1,9 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,17 +12,6 @@ import (
 
 // maxSecretBytes bounds what is read from a *_FILE, which may be any file.
 const maxSecretBytes = 64 << 10
-
-// setting is one key that there is.
-type setting struct {
-	path   string // "slack.webhookurl"; the variable is SLACK_WEBHOOKURL
-	secret bool
-	isMap  bool
-	isList bool
-
-	usage     string
-	byDefault string // to be shown; whoever reads the setting applies it
-}
 
 // value is what was given for a setting.
 type value struct {
@@ -79,32 +65,6 @@ func newLoader(in Input) (*loader, error) {
 	return l, nil
 }
 
-// generalSettings are all that belong to no output.
-func generalSettings() []setting {
-	return slices.Concat(listenSettings(), limitSettings(), logSettings(), grpcSettings(), policySettings(), enrichSettings(),
-		queueSettings(), clusterSettings(), deliverySettings(), []setting{
-			{path: clientFilesPath, usage: "directory with client.crt, client.key and ca.crt, for MUTUALTLSCLIENT_*"},
-		})
-}
-
-func settingOf(k outputs.Kind, s outputs.Setting) setting {
-	block := k.Block
-	if s.Block != "" {
-		block = s.Block
-	}
-	return setting{path: block + "." + cmp.Or(s.Name, s.Key), secret: s.Secret, isMap: s.Map, byDefault: s.Default, usage: s.Usage}
-}
-
-// commonSettings are those that every kind has and none declares.
-func commonSettings(k outputs.Kind) []setting {
-	return append([]setting{
-		{path: k.Block + ".name", usage: "tells several outputs of a kind apart"},
-		{path: k.Block + ".minimumpriority", usage: "events of a lower priority are not delivered"},
-		{path: k.Block + ".filter", usage: "expression over an event; what it is false for is not delivered"},
-		{path: k.Block + ".logs", byDefault: strconv.FormatBool(k.Logs), usage: "whether it gets KubeArmor logs, or alerts alone"},
-	}, deliverySettingsOf(k)...)
-}
-
 func variable(path string) string {
 	return strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
@@ -120,10 +80,10 @@ func trimmed(name, text string) string {
 
 // unquoted refuses quotation marks around an address or a secret: an env file does not
 // take them off, and nothing would be reached with them.
-func (l *loader) unquoted(s setting, v value) value {
+func (l *loader) unquoted(path string, v value) value {
 	first, last := v.text[:min(1, len(v.text))], v.text[max(0, len(v.text)-1):]
 	quoted := len(v.text) > 1 && first == last && strings.Contains(`"'`, first)
-	if quoted && (s.secret || l.known[s.path].secret || strings.Contains(v.text, "://")) {
+	if quoted && (l.known[path].secret || strings.Contains(v.text, "://")) {
 		l.problem("%s: the value is in quotation marks, which are taken as a part of it: remove them", v.name)
 		return value{name: v.name}
 	}
@@ -131,16 +91,16 @@ func (l *loader) unquoted(s setting, v value) value {
 }
 
 // get looks a setting up. What is wrong with it is noted.
-func (l *loader) get(s setting) value {
-	v := l.unquoted(s, l.lookup(s))
-	l.note(s, v)
+func (l *loader) get(path string) value {
+	v := l.unquoted(path, l.lookup(path))
+	l.note(path, v)
 	return v
 }
 
-func (l *loader) lookup(s setting) value {
-	name := variable(s.path)
+func (l *loader) lookup(path string) value {
+	name := variable(path)
 	text, file := l.env[name], ""
-	if s.secret {
+	if l.known[path].secret {
 		file = l.env[name+"_FILE"]
 	}
 	switch {
@@ -152,8 +112,8 @@ func (l *loader) lookup(s setting) value {
 	case file != "":
 		return value{text: l.secretFile(name+"_FILE", file), name: name + "_FILE"}
 	}
-	inFile, hasFile := l.yaml[s.path+"_file"]
-	if v, ok := l.yaml[s.path]; ok && v.text != "" {
+	inFile, hasFile := l.yaml[path+"_file"]
+	if v, ok := l.yaml[path]; ok && v.text != "" {
 		if hasFile && inFile.text != "" {
 			l.problem("%s and %s are both set: use one", v.name, inFile.name)
 		}
@@ -162,8 +122,8 @@ func (l *loader) lookup(s setting) value {
 	if hasFile && inFile.text != "" {
 		return value{text: l.secretFile(inFile.name, inFile.text), name: inFile.name}
 	}
-	if file, ok := clientFiles()[s.path]; ok {
-		if dir := l.lookup(setting{path: clientFilesPath}); dir.text != "" {
+	if file, ok := clientFiles()[path]; ok {
+		if dir := l.lookup(clientFilesPath); dir.text != "" {
 			return value{text: filepath.Join(dir.text, file), name: dir.name}
 		}
 	}

@@ -18,14 +18,6 @@ type Log struct {
 	Text  bool // key=value for people, not JSON
 }
 
-func logSettings() []setting {
-	return []setting{
-		{path: "debug", byDefault: "false", usage: "true is the same as LOG_LEVEL=debug"},
-		{path: "log.level", byDefault: defaultLogLevel, usage: "debug, info, warn or error"},
-		{path: "log.format", byDefault: defaultLogFormat, usage: "json or text"},
-	}
-}
-
 // Logging gives how to log before all else is known: what is wrong with the settings
 // is itself logged. What is wrong here counts as not given, since Load says it.
 func Logging(in Input) Log {
@@ -45,38 +37,19 @@ func (l *loader) log() Log {
 	if debug {
 		l.debugWins()
 	}
-	level := l.get(setting{path: "log.level"})
-	switch strings.ToLower(level.text) {
-	case "", "info":
-	case "debug":
-		n.Level = slog.LevelDebug
-	case "warn":
-		n.Level = slog.LevelWarn
-	case "error":
-		n.Level = slog.LevelError
-	default:
-		l.problem("%s: %q is not a level, use debug, info, warn or error", level.name, level.text)
-	}
-	if debug {
+	// Levels have the names of log/slog.
+	if err := n.Level.UnmarshalText([]byte(l.choice("log.level"))); err != nil || debug {
 		n.Level = slog.LevelDebug
 	}
-	format := l.get(setting{path: "log.format"})
-	switch strings.ToLower(format.text) {
-	case "", "json":
-	case "text":
-		n.Text = true
-	default:
-		l.problem("%s: %q is not a format, use json or text", format.name, format.text)
-	}
+	n.Text = l.choice("log.format") == "text"
 	return n
 }
 
 // debugWins shows the level that DEBUG sets, and warns of another one that is given.
 func (l *loader) debugWins() {
-	name := l.peek(setting{path: "debug"})
-	l.note(setting{path: "log.level"}, value{text: "debug", name: name})
-	level := setting{path: "log.level"}
-	if v := l.lookup(level); v.text != "" && !strings.EqualFold(v.text, "debug") {
+	name := l.peek("debug")
+	l.note("log.level", value{text: "debug", name: name})
+	if v := l.lookup("log.level"); v.text != "" && !strings.EqualFold(v.text, "debug") {
 		l.off = append(l.off, fmt.Sprintf("%s has no effect: %s is true", v.name, name))
 	}
 }
@@ -90,7 +63,7 @@ func (l *loader) debug() bool {
 			l.off = append(l.off, fmt.Sprintf("DEBUG has no effect: %q is neither true nor false", text))
 		}
 	}
-	return l.boolean("debug", false)
+	return l.boolean("debug")
 }
 
 // logStranger warns of a variable that is nearly one about the log. It refuses none:

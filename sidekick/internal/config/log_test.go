@@ -46,9 +46,9 @@ func TestLog(t *testing.T) {
 
 func TestLogRefused(t *testing.T) {
 	for _, c := range []struct{ text, env, want string }{
-		{"", "LOG_LEVEL=trace", `LOG_LEVEL: "trace" is not a level, use debug, info, warn or error`},
-		{"", "LOG_FORMAT=logfmt", `LOG_FORMAT: "logfmt" is not a format, use json or text`},
-		{"log: {level: 5}", "", `conf.yaml:1): "5" is not a level`},
+		{"", "LOG_LEVEL=trace", `LOG_LEVEL: "trace" is not possible, use debug, info, warn or error`},
+		{"", "LOG_FORMAT=logfmt", `LOG_FORMAT: "logfmt" is not possible, use json or text`},
+		{"log: {level: 5}", "", `conf.yaml:1): "5" is not possible`},
 		{"log: {lvel: info}", "", "unknown key log.lvel, did you mean log.level?"},
 	} {
 		if _, err := load(t, c.text, strings.Fields(c.env)...); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -12,7 +12,7 @@ import (
 
 // output makes an output; nil when it is off or something is wrong with it.
 func (l *loader) output(k outputs.Kind) *Output {
-	enabler := l.get(l.known[k.Block+"."+k.Enabler])
+	enabler := l.get(k.Block + "." + k.Enabler)
 	// A secret file that cannot be read was meant to turn the output on.
 	if on, err := strconv.ParseBool(enabler.text); enabler.text == "" || (err == nil && !on) {
 		l.noteOff(k, enabler.name)
@@ -23,32 +23,32 @@ func (l *loader) output(k outputs.Kind) *Output {
 	for _, s := range k.Settings {
 		v := enabler
 		if s.Key != k.Enabler {
-			v = l.get(settingOf(k, s))
+			v = l.get(settingOf(k, s).path)
 		}
 		values.defaults[s.Key] = s.Default
 		values.given[s.Key] = given{text: secret.New(v.text), name: v.name}
 	}
-	o := &Output{Name: l.name(k), Kind: k, Logs: l.boolean(k.Block+".logs", k.Logs), DigestWindow: l.digestWindowOf(k)}
-	if v := l.get(setting{path: k.Block + ".minimumpriority"}); v.text != "" {
+	o := &Output{Name: l.name(k), Kind: k, Logs: l.boolean(k.Block + ".logs"), DigestWindow: l.digestWindowOf(k)}
+	if v := l.get(k.Block + ".minimumpriority"); v.text != "" {
 		p, err := schema.ParsePriority(v.text)
 		if err != nil {
 			l.problem("%s: %w", v.name, err)
 		}
 		o.MinimumPriority = p
 	}
-	if v := l.get(setting{path: k.Block + ".filter"}); v.text != "" {
+	if v := l.get(k.Block + ".filter"); v.text != "" {
 		f, err := filter.Compile(v.text)
 		if err != nil {
 			l.problem("%s: %w", v.name, err)
 		}
 		o.Filter = f
 	}
-	o.MaxAttempts = l.maxAttempts(k)
-	flights := l.concurrency(k)
+	o.MaxAttempts = l.number(k.Block + ".max_attempts")
+	inFlight := l.concurrency(k)
 	if len(l.problems) > before {
 		return nil
 	}
-	for range flights {
+	for range inFlight {
 		made, err := k.New(values)
 		if err != nil {
 			l.problems = append(l.problems, err)
@@ -66,7 +66,7 @@ func (l *loader) noteOff(k outputs.Kind, enabler string) {
 		if s.path == k.Block+"."+k.Enabler {
 			continue
 		}
-		if v := l.peek(s); v != "" {
+		if v := l.peek(s.path); v != "" {
 			l.off = append(l.off, fmt.Sprintf("%s has no effect: %s is off without %s", v, k.Name, enabler))
 		}
 	}
@@ -84,15 +84,15 @@ func (l *loader) settingsOf(k outputs.Kind) []setting {
 }
 
 // peek gives the name under which something was given for s.
-func (l *loader) peek(s setting) string {
-	name := variable(s.path)
+func (l *loader) peek(path string) string {
+	name := variable(path)
 	switch {
 	case l.env[name] != "":
 		return name
-	case s.secret && l.env[name+"_FILE"] != "":
+	case l.known[path].secret && l.env[name+"_FILE"] != "":
 		return name + "_FILE"
-	case l.yaml[s.path].text != "":
-		return l.yaml[s.path].name
+	case l.yaml[path].text != "":
+		return l.yaml[path].name
 	}
 	return ""
 }

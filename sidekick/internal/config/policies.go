@@ -9,25 +9,17 @@ type Policies struct {
 	StateDir  string // where those that clients send are kept; "" to choose one
 }
 
-func policySettings() []setting {
-	return []setting{
-		{path: "policies.directory", usage: "directory of policies for tracers, which is watched"},
-		{path: "policies.strict", byDefault: "false", usage: "what KubeArmor passes over in a policy is an error"},
-		{path: "policies.state_dir", usage: "directory where policies that clients send are kept"},
-	}
-}
-
 func (l *loader) policies() Policies {
 	return Policies{
 		Directory: l.directory("policies.directory"),
-		Strict:    l.boolean("policies.strict", false),
+		Strict:    l.boolean("policies.strict"),
 		StateDir:  l.directory("policies.state_dir"),
 	}
 }
 
 // directory looks up the path of a directory.
 func (l *loader) directory(path string) string {
-	v := l.get(setting{path: path})
+	v := l.get(path)
 	if v.text != "" && !filepath.IsAbs(v.text) {
 		l.problem("%s: %q is not an absolute path", v.name, v.text)
 	}

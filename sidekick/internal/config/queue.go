@@ -1,9 +1,6 @@
 package config
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -23,55 +20,10 @@ type Queue struct {
 	Cluster    *Cluster      // where events are stored instead; nil for Dir
 }
 
-func queueSettings() []setting {
-	return []setting{
-		{path: "queue.dir", usage: "directory where events are stored"},
-		{path: "queue.max_bytes", byDefault: fmt.Sprintf("%dMiB", defaultQueueBytes>>20), usage: "room for events, in bytes or with KiB, MiB, GiB"},
-		{path: "queue.sync", byDefault: "interval", usage: "interval, or always: each event is on the disk before it is answered"},
-	}
-}
-
 func (l *loader) queue() Queue {
-	q := Queue{Dir: l.get(setting{path: "queue.dir"}).text, MaxBytes: defaultQueueBytes}
-	if v := l.get(setting{path: "queue.max_bytes"}); v.text != "" {
-		n, err := parseBytes(v.text)
-		if err != nil {
-			l.problem("%s: %w", v.name, err)
-		}
-		q.MaxBytes = n
-	}
+	q := Queue{Dir: l.text("queue.dir"), MaxBytes: l.size("queue.max_bytes")}
 	if q.Cluster = l.cluster(); q.Cluster == nil {
-		q.SyncAlways = l.syncAlways()
+		q.SyncAlways = l.choice("queue.sync") == "always"
 	}
 	return q
-}
-
-func (l *loader) syncAlways() bool {
-	v := l.get(setting{path: "queue.sync"})
-	switch v.text {
-	case "", "interval":
-	case "always":
-		return true
-	default:
-		l.problem("%s: %q is neither interval nor always", v.name, v.text)
-	}
-	return false
-}
-
-// parseBytes reads a number of bytes, or one with a unit.
-func parseBytes(text string) (int64, error) {
-	number, shift := text, 0
-	for i, unit := range []string{"KiB", "MiB", "GiB"} {
-		if n, ok := strings.CutSuffix(text, unit); ok {
-			number, shift = strings.TrimSpace(n), 10*(i+1)
-		}
-	}
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a number of bytes, such as 500000000 or 512MiB", text)
-	}
-	if n > maxQueueBytes>>shift || n<<shift < minQueueBytes {
-		return 0, fmt.Errorf("%q is not within 24MiB and 1024GiB", text)
-	}
-	return n << shift, nil
 }

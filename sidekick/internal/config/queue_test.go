@@ -27,7 +27,7 @@ func TestQueue(t *testing.T) {
 		{"short age", []string{"QUEUE_MAX_AGE=59s"}, Queue{}, `QUEUE_MAX_AGE: "59s" is not within 1m0s and`},
 		{"negative age", []string{"QUEUE_MAX_AGE=-1h"}, Queue{}, `QUEUE_MAX_AGE: "-1h" is not within`},
 		{"age without a unit", []string{"QUEUE_MAX_AGE=7"}, Queue{}, `QUEUE_MAX_AGE: "7" is not a duration`},
-		{"sync", []string{"QUEUE_SYNC=never"}, Queue{}, `QUEUE_SYNC: "never" is neither interval nor always`},
+		{"sync", []string{"QUEUE_SYNC=never"}, Queue{}, `QUEUE_SYNC: "never" is not possible, use interval or always`},
 	} {
 		got, err := Load(Input{Environ: c.env})
 		switch {

@@ -73,9 +73,8 @@ func (l *loader) tokens() Tokens {
 }
 
 func (l *loader) tokenList(path string) TokenList {
-	s := setting{path: path, secret: true}
 	before := len(l.problems)
-	v := l.get(s)
+	v := l.get(path)
 	if v.text == "" || len(l.problems) > before {
 		return TokenList{}
 	}

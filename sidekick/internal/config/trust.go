@@ -23,17 +23,16 @@ const howToTrust = "set AUTH_TOKEN, or TLSSERVER_DEPLOY and TLSSERVER_MUTUALTLS;
 // and gets nothing.
 func (l *loader) listen() Listen {
 	n := Listen{Socket: l.socket(), Mode: l.socketMode(), Tokens: l.tokens(), TLS: l.tls()}
-	address := l.get(setting{path: "listenaddress"})
+	address := l.get("listenaddress")
 	n.Address = l.address(address)
-	port := l.get(setting{path: "listenport"})
-	n.Port = l.port(port, defaultPort)
-	n.insecure = l.boolean(insecurePath, false)
+	n.Port = l.port("listenport")
+	n.insecure = l.boolean(insecurePath)
 	open := n.openTo()
 	switch {
 	case address.text != "":
 	case n.insecure && open != "":
 		n.Address = allAddresses
-	case n.Socket != "" && port.text == "" && n.TLS == nil:
+	case n.Socket != "" && l.peek("listenport") == "" && n.TLS == nil:
 		n.Address = ""
 	default:
 		n.Default = true
@@ -68,7 +67,7 @@ func (l *loader) insecureInVain(c Config) {
 	if c.Listen.openTo() == "" {
 		why = "a token or a certificate is asked for"
 	}
-	l.off = append(l.off, fmt.Sprintf("%s has no effect: %s", l.peek(setting{path: insecurePath}), why))
+	l.off = append(l.off, fmt.Sprintf("%s has no effect: %s", l.peek(insecurePath), why))
 }
 
 // Local says whether Address is reached from this machine alone.

@@ -57,7 +57,7 @@ func (l *loader) stranger(name string, known map[string]string, outputsOn int) (
 				continue
 			}
 			enabler := at.Block + "." + k.Enabler
-			on := l.peek(l.known[enabler]) != ""
+			on := l.peek(enabler) != ""
 			guess := nearest(name, prefix, known)
 			// What would turn an output on is missed where nothing else is on, or where
 			// there are other settings for that output.
@@ -96,7 +96,7 @@ func (l *loader) misspelt(name, guess string) bool {
 
 // isTold says whether there are settings for an output.
 func (l *loader) isTold(k outputs.Kind) bool {
-	return slices.ContainsFunc(l.settingsOf(k), func(s setting) bool { return l.peek(s) != "" })
+	return slices.ContainsFunc(l.settingsOf(k), func(s setting) bool { return l.peek(s.path) != "" })
 }
 
 // isGlobal says whether a variable begins like a setting that is not an output's.

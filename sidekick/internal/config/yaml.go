@@ -98,10 +98,10 @@ func (l *loader) scalar(s setting, key, content *yaml.Node) {
 	case isNull(content):
 	case content.Kind == yaml.ScalarNode:
 		v.text = trimmed(s.path, content.Value)
-	case s.isMap && content.Kind == yaml.MappingNode:
+	case s.as == asMapping && content.Kind == yaml.MappingNode:
 		v.isMap = true
 		v.text = l.lines(s.path, content)
-	case s.isList && content.Kind == yaml.SequenceNode:
+	case s.as == asList && content.Kind == yaml.SequenceNode:
 		v.text = l.commas(s.path, content)
 	default:
 		l.problem("%s: %s must be a single value", l.at(key), s.path)
