@@ -18,9 +18,9 @@ const (
 
 	// usualLimit is where it does so even if there is room for more. What is live is
 	// below 50 MiB but for the largest bodies; beyond are the store's buffers, which
-	// come and go with a flood. The pages of the program itself, some 32 MiB, come on
+	// come and go with a flood. The pages of the program itself, some 40 MiB, come on
 	// top.
-	usualLimit = 112 << 20
+	usualLimit = 96 << 20
 )
 
 // prepare sets what holds for the whole process.

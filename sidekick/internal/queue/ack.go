@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -25,8 +26,8 @@ const (
 // delivery is what a consumer's server must be told to know which one is meant.
 type delivery struct {
 	sequence uint64 // of the consumer
-	times    uint32 // that the message was delivered
 	heard    uint32 // seconds of the clock: when the server last heard of it
+	times    uint16 // that the message was delivered, at most
 	acked    bool   // and not confirmed
 }
 
@@ -49,7 +50,7 @@ func (r *replies) parse(subject string) (seq uint64, d delivery, err error) {
 	if len(words) < n+5 || words[0] != "$JS" || words[1] != "ACK" {
 		return 0, delivery{}, fmt.Errorf("reply %q is not that of a consumer", subject)
 	}
-	times, err1 := strconv.ParseUint(words[n], 10, 32)
+	times, err1 := strconv.ParseUint(words[n], 10, 64)
 	seq, err2 := strconv.ParseUint(words[n+1], 10, sequenceBits)
 	of, err3 := strconv.ParseUint(words[n+2], 10, 64)
 	if err := errors.Join(err1, err2, err3); err != nil {
@@ -63,7 +64,7 @@ func (r *replies) parse(subject string) (seq uint64, d delivery, err error) {
 	if len(words) > n+5 {
 		r.tail = "." + strings.Join(words[n+5:], ".")
 	}
-	return seq, delivery{sequence: of, times: uint32(times), heard: clock()}, nil
+	return seq, delivery{sequence: of, times: uint16(min(times, math.MaxUint16)), heard: clock()}, nil
 }
 
 func (r *replies) subject(seq uint64, d delivery) string {
