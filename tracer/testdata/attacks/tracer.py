@@ -29,7 +29,12 @@ def syscall(nr, *args):
 
 def victim():
     """Starts a process to attack, in a group of its own."""
-    return subprocess.Popen(["sleep", "60"], start_new_session=True, stderr=subprocess.DEVNULL).pid
+    pid = subprocess.Popen(["sleep", "60"], start_new_session=True, stderr=subprocess.DEVNULL, env={"A": "B"}).pid
+    for _ in range(1000):  # it is known to have begun its exec, not to be done with it
+        if open(f"/proc/{pid}/environ", "rb").read():
+            break
+        time.sleep(0.01)
+    return pid
 
 
 def anywhere():
@@ -38,7 +43,7 @@ def anywhere():
 
 def gone():
     """Whether the process is gone, or has stopped."""
-    for _ in range(20):
+    for _ in range(20 if int(sys.argv[1]) else 500):
         try:
             if open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] in "ZTt":
                 return True
