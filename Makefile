@@ -21,6 +21,8 @@ COLD        := go.yaml.in/yaml/v3 github.com/spf13/pflag github.com/fsnotify/fsn
 	path/... reflect sort strconv text/... time unicode/... unique vendor/... \
 	$(addprefix github.com/sidearmor/sidearmor/,schema/policy schema/policydir schema/policystream tracer \
 	$(addprefix tracer/internal/,config doctor explain filter identity launch peer policies syscalls))
+# The same for the sidekick: clients of AWS and Kubernetes wait for the network.
+COLD_SIDEKICK := github.com/aws/... k8s.io/... sigs.k8s.io/...
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
@@ -55,7 +57,8 @@ all: build
 build: deps
 	CGO_ENABLED=1 GOARCH=$(GOARCH) $(GO) build -tags $(STATIC_TAGS) -trimpath -buildvcs=false $(COLD:%=-gcflags=%=-l) \
 		-ldflags "$(STATIC_LINK) $(LDFLAGS)" -o $(BIN)/tracer ./tracer
-	CGO_ENABLED=0 GOARCH=$(GOARCH) $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o $(BIN)/sidekick ./sidekick
+	CGO_ENABLED=0 GOARCH=$(GOARCH) $(GO) build -trimpath -buildvcs=false $(COLD_SIDEKICK:%=-gcflags=%=-l) \
+		-ldflags "$(LDFLAGS)" -o $(BIN)/sidekick ./sidekick
 	CGO_ENABLED=0 GOARCH=$(GOARCH) $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o $(BIN)/inject ./deploy/inject
 
 build-arm64: deps-arm64

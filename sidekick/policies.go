@@ -32,9 +32,13 @@ func openPolicies(cfg config.Config, stateDir string, a *authority, log *slog.Lo
 	if cfg.Policies.Directory != "" {
 		sources = append(sources, policies.NewDirectory(cfg.Policies.Directory, log))
 	}
+	followed, err := policyPlaces(cfg.Policies, log)
+	if err != nil {
+		return nil, err
+	}
+	sources = append(sources, followed...)
 	var clients [2]*policies.Pushed
 	for i, name := range []string{"grpc", "http"} {
-		var err error
 		if clients[i], err = policies.OpenPushed(name, stateDir); err != nil {
 			return nil, err
 		}

@@ -22,7 +22,7 @@ func TestTaskDefinition(t *testing.T) {
 	if task.PidMode != "" {
 		t.Errorf("pidMode %q: the tracer has to be process 1 of its container", task.PidMode)
 	}
-	want := []string{"install", "policies", "sidekick", "app"}
+	want := []string{"install", "sidekick", "app"}
 	var names []string
 	for _, c := range task.ContainerDefinitions {
 		names = append(names, *c.Name)
@@ -84,7 +84,6 @@ func TestApplicationContainer(t *testing.T) {
 	}
 	want := map[string]types.ContainerCondition{
 		"install":  types.ContainerConditionSuccess,
-		"policies": types.ContainerConditionSuccess,
 		"sidekick": types.ContainerConditionHealthy,
 	}
 	if !reflect.DeepEqual(waits, want) {
@@ -95,10 +94,19 @@ func TestApplicationContainer(t *testing.T) {
 			t.Error("the workload can write to the tracer's own file")
 		}
 	}
-	policies := value(app.Environment, "TRACER_POLICIES")
-	if writer := containerOf(t, "policies"); policies == "" || !strings.Contains(strings.Join(writer.Command, " "), policies+"/") {
-		t.Errorf("policies are read from %q and written by %q", policies, writer.Command)
+	token := secretOf(app, "SIDEKICK_TOKEN")
+	if value(app.Environment, "TRACER_SIDEKICK_POLICIES") != "true" || token == "" || token != secretOf(containerOf(t, "sidekick"), "AUTH_TOKEN") {
+		t.Errorf("policies do not come from the sidekick, or it need not prove itself: its token is %q", token)
 	}
+}
+
+func secretOf(c types.ContainerDefinition, name string) string {
+	for _, s := range c.Secrets {
+		if *s.Name == name {
+			return *s.ValueFrom
+		}
+	}
+	return ""
 }
 
 func TestSidekickContainer(t *testing.T) {
@@ -115,9 +123,7 @@ func TestSidekickContainer(t *testing.T) {
 	if value(sidekick.Environment, "SLACK_WEBHOOKURL") != "" {
 		t.Error("the Slack address is a secret and in plain text")
 	}
-	if !slices.ContainsFunc(sidekick.Secrets, func(s types.Secret) bool {
-		return *s.Name == "SLACK_WEBHOOKURL" && strings.HasPrefix(*s.ValueFrom, "arn:aws:secretsmanager:")
-	}) {
+	if !strings.HasPrefix(secretOf(sidekick, "SLACK_WEBHOOKURL"), "arn:aws:secretsmanager:") {
 		t.Error("the Slack address does not come from Secrets Manager")
 	}
 	queue := value(sidekick.Environment, "QUEUE_DIR")
@@ -131,7 +137,7 @@ func TestSidekickContainer(t *testing.T) {
 // What the sidekick and ECS do by the roles must be in their policies, and the
 // resources must be those of the task definition.
 func TestRolePolicies(t *testing.T) {
-	sidekick, policies := containerOf(t, "sidekick"), containerOf(t, "policies")
+	sidekick := containerOf(t, "sidekick")
 	group := value(sidekick.Environment, "AWS_CLOUDWATCHLOGS_LOGGROUP")
 	task := grants(t, "task-role-policy.json")
 	for _, action := range []string{"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"} {
@@ -139,14 +145,21 @@ func TestRolePolicies(t *testing.T) {
 			t.Errorf("%s on %s is not granted: %v", action, group, task[action])
 		}
 	}
+	parameter := value(sidekick.Environment, "POLICIES_SSM")
+	if r := task["ssm:GetParameter"]; len(r) != 1 || !strings.HasSuffix(r[0], ":parameter"+parameter) || parameter == "" {
+		t.Errorf("ssm:GetParameter on %s is not granted: %v", parameter, r)
+	}
 	execution := grants(t, "execution-role-policy.json")
-	for action, secret := range map[string]string{
-		"secretsmanager:GetSecretValue": *sidekick.Secrets[0].ValueFrom,
-		"ssm:GetParameters":             *policies.Secrets[0].ValueFrom,
-	} {
-		if !slices.ContainsFunc(execution[action], func(r string) bool { return strings.TrimSuffix(r, "*") == secret }) {
-			t.Errorf("%s on %s is not granted: %v", action, secret, execution[action])
+	for _, c := range loadTask(t, "task-definition.json").ContainerDefinitions {
+		for _, s := range c.Secrets {
+			if !slices.ContainsFunc(execution["secretsmanager:GetSecretValue"], func(r string) bool { return strings.TrimSuffix(r, "*") == *s.ValueFrom }) {
+				t.Errorf("%s is not granted: %v", *s.ValueFrom, execution)
+			}
 		}
+	}
+	// inject has ECS read the parameter instead.
+	if len(execution["ssm:GetParameters"]) == 0 {
+		t.Error("ssm:GetParameters is not granted")
 	}
 }
 

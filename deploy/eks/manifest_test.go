@@ -2,7 +2,6 @@ package eks
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -24,7 +23,6 @@ type manifest struct {
 	namespace  corev1.Namespace
 	account    corev1.ServiceAccount
 	secret     corev1.Secret
-	policies   corev1.ConfigMap
 	deployment appsv1.Deployment
 }
 
@@ -33,8 +31,7 @@ func (m *manifest) pod() *corev1.PodSpec { return &m.deployment.Spec.Template.Sp
 func TestManifestFitsTogether(t *testing.T) {
 	m := load(t)
 	for kind, namespace := range map[string]string{
-		"service account": m.account.Namespace, "secret": m.secret.Namespace,
-		"config map": m.policies.Namespace, "deployment": m.deployment.Namespace,
+		"service account": m.account.Namespace, "secret": m.secret.Namespace, "deployment": m.deployment.Namespace,
 	} {
 		if namespace != m.namespace.Name {
 			t.Errorf("%s is in namespace %q, not %q", kind, namespace, m.namespace.Name)
@@ -49,9 +46,6 @@ func TestManifestFitsTogether(t *testing.T) {
 		volumes[v.Name] = true
 		if v.HostPath != nil {
 			t.Errorf("volume %s: Fargate has no host paths", v.Name)
-		}
-		if v.ConfigMap != nil && v.ConfigMap.Name != m.policies.Name {
-			t.Errorf("volume %s: no ConfigMap %s", v.Name, v.ConfigMap.Name)
 		}
 	}
 	for _, c := range containers(pod) {
@@ -117,6 +111,14 @@ func TestInstallAndSidekick(t *testing.T) {
 			t.Errorf("%s probe %+v", what, probe)
 		}
 	}
+	if env(sidekick, "POLICIES_KUBERNETES").Value != "true" || env(sidekick, "AUTH_TOKEN").ValueFrom == nil {
+		t.Error("the sidekick does not follow the cluster, or knows no token")
+	}
+	for name, field := range map[string]string{"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"} {
+		if e := env(sidekick, name); e.ValueFrom == nil || e.ValueFrom.FieldRef == nil || e.ValueFrom.FieldRef.FieldPath != field {
+			t.Errorf("%s of the sidekick does not come from %s", name, field)
+		}
+	}
 	queue := env(sidekick, "QUEUE_DIR").Value
 	if !slices.ContainsFunc(sidekick.VolumeMounts, func(v corev1.VolumeMount) bool { return strings.HasPrefix(queue, v.MountPath+"/") }) {
 		t.Errorf("queue directory %q is not on a volume", queue)
@@ -148,8 +150,11 @@ func TestApplicationContainer(t *testing.T) {
 	if v := mounted["sidearmor"]; v.MountPath != "/sidearmor" || !v.ReadOnly {
 		t.Errorf("the tracer is mounted as %+v", v)
 	}
-	if v := mounted["policies"]; v.MountPath != env(app, "TRACER_POLICIES").Value || !v.ReadOnly {
-		t.Errorf("policies are mounted as %+v and read from %q", v, env(app, "TRACER_POLICIES").Value)
+	if env(app, "TRACER_SIDEKICK_POLICIES").Value != "true" || env(app, "SIDEKICK_TOKEN").ValueFrom == nil {
+		t.Error("policies do not come from the sidekick, or it need not prove itself")
+	}
+	if _, ok := mounted["kubernetes"]; ok {
+		t.Error("the application has the service account's token")
 	}
 	if v := mounted["podinfo"]; v.MountPath+"/labels" != env(app, "LABELS_FILE").Value {
 		t.Errorf("labels are mounted as %+v and read from %q", v, env(app, "LABELS_FILE").Value)
@@ -165,20 +170,24 @@ func TestPolicies(t *testing.T) {
 		Container: m.pod().Containers[0].Name,
 		Labels:    labels.Set(m.deployment.Spec.Template.Labels),
 	}
-	if len(m.policies.Data) == 0 {
-		t.Fatal("no policies")
+	documents, err := policy.ParseStrict("policies.yaml", strings.NewReader(content(t, "policies.yaml")))
+	if err != nil || len(documents) == 0 {
+		t.Fatalf("%d policies: %v", len(documents), err)
 	}
-	for name, body := range m.policies.Data {
-		documents, err := policy.ParseStrict(name, strings.NewReader(body))
-		if err != nil {
-			t.Error(err)
-		}
-		for _, d := range documents {
-			if !d.Selects(target) {
-				t.Errorf("%s: %s does not select the pod", name, d.Name)
-			}
+	for _, d := range documents {
+		if !d.Selects(target) || d.Namespace != m.namespace.Name {
+			t.Errorf("%s does not select the pod", d.Name)
 		}
 	}
+}
+
+func content(t *testing.T, name string) string {
+	t.Helper()
+	body, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 func containers(pod *corev1.PodSpec) []corev1.Container {
@@ -197,16 +206,12 @@ func env(c corev1.Container, name string) corev1.EnvVar {
 // load decodes sidearmor.yaml as the API server would with field validation on.
 func load(t *testing.T) *manifest {
 	t.Helper()
-	body, err := os.ReadFile("sidearmor.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	m := &manifest{}
 	into := map[string]any{
 		"v1/Namespace": &m.namespace, "v1/ServiceAccount": &m.account, "v1/Secret": &m.secret,
-		"v1/ConfigMap": &m.policies, "apps/v1/Deployment": &m.deployment,
+		"apps/v1/Deployment": &m.deployment,
 	}
-	for docs := yamlutil.NewYAMLReader(bufio.NewReader(bytes.NewReader(body))); ; {
+	for docs := yamlutil.NewYAMLReader(bufio.NewReader(strings.NewReader(content(t, "sidearmor.yaml")))); ; {
 		doc, err := docs.Read()
 		if errors.Is(err, io.EOF) {
 			break

@@ -18,14 +18,13 @@ type cloudWatch struct {
 	client *cloudwatchlogs.Client
 }
 
-// startCloudWatch gives nil where there is no moto: it comes with no package
-// that this project could install.
-func startCloudWatch(t *testing.T) *cloudWatch {
+// startMoto starts an emulator of AWS and gives its address: "" where there is none, as
+// it comes with no package that this project could install.
+func startMoto(t *testing.T) string {
 	t.Helper()
 	moto, err := exec.LookPath("moto_server")
 	if err != nil {
-		t.Log("CloudWatch Logs is left out: moto_server is not installed")
-		return nil
+		return ""
 	}
 	port := freePort(t)
 	server := exec.Command(moto, "-H", "127.0.0.1", "-p", port)
@@ -36,20 +35,32 @@ func startCloudWatch(t *testing.T) *cloudWatch {
 		_ = server.Process.Kill() // it holds nothing
 		_ = server.Wait()
 	})
-	c := &cloudWatch{url: "http://127.0.0.1:" + port}
+	base := "http://127.0.0.1:" + port
 	eventually(t, func() (bool, string) {
-		resp, err := http.Get(c.url + "/moto-api/data.json")
+		resp, err := http.Get(base + "/moto-api/data.json")
 		if err != nil {
 			return false, err.Error()
 		}
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusOK, resp.Status
 	})
-	c.client = cloudwatchlogs.New(cloudwatchlogs.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(c.url),
-		Credentials: credentials.NewStaticCredentialsProvider("id", "secret", ""),
-	})
-	return c
+	return base
+}
+
+// startCloudWatch gives nil where there is no emulator.
+func startCloudWatch(t *testing.T) *cloudWatch {
+	t.Helper()
+	base := startMoto(t)
+	if base == "" {
+		t.Log("CloudWatch Logs is left out: moto_server is not installed")
+		return nil
+	}
+	return &cloudWatch{url: base, client: cloudwatchlogs.NewFromConfig(awsAt(base))}
+}
+
+// awsAt is how the test uses AWS.
+func awsAt(base string) aws.Config {
+	return aws.Config{Region: "us-east-1", BaseEndpoint: &base, Credentials: credentials.NewStaticCredentialsProvider("id", "secret", "")}
 }
 
 // env is what a sidekick needs to deliver there.

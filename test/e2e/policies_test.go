@@ -33,11 +33,12 @@ type opener struct {
 
 // startOpener starts one that takes policies from the sidekick, and waits until it
 // runs.
-func startOpener(t *testing.T, s *sidekick) *opener {
+func startOpener(t *testing.T, s *sidekick, env ...string) *opener {
 	t.Helper()
 	cmd := exec.Command(binary(t, "tracer"), "run", "--sidekick-policies", "--log-level=info", "--", "/bin/sh", "-c",
 		`while read -r file; do if cat "$file" >/dev/null 2>&1; then echo opened; else echo denied; fi; done`)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "SIDEKICK_URL=" + s.url(), "SIDEKICK_TOKEN=" + postToken, "CONTAINER_NAME=shop", "POD_LABELS=app=shop"}
+	cmd.Env = append(cmd.Env, env...)
 	log, err := os.Create(filepath.Join(t.TempDir(), "tracer.log"))
 	if err != nil {
 		t.Fatal(err)

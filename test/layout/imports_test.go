@@ -56,7 +56,7 @@ var rules = []rule{
 	{"tracer/internal/identity", []string{"schema", "schema/policy"}, "who this container is"},
 	{"tracer/internal/policies", []string{"schema/policy", "schema/policydir", "schema/policystream", "schema/rules", "tracer/internal/peer"}, "documents of all sources become the rules in force"},
 
-	{"sidekick", []string{"sidekick/internal/*", "sidekick/internal/policies/*", "outputs", "outputs/catalog", "schema", "schema/*"}, "wiring; single outputs come by the catalog"},
+	{"sidekick", []string{"sidekick/internal/*", "sidekick/internal/policies/*", "outputs", "outputs/awsconfig", "outputs/catalog", "schema", "schema/*"}, "wiring; single outputs come by the catalog"},
 	{"sidekick/internal/access", []string{"schema/secret"}, "who may come in; not what they bring"},
 	{"sidekick/internal/enrich", []string{"schema"}, "adds to one event"},
 	{"sidekick/internal/loglimit", nil, "how often the log says the same"},
@@ -65,7 +65,7 @@ var rules = []rule{
 	{"sidekick/internal/api", []string{"schema/*", "sidekick/internal/loglimit"}, "who may use a route; not what it does"},
 	{"sidekick/internal/ingest", []string{"schema", "schema/*", "sidekick/internal/enrich", "sidekick/internal/api", "sidekick/internal/loglimit"}, "takes events and hands them to what it is given"},
 	{"sidekick/internal/filter", []string{"schema"}, "decides on one event"},
-	{"sidekick/internal/config", []string{"schema", "schema/*", "outputs", "sidekick/internal/enrich", "sidekick/internal/filter"}, "what is configured is checked, filters and templates too"},
+	{"sidekick/internal/config", []string{"schema", "schema/*", "outputs", "outputs/awsconfig", "sidekick/internal/enrich", "sidekick/internal/filter"}, "what is configured is checked, filters and templates too"},
 	{"sidekick/internal/kubearmor", []string{"schema"}, "turns messages into events and back; it carries neither"},
 	{"sidekick/internal/grpcapi", []string{"schema", "sidekick/internal/kubearmor", "sidekick/internal/feed", "sidekick/internal/loglimit"}, "shows events to who asks; it does not store and does not take"},
 	{"sidekick/internal/pull", []string{"schema", "sidekick/internal/kubearmor"}, "takes events and hands them on; it does not store"},

@@ -7,18 +7,24 @@ type Policies struct {
 	Directory string // of policy files; "" for none
 	Strict    bool   // what KubeArmor would pass over is an error
 	StateDir  string // where those that clients send are kept; "" to choose one
+
+	Kubernetes KubernetesPolicies
+	AWS        AWSPolicies
 }
 
 func (l *loader) policies() Policies {
 	return Policies{
-		Directory: l.directory("policies.directory"),
+		Directory: l.absolute("policies.directory"),
 		Strict:    l.boolean("policies.strict"),
-		StateDir:  l.directory("policies.state_dir"),
+		StateDir:  l.absolute("policies.state_dir"),
+
+		Kubernetes: l.kubernetesPolicies(),
+		AWS:        l.awsPolicies(),
 	}
 }
 
-// directory looks up the path of a directory.
-func (l *loader) directory(path string) string {
+// absolute looks up a path.
+func (l *loader) absolute(path string) string {
 	v := l.get(path)
 	if v.text != "" && !filepath.IsAbs(v.text) {
 		l.problem("%s: %q is not an absolute path", v.name, v.text)

@@ -177,6 +177,27 @@ func policySettings() []setting {
 			path: "policies.state_dir", as: asFile, usage: "directory where policies that clients send are kept",
 			doc: "Where policies that clients send are kept, `policies` in `QUEUE_DIR` unless it is set. It must last as long as they are to hold. With `QUEUE_URL` there is none unless it is set, and then clients can send none.",
 		},
+		{
+			path: "policies.kubernetes", as: asBoolean, byDefault: "false", usage: "follows the policies of the cluster that concern this pod: POD_NAME in POD_NAMESPACE",
+			doc: "The policies of the cluster that concern this pod, which is `POD_NAME` in `POD_NAMESPACE`, are followed: see [policies.md](../policies.md#from-a-kubernetes-cluster).",
+		},
+		{
+			path: "policies.kubeconfig", as: asFile, usage: "kubeconfig to reach the cluster by, instead of the pod's service account",
+			doc: "Kubeconfig to reach the cluster by, instead of the pod's service account. Absolute.",
+		},
+		{
+			path: "policies.ssm", as: asList, usage: "parameters of AWS Systems Manager with policies, by commas; one that ends in / is all below it",
+			doc: "Parameters of AWS Systems Manager with policies; one that ends in `/` is all below it: see [policies.md](../policies.md#from-aws).",
+		},
+		{
+			path: "policies.s3", as: asList, usage: "objects of S3 with policies, s3://bucket/key, by commas; one that ends in / is all below it",
+			doc: "Objects of S3 with policies, `s3://bucket/key`, likewise.",
+		},
+		{
+			path: "policies.interval", as: asDuration, byDefault: "30s", least: int64(time.Second), most: int64(time.Hour),
+			usage: "how often POLICIES_SSM and POLICIES_S3 are asked",
+			doc:   "How often `POLICIES_SSM` and `POLICIES_S3` are asked.",
+		},
 	}
 }
 

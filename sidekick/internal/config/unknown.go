@@ -104,7 +104,7 @@ func isGlobal(name string) bool {
 	for _, prefix := range []string{
 		"QUEUE_", "DIGEST_WINDOW", "SHUTDOWN_TIMEOUT", "AUTH_TOKEN", "TLSSERVER_", "LISTEN", "RATE_LIMIT", "MAX_CONNECTION",
 		"MUTUALTLSCLIENT_", "TLSCLIENT_", "GRPC_LISTEN", "KUBEARMOR_GRPC", "CUSTOM", "TEMPLATEDFIELD", "BRACKETREPLACE", "OUTPUTFIELDFORMAT",
-		"PROMETHEUS_EXTRA",
+		"PROMETHEUS_EXTRA", "POLICIES_",
 	} {
 		if strings.HasPrefix(name, prefix) {
 			return true

@@ -31,6 +31,9 @@ const (
 	lastRetry  = 5 * time.Second
 	// askAgain is the retry of what the server refuses, or does not know: a fleet asks.
 	askAgain = 10 * time.Second
+	// refusals is how often in a row the server must refuse what is not needed, until
+	// it is done without.
+	refusals = 6
 	// absence is how long the server must say that it does not know of a resource
 	// until what it had of it is forgotten: a server that has just started may not
 	// know yet.
@@ -141,19 +144,23 @@ func (f *feed) ended(err error) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	wait := min(firstRetry<<min(f.failures, 10), lastRetry)
-	f.failures++
+	defer func() { f.failures++ }()
 	switch {
 	case err == nil:
 	case apierrors.IsNotFound(err):
 		wait = f.unknown()
 	case apierrors.IsForbidden(err) && f.optional:
-		wait = askAgain
+		wait = min(firstRetry<<min(f.failures, 10), askAgain)
+		// A server that has just started may not know yet who may what.
+		if f.failures < refusals {
+			break
+		}
 		f.say("the service account must not read what policies depend on: it is done without, or with what was known", err)
 		if !f.known {
 			f.nothing()
 		}
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		wait = askAgain
+		wait = min(firstRetry<<min(f.failures, 10), askAgain)
 		f.say("the service account must not read policies: what was known of them stays in force", err)
 	default:
 		f.say("the API server cannot be asked: what was known stays in force", err)
