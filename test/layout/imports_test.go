@@ -79,6 +79,8 @@ var rules = []rule{
 	{"sidekick/internal/policygrpc", []string{"schema/policy", "schema/policystream", "sidekick/internal/policies"}, "policies over gRPC; what is in force is decided in the hub"},
 	{"sidekick/internal/policyapi", []string{"schema/policy", "schema/policystream", "sidekick/internal/api", "sidekick/internal/policies"}, "policies over HTTP; what is in force is decided in the hub"},
 	{"sidekick/internal/policies", []string{"schema/policy", "schema/policydir", "schema/rules"}, "policies of all sources become one state; events are not its business"},
+	{"sidekick/internal/logtest", nil, "a log for tests to look at"},
+	{"sidekick/internal/policies/policiestest", []string{"sidekick/internal/policies", "sidekick/internal/logtest"}, "follows any source, for its tests"},
 	{"sidekick/internal/policies/aws", []string{"sidekick/internal/policies", "outputs/awsconfig"}, "one source of policies; it knows no tracer"},
 	{"sidekick/internal/policies/kubernetes", []string{"sidekick/internal/policies", "schema/policy"}, "one source of policies; it knows no tracer"},
 

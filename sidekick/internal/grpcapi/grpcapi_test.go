@@ -19,7 +19,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,32 +36,15 @@ import (
 
 	"github.com/sidearmor/sidearmor/schema"
 	"github.com/sidearmor/sidearmor/sidekick/internal/feed"
+	"github.com/sidearmor/sidearmor/sidekick/internal/logtest"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// lines is a log to be looked at.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 type fixture struct {
 	*Server
 	address string
-	log     *lines
+	log     *logtest.Log
 	closed  atomic.Bool // Stop was called
 }
 
@@ -76,7 +58,7 @@ func (f *fixture) show(events ...schema.Event) {
 
 func serve(t *testing.T, opts Options) *fixture {
 	t.Helper()
-	f := &fixture{log: &lines{}}
+	f := &fixture{log: &logtest.Log{}}
 	opts.Feed = feed.New()
 	opts.Metrics, opts.Log = prometheus.NewRegistry(), slog.New(slog.NewTextHandler(f.log, nil))
 	f.Server = New(opts)

@@ -1,7 +1,6 @@
 package policies
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+	"github.com/sidearmor/sidearmor/sidekick/internal/logtest"
 )
 
 // reported is a source that reports what a test tells it to.
@@ -51,32 +51,14 @@ func (s *reported) report(state State) []Outcome {
 	return <-s.told
 }
 
-// journal is a log that can be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) count(what string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.text.String(), what)
-}
-
 // policy is a policy that blocks a file.
 func policy(name, path string) string {
 	return fmt.Sprintf("apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata:\n  name: %s\nspec:\n  file:\n    matchPaths:\n    - path: %s\n", name, path)
 }
 
-func start(t *testing.T, sources ...*reported) (*Hub, *journal) {
+func start(t *testing.T, sources ...*reported) (*Hub, *logtest.Log) {
 	t.Helper()
-	j := &journal{}
+	j := &logtest.Log{}
 	o := Options{Log: slog.New(slog.NewTextHandler(j, nil))}
 	for _, s := range sources {
 		o.Sources = append(o.Sources, s)
@@ -158,12 +140,12 @@ func TestSourcesMerge(t *testing.T) {
 	h.expect(t, "2 first: a=/1 b=/1; second pending")
 	second.set("x", policy("b", "/2"))
 	h.expect(t, "3 first: a=/1; second: b=/2")
-	if n := log.count("replaced by a later one"); n != 1 {
+	if n := strings.Count(log.String(), "replaced by a later one"); n != 1 {
 		t.Errorf("the log told %d times of the replaced policy", n)
 	}
 	first.set("a.yaml", policy("a", "/1")+"---\n"+policy("b", "/1"), "c.yaml", policy("a", "/3"))
 	h.expect(t, "4 first: a=/3; second: b=/2")
-	if n := log.count("replaced by a later one"); n != 2 {
+	if n := strings.Count(log.String(), "replaced by a later one"); n != 2 {
 		t.Errorf("the log told %d times of replaced policies", n)
 	}
 	second.set()
@@ -201,7 +183,7 @@ func TestWhatIsWrongTakesNothingAway(t *testing.T) {
 		t.Errorf("the outcome is %+v", outcomes[1])
 	}
 	s.set("a", wrong, "b", policy("b", "/2"))
-	if n := log.count("what they said before stays in force"); n != 1 {
+	if n := strings.Count(log.String(), "what they said before stays in force"); n != 1 {
 		t.Errorf("the log told %d times", n)
 	}
 	// Wrong once more, and otherwise: what was right is not forgotten.

@@ -1,8 +1,6 @@
 package aws
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -11,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,28 +21,8 @@ import (
 
 	"github.com/sidearmor/sidearmor/outputs/outputtest"
 	"github.com/sidearmor/sidearmor/sidekick/internal/policies"
+	"github.com/sidearmor/sidearmor/sidekick/internal/policies/policiestest"
 )
-
-// patience bounds each wait: a machine may be loaded.
-const patience = 3 * time.Minute
-
-// journal is a log that can be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
 
 // way counts what is asked on the way to the emulator, and can be shut.
 type way struct {
@@ -81,71 +58,9 @@ func newWay(t *testing.T, base string) *way {
 	return w
 }
 
-// following is a hub that follows one source.
-type following struct {
-	*policies.Hub
-	t   *testing.T
-	log *journal
-}
-
-func follow(t *testing.T, source func(*slog.Logger) *Source) *following {
+func follow(t *testing.T, source func(*slog.Logger) *Source) *policiestest.Following {
 	t.Helper()
-	f := &following{t: t, log: &journal{}}
-	log := slog.New(slog.NewTextHandler(f.log, nil))
-	f.Hub = policies.New(policies.Options{Sources: []policies.Source{source(log)}, Log: log})
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { f.Run(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-	})
-	return f
-}
-
-func (f *following) shown() string {
-	merged := f.Snapshot().Sources[0]
-	if merged.Pending {
-		return "pending"
-	}
-	var parts []string
-	for _, p := range merged.Policies {
-		parts = append(parts, p.Name+"="+p.File[0].Path)
-	}
-	return strings.Join(parts, " ")
-}
-
-func (f *following) becomes(want string) {
-	f.t.Helper()
-	f.until(func() string {
-		if got := f.shown(); got != want {
-			return fmt.Sprintf("known is %q, want %q", got, want)
-		}
-		return ""
-	})
-}
-
-func (f *following) says(what string) {
-	f.t.Helper()
-	f.until(func() string {
-		if strings.Contains(f.log.String(), what) {
-			return ""
-		}
-		return "the log does not say: " + what
-	})
-}
-
-func (f *following) until(ready func() (missing string)) {
-	f.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		missing := ready()
-		if missing == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			f.t.Fatalf("%s\n%s", missing, f.log)
-		}
-	}
+	return policiestest.Follow(t, func(log *slog.Logger) policies.Source { return source(log) })
 }
 
 // block is a policy that blocks a file.
@@ -195,41 +110,41 @@ func testParameter(t *testing.T, w *way) {
 	config := outputtest.AWSConfig(w.url)
 	user := parameters{t, ssm.NewFromConfig(config)}
 	f := follow(t, func(log *slog.Logger) *Source { return Parameters(config, "/one/policies", interval, log) })
-	f.says("it does not exist")
-	if f.shown() != "pending" {
-		t.Errorf("%q is known of a parameter that does not exist", f.shown())
+	f.Says("it does not exist")
+	if f.Shown() != "pending" {
+		t.Errorf("%q is known of a parameter that does not exist", f.Shown())
 	}
 	user.put("/one/policies", block("a", "/a"))
-	f.becomes("a=/a")
+	f.Becomes("a=/a")
 	user.put("/one/policies", block("a", "/b")+"---\n"+block("c", "/c"))
-	f.becomes("a=/b c=/c")
+	f.Becomes("a=/b c=/c")
 	user.put("/one/policies", "nonsense: [")
-	f.says("policies are wrong")
+	f.Says("policies are wrong")
 	w.shut.Store(true)
-	f.says("SSM GetParameter")
-	f.becomes("a=/b c=/c")
+	f.Says("SSM GetParameter")
+	f.Becomes("a=/b c=/c")
 	w.shut.Store(false)
 	user.put("/one/policies", block("d", "/d"))
-	f.becomes("d=/d")
-	f.says("followed again")
+	f.Becomes("d=/d")
+	f.Says("followed again")
 	user.remove("/one/policies")
-	f.becomes("")
+	f.Becomes("")
 }
 
 func testParameterPath(t *testing.T, w *way) {
 	config := outputtest.AWSConfig(w.url)
 	user := parameters{t, ssm.NewFromConfig(config)}
 	f := follow(t, func(log *slog.Logger) *Source { return Parameters(config, "/many/", interval, log) })
-	f.becomes("")
+	f.Becomes("")
 	var want []string
 	for i := range 12 { // more than a page
 		name := fmt.Sprintf("p%02d", i)
 		user.put("/many/team/"+name, block(name, "/"+name))
 		want = append(want, name+"=/"+name)
 	}
-	f.becomes(strings.Join(want, " "))
+	f.Becomes(strings.Join(want, " "))
 	user.remove("/many/team/p03")
-	f.becomes(strings.Join(slices.Delete(slices.Clone(want), 3, 4), " "))
+	f.Becomes(strings.Join(slices.Delete(slices.Clone(want), 3, 4), " "))
 }
 
 // bucket is a user of a bucket of its own.
@@ -269,39 +184,39 @@ func testObject(t *testing.T, w *way) {
 	config := outputtest.AWSConfig(w.url)
 	user := newBucket(t, config, "one")
 	f := follow(t, func(log *slog.Logger) *Source { return Objects(config, "one", "fleet/policies.yaml", interval, log) })
-	f.says("it does not exist")
+	f.Says("it does not exist")
 	user.put("fleet/policies.yaml", block("a", "/a"))
-	f.becomes("a=/a")
+	f.Becomes("a=/a")
 	before := w.notModified.Load()
-	f.until(func() string {
+	f.Until(func() string {
 		if w.notModified.Load() > before+2 {
 			return ""
 		}
 		return "what has not changed is read again and again"
 	})
 	user.put("fleet/policies.yaml", block("a", "/b"))
-	f.becomes("a=/b")
+	f.Becomes("a=/b")
 	user.put("fleet/policies.yaml", strings.Repeat("#", maxObject+1))
-	f.says("has more than")
-	f.becomes("a=/b")
+	f.Says("has more than")
+	f.Becomes("a=/b")
 	user.remove("fleet/policies.yaml")
-	f.becomes("")
+	f.Becomes("")
 }
 
 func testObjects(t *testing.T, w *way) {
 	config := outputtest.AWSConfig(w.url)
 	user := newBucket(t, config, "many")
 	f := follow(t, func(log *slog.Logger) *Source { return Objects(config, "many", "fleet/", interval, log) })
-	f.becomes("")
+	f.Becomes("")
 	user.put("fleet/a.yaml", block("a", "/a"))
 	user.put("fleet/b.json", `{"apiVersion":"security.kubearmor.com/v1","kind":"KubeArmorPolicy","metadata":{"name":"b"},"spec":{"file":{"matchPaths":[{"path":"/b"}]}}}`)
 	user.put("fleet/README.md", "for people")
 	user.put("other/c.yaml", block("c", "/c"))
-	f.becomes("a=/a b=/b")
+	f.Becomes("a=/a b=/b")
 	user.put("fleet/a.yaml", block("a", "/c"))
-	f.becomes("a=/c b=/b")
+	f.Becomes("a=/c b=/b")
 	user.remove("fleet/b.json")
-	f.becomes("a=/c")
+	f.Becomes("a=/c")
 }
 
 func TestParseObject(t *testing.T) {

@@ -1,24 +1,18 @@
 package kubernetes
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/sidearmor/sidearmor/sidekick/internal/policies"
+	"github.com/sidearmor/sidearmor/sidekick/internal/policies/policiestest"
 	"github.com/sidearmor/sidearmor/test/kube"
 )
-
-// patience bounds each wait: a machine may be loaded.
-const patience = 3 * time.Minute
 
 // All tests share one API server, which they have one after the other.
 func TestKubernetes(t *testing.T) {
@@ -40,104 +34,15 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
-// following is a hub that follows a pod of its own.
-type following struct {
-	*policies.Hub
-	t   *testing.T
-	log *journal
-}
-
-// journal is a log that can be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
 // follow starts a hub with a source for the pod web of a namespace.
-func follow(t *testing.T, kubeconfig, namespace string) *following {
+func follow(t *testing.T, kubeconfig, namespace string) *policiestest.Following {
 	t.Helper()
-	f := &following{t: t, log: &journal{}}
-	log := slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s, err := New(Options{Kubeconfig: kubeconfig, Namespace: namespace, Pod: "web", Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Hub = policies.New(policies.Options{Sources: []policies.Source{s}, Log: log})
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { f.Run(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-		if t.Failed() {
-			t.Log(f.log)
+	return policiestest.Follow(t, func(log *slog.Logger) policies.Source {
+		s, err := New(Options{Kubeconfig: kubeconfig, Namespace: namespace, Pod: "web", Log: log})
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	return f
-}
-
-// shown writes what is known as "name=path name=path", or "pending".
-func (f *following) shown() string {
-	merged := f.Snapshot().Sources[0]
-	if merged.Pending {
-		return "pending"
-	}
-	var parts []string
-	for _, p := range merged.Policies {
-		part := p.Name
-		if len(p.File) > 0 {
-			part += "=" + p.File[0].Path
-		}
-		parts = append(parts, part)
-	}
-	slices.Sort(parts) // several of one second are in any order
-	return strings.Join(parts, " ")
-}
-
-// becomes waits until what is known is as wanted.
-func (f *following) becomes(want string) {
-	f.t.Helper()
-	f.until(func() string {
-		if got := f.shown(); got != want {
-			return fmt.Sprintf("known is %q, want %q", got, want)
-		}
-		return ""
-	})
-}
-
-func (f *following) until(ready func() (missing string)) {
-	f.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		missing := ready()
-		if missing == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			f.t.Fatalf("%s\n%s", missing, f.log)
-		}
-	}
-}
-
-// says waits until the log says something.
-func (f *following) says(what string) {
-	f.t.Helper()
-	f.until(func() string {
-		if strings.Contains(f.log.String(), what) {
-			return ""
-		}
-		return "the log does not say: " + what
+		return s
 	})
 }
 
@@ -162,11 +67,11 @@ func pod(namespace, labels string, annotations ...string) string {
 func testDefinitionsThatComeLater(t *testing.T, s *kube.Server) {
 	s.Apply(t, namespace("early"))
 	f := follow(t, s.Kubeconfig(t, ""), "early")
-	f.becomes("") // known to be none: the start does not wait for what nobody installed
-	f.says("is not installed")
+	f.Becomes("") // known to be none: the start does not wait for what nobody installed
+	f.Says("is not installed")
 	s.InstallCRDs(t)
 	s.Apply(t, block("early", "first", "/a"))
-	f.becomes("first=/a")
+	f.Becomes("first=/a")
 }
 
 func testPoliciesComeChangeAndGo(t *testing.T, s *kube.Server) {
@@ -174,26 +79,26 @@ func testPoliciesComeChangeAndGo(t *testing.T, s *kube.Server) {
 	s.Apply(t, pod("busy", "app: web"))
 	s.Apply(t, block("busy", "there-before", "/a"))
 	f := follow(t, s.Kubeconfig(t, ""), "busy")
-	f.becomes("there-before=/a")
+	f.Becomes("there-before=/a")
 	s.Apply(t, block("busy", "later", "/b"))
-	f.becomes("later=/b there-before=/a")
+	f.Becomes("later=/b there-before=/a")
 	s.Apply(t, block("busy", "there-before", "/c"))
-	f.becomes("later=/b there-before=/c")
+	f.Becomes("later=/b there-before=/c")
 	s.Delete(t, block("busy", "there-before", "/c"))
-	f.becomes("later=/b")
+	f.Becomes("later=/b")
 	s.Delete(t, block("busy", "later", "/b"))
-	f.becomes("")
+	f.Becomes("")
 
 	// The server's validation does not know regular expressions: what is wrong there
 	// leaves the version before in force.
 	s.Apply(t, block("busy", "mended", "/a"))
-	f.becomes("mended=/a")
+	f.Becomes("mended=/a")
 	wrong := strings.Replace(block("busy", "mended", "/b"), "spec:", "spec:\n  selector:\n    matchLabels:\n      kubearmor.io/container.name: '('", 1)
 	s.Apply(t, wrong)
-	f.says(`place="KubeArmorPolicy busy/mended"`)
-	f.becomes("mended=/a")
+	f.Says(`place="KubeArmorPolicy busy/mended"`)
+	f.Becomes("mended=/a")
 	s.Delete(t, wrong)
-	f.becomes("")
+	f.Becomes("")
 }
 
 func testOnlyWhatConcernsThePod(t *testing.T, s *kube.Server) {
@@ -211,11 +116,11 @@ func testOnlyWhatConcernsThePod(t *testing.T, s *kube.Server) {
 		blockEverywhere("except-here", "NotIn", "mine"), blockEverywhere("except-there", "NotIn", "theirs"),
 	}
 	s.Apply(t, strings.Join(all, "---\n"))
-	f.becomes("both=/both container=/container except-there=/except-there here=/here")
+	f.Becomes("both=/both container=/container except-there=/except-there here=/here")
 	s.Apply(t, pod("mine", "app: db, tier: front")) // a label changes
-	f.becomes("container=/container except-there=/except-there here=/here other=/other")
+	f.Becomes("container=/container except-there=/except-there here=/here other=/other")
 	s.Delete(t, strings.Join(all, "---\n"))
-	f.becomes("")
+	f.Becomes("")
 }
 
 func testAnnotations(t *testing.T, s *kube.Server) {
@@ -223,7 +128,7 @@ func testAnnotations(t *testing.T, s *kube.Server) {
 	f := follow(t, s.Kubeconfig(t, ""), "noted")
 	has := func(namespace, pod string) {
 		t.Helper()
-		f.until(func() string {
+		f.Until(func() string {
 			m := f.Snapshot().Sources[0]
 			n, p := fmt.Sprintf("%+v", m.Namespaces["noted"]), fmt.Sprintf("%+v", m.Pods["noted/web"])
 			if strings.Contains(n, namespace) && strings.Contains(p, pod) && len(m.Namespaces) == 1 {
@@ -233,7 +138,7 @@ func testAnnotations(t *testing.T, s *kube.Server) {
 		})
 	}
 	has("FilePosture:block NetworkPosture: CapabilitiesPosture: Visibility:process,file", "Mode: ")
-	f.says("nonsense")
+	f.Says("nonsense")
 	s.Apply(t, pod("noted", "", "kubearmor-policy: audited"))
 	has("Mode: ", "Mode:audited")
 	s.Apply(t, pod("noted", "", "kubearmor-policy: disabled", "kubearmor-visibility: none"))
@@ -253,8 +158,8 @@ func testEvents(t *testing.T, s *kube.Server) {
 	s.Apply(t, partly+"---\n"+wrong+"---\n"+everywhere)
 	// Two sidekicks say the same once.
 	one, two := follow(t, s.Kubeconfig(t, ""), "told"), follow(t, s.Kubeconfig(t, ""), "told")
-	one.becomes("partly-everywhere=/partly-everywhere partly=/a")
-	two.becomes("partly-everywhere=/partly-everywhere partly=/a")
+	one.Becomes("partly-everywhere=/partly-everywhere partly=/a")
+	two.Becomes("partly-everywhere=/partly-everywhere partly=/a")
 	events := func(namespace string) (all []string) {
 		for _, e := range s.List(t, eventResource, namespace) {
 			kind, _, _ := unstructured.NestedString(e.Object, "involvedObject", "kind")
@@ -280,7 +185,7 @@ func testEvents(t *testing.T, s *kube.Server) {
 		},
 	}
 	for namespace, want := range want {
-		one.until(func() string {
+		one.Until(func() string {
 			got := events(namespace)
 			same := slices.EqualFunc(got, want, strings.HasPrefix)
 			if same {
@@ -297,9 +202,9 @@ func testWithoutRights(t *testing.T, s *kube.Server) {
 	s.Apply(t, "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web, namespace: strict}\n")
 	s.Apply(t, block("strict", "p", "/a"))
 	f := follow(t, s.Kubeconfig(t, s.Token(t, "strict", "web")), "strict")
-	f.says("must not read policies")
-	f.says("done without")
-	if got := f.shown(); got != "pending" {
+	f.Says("must not read policies")
+	f.Says("done without")
+	if got := f.Shown(); got != "pending" {
 		t.Errorf("without rights %q is known", got)
 	}
 	for _, right := range []string{"kubearmorpolicies", "kubearmorclusterpolicies"} {
@@ -315,7 +220,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: strict-%
 subjects: [{kind: ServiceAccount, name: web, namespace: strict}]
 `, right))
 	}
-	f.becomes("p=/a")
+	f.Becomes("p=/a")
 }
 
 func testServerAwayAndBack(t *testing.T, s *kube.Server) {
@@ -323,41 +228,41 @@ func testServerAwayAndBack(t *testing.T, s *kube.Server) {
 	s.Apply(t, block("away", "before", "/a"))
 	way := newWay(t, s)
 	f := follow(t, s.KubeconfigBy(t, way.url, way.caFile, ""), "away")
-	f.becomes("before=/a")
+	f.Becomes("before=/a")
 
 	// Killed, and started anew while the source cannot reach it: what it saw last is
 	// then too old to watch on from.
 	s.Kill()
-	f.says("the API server cannot be asked")
+	f.Says("the API server cannot be asked")
 	way.shut()
 	s.Run(t)
 	s.Apply(t, block("away", "meanwhile", "/b"))
 	s.Delete(t, block("away", "before", "/a"))
-	if got := f.shown(); got != "before=/a" {
+	if got := f.Shown(); got != "before=/a" {
 		t.Errorf("while the server is away %q is known", got)
 	}
 	way.open()
-	f.becomes("meanwhile=/b")
-	f.says("followed again")
+	f.Becomes("meanwhile=/b")
+	f.Says("followed again")
 
 	// A watch that the server ends as expired, and one whose connection breaks.
 	for i, fault := range []fault{expired, broken} {
 		way.next(fault)
 		s.Apply(t, block("away", "after", fmt.Sprintf("/%d", i)))
-		f.becomes(fmt.Sprintf("after=/%d meanwhile=/b", i))
+		f.Becomes(fmt.Sprintf("after=/%d meanwhile=/b", i))
 		if !way.happened(fault) {
 			t.Errorf("fault %d did not happen", fault)
 		}
 	}
 	s.Delete(t, block("away", "after", "/"))
-	f.becomes("meanwhile=/b")
+	f.Becomes("meanwhile=/b")
 }
 
 func testDefinitionsThatAreRemoved(t *testing.T, s *kube.Server) {
 	s.Apply(t, namespace("late"))
 	s.Apply(t, block("late", "p", "/a"))
 	f := follow(t, s.Kubeconfig(t, ""), "late")
-	f.becomes("p=/a")
+	f.Becomes("p=/a")
 	s.Delete(t, kube.CRDs(t))
-	f.becomes("") // with its definition a policy is deleted
+	f.Becomes("") // with its definition a policy is deleted
 }
