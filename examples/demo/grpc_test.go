@@ -12,7 +12,7 @@ func TestGRPCDocument(t *testing.T) {
 	text, dir := document(t, "grpc.md"), t.TempDir()
 	settings := map[string]string{
 		"GRPC_LISTEN": "127.0.0.1:0", "KUBEARMOR_GRPC": "127.0.0.1:9", "KUBEARMOR_GRPC_LOGS": "true", "KUBEARMOR_GRPC_TLS": "false",
-		"KUBEARMOR_GRPC_CACERTFILE": "", "KUBEARMOR_GRPC_CERTFILE": "", "KUBEARMOR_GRPC_KEYFILE": "",
+		"KUBEARMOR_GRPC_CACERTFILE": "", "KUBEARMOR_GRPC_CERTFILE": "", "KUBEARMOR_GRPC_KEYFILE": "", "GRPC_POLICIES": "admin",
 	}
 	sameKeys(t, "grpc.md", table(t, text, "(?:GRPC|KUBEARMOR)_.*"), settings)
 	env := environ(dir, "LISTENPORT=0", "QUEUE_DIR="+filepath.Join(dir, "queue"))
