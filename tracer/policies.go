@@ -20,12 +20,17 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 	"github.com/sidearmor/sidearmor/tracer/internal/peer"
 	"github.com/sidearmor/sidearmor/tracer/internal/policies"
+	"github.com/sidearmor/sidearmor/tracer/internal/trial"
 )
 
 // newHub loads the policies, and waits until it is known which of them are for
 // this container. What can change later is followed in the background until ctx
-// ends; live says whether there is such.
-func newHub(ctx context.Context, c config.Config, who *identity.Identity, background *sync.WaitGroup, log *slog.Logger) (hub *policies.Hub, live bool, err error) {
+// ends; live says whether there is such. In a trial the policies are its own.
+func newHub(ctx context.Context, c config.Config, who *identity.Identity, background *sync.WaitGroup, tried *trial.Trial, log *slog.Logger) (hub *policies.Hub, live bool, err error) {
+	if tried != nil {
+		hub, err = trialHub(c.Posture, tried.Documents(), log)
+		return hub, false, err
+	}
 	if hub, err = policies.New(policies.Options{Posture: c.Posture, Target: who.Target(), Log: log}); err != nil {
 		return nil, false, err
 	}

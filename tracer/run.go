@@ -22,6 +22,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 	"github.com/sidearmor/sidearmor/tracer/internal/policies"
 	"github.com/sidearmor/sidearmor/tracer/internal/supervise"
+	"github.com/sidearmor/sidearmor/tracer/internal/trial"
 )
 
 // version is set by the linker.
@@ -61,7 +62,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	case config.Doctor:
 		err = examine(c, environ, stdout)
 	case config.Run:
-		return runWorkload(c, environ, stderr)
+		return runWorkload(c, environ, stderr, nil)
+	case config.Test:
+		return testPolicies(c, environ, stderr)
 	}
 	if err != nil {
 		return fail(stderr, 1, err)
@@ -74,8 +77,9 @@ func fail(stderr io.Writer, code int, err error) int {
 	return code
 }
 
-// runWorkload runs the workload to its end and returns its exit status.
-func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
+// runWorkload runs the workload to its end and returns its exit status. A trial has the
+// policies itself, and watches.
+func runWorkload(c config.Config, environ []string, stderr io.Writer, tried *trial.Trial) int {
 	path, err := exec.LookPath(c.Argv[0])
 	switch {
 	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EISDIR):
@@ -103,7 +107,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	defer cancel()
 
 	who := identity.Discover(identity.Options{Environ: append(c.Identity, environ...), Logger: log})
-	hub, live, err := newHub(ctx, c, who, &background, log)
+	hub, live, err := newHub(ctx, c, who, &background, tried, log)
 	if err != nil {
 		return fail(stderr, exitFailed, err)
 	}
@@ -122,12 +126,16 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer) int {
 	if c.Opens == config.OpensLetRun {
 		log.Warn("files that a rule could deny are opened by the workload itself (--opens=let-run): a thread that changes the path after the check gets past file rules")
 	}
+	inForce := hub.Rules
+	if tried != nil {
+		inForce = tried.Rules
+	}
 	held := hold(hub, c, live)
 	w := &workload{log: log}
 	code, err := w.run(c.Engine, held, launch.Command{
 		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), NoNewPrivs: !launch.Can(unix.CAP_SYS_ADMIN),
 	}, supervise.Options{
-		Rules: hub.Rules, Origin: who.Origin, Emit: counted(hub, emitter), Visible: c.Visible(), Aggregate: c.Aggregate, Now: time.Now, Log: log,
+		Rules: inForce, Origin: who.Origin, Emit: counted(hub, emitter), Visible: c.Visible(), Aggregate: c.Aggregate, Now: time.Now, Log: log,
 		Later: later(live, held), LetOpensRun: c.Opens == config.OpensLetRun,
 	})
 	if err != nil {

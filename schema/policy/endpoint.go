@@ -57,7 +57,7 @@ func (r *reader) endpoints(n *yaml.Node) (rules []NetworkRule) {
 		internet := len(prefixes)+len(ports) > 0
 		return internet != (one.Path != "") && (one.Path == "" || one.Protocol == "")
 	}
-	r.rule(n, "an item of network.matchEndpoints", f, complete, "either address or port, or both, or path alone")
+	r.rule(n, "an item of network.matchEndpoints", &p.Effect, f, complete, "either address or port, or both, or path alone")
 	if prefixes == nil {
 		prefixes = []netip.Prefix{{}}
 	}

@@ -59,6 +59,8 @@ type Effect struct {
 	Tags     []string // the innermost list that is not empty; lists do not merge
 	Message  string
 	Action   string // ActionAllow, ActionAudit or ActionBlock; never empty
+
+	Line int `json:"-"` // of the file, where the rule begins; 0 for one that no file has
 }
 
 // ProcessRule is about executing a program. Exactly one of Path, ExecName, Dir

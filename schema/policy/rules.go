@@ -20,7 +20,7 @@ func (r *reader) process(n *yaml.Node, d *Document) {
 			f["fromSource"] = func(n *yaml.Node) { p.FromSource = r.fromSource(n) }
 			f["pts"] = func(n *yaml.Node) { p.PTS = new(r.boolean(n, "pts")) }
 			f["allowedArgs"] = func(n *yaml.Node) { p.AllowedArgs = r.allowedArgs(n) }
-			r.rule(n, "an item of process.matchPaths", f, func() bool { return p.Path != "" || p.ExecName != "" }, "path or execname")
+			r.rule(n, "an item of process.matchPaths", &p.Effect, f, func() bool { return p.Path != "" || p.ExecName != "" }, "path or execname")
 			if p.Path != "" && p.ExecName != "" {
 				r.warnf(n, "a rule with path and execname: execname %s decides alone", p.ExecName)
 				p.Path = "" // KubeArmor feeder/policyMatcher.go
@@ -34,14 +34,14 @@ func (r *reader) process(n *yaml.Node, d *Document) {
 			f["recursive"] = func(n *yaml.Node) { p.Recursive = r.boolean(n, "recursive") }
 			f["fromSource"] = func(n *yaml.Node) { p.FromSource = r.fromSource(n) }
 			f["pts"] = func(n *yaml.Node) { p.PTS = new(r.boolean(n, "pts")) }
-			r.rule(n, "an item of process.matchDirectories", f, func() bool { return p.Dir != "" }, "dir")
+			r.rule(n, "an item of process.matchDirectories", &p.Effect, f, func() bool { return p.Dir != "" }, "dir")
 			dirs = append(dirs, p)
 		},
 		"matchPatterns": func(n *yaml.Node) {
 			var p ProcessRule
 			f := r.processFields(&p)
 			f["pattern"] = func(n *yaml.Node) { p.Pattern = r.pattern(n) }
-			r.rule(n, "an item of process.matchPatterns", f, func() bool { return p.Pattern != "" }, "pattern")
+			r.rule(n, "an item of process.matchPatterns", &p.Effect, f, func() bool { return p.Pattern != "" }, "pattern")
 			patterns = append(patterns, p)
 		},
 	})
@@ -52,8 +52,9 @@ func (r *reader) process(n *yaml.Node, d *Document) {
 }
 
 // rule reads one rule with f and asks for what it cannot do without.
-func (r *reader) rule(n *yaml.Node, what string, f fields, complete func() bool, needs string) {
+func (r *reader) rule(n *yaml.Node, what string, e *Effect, f fields, complete func() bool, needs string) {
 	before := len(r.errs)
+	e.Line = r.before + n.Line
 	r.mapping(n, what, f)
 	if len(r.errs) == before && !complete() {
 		r.errorf(n, "%s needs %s", what, needs)
@@ -75,7 +76,7 @@ func (r *reader) fileSection(n *yaml.Node, d *Document) {
 			f["path"] = func(n *yaml.Node) { p.Path = r.path(n, "path") }
 			f["fromSource"] = func(n *yaml.Node) { p.FromSource = r.fromSource(n) }
 			f["pts"] = func(n *yaml.Node) { p.PTS = new(r.boolean(n, "pts")) }
-			r.rule(n, "an item of file.matchPaths", f, func() bool { return p.Path != "" }, "path")
+			r.rule(n, "an item of file.matchPaths", &p.Effect, f, func() bool { return p.Path != "" }, "path")
 			paths = append(paths, p)
 		},
 		"matchDirectories": func(n *yaml.Node) {
@@ -85,14 +86,14 @@ func (r *reader) fileSection(n *yaml.Node, d *Document) {
 			f["recursive"] = func(n *yaml.Node) { p.Recursive = r.boolean(n, "recursive") }
 			f["fromSource"] = func(n *yaml.Node) { p.FromSource = r.fromSource(n) }
 			f["pts"] = func(n *yaml.Node) { p.PTS = new(r.boolean(n, "pts")) }
-			r.rule(n, "an item of file.matchDirectories", f, func() bool { return p.Dir != "" }, "dir")
+			r.rule(n, "an item of file.matchDirectories", &p.Effect, f, func() bool { return p.Dir != "" }, "dir")
 			dirs = append(dirs, p)
 		},
 		"matchPatterns": func(n *yaml.Node) {
 			var p FileRule
 			f := r.fileFields(&p)
 			f["pattern"] = func(n *yaml.Node) { p.Pattern = r.pattern(n) }
-			r.rule(n, "an item of file.matchPatterns", f, func() bool { return p.Pattern != "" }, "pattern")
+			r.rule(n, "an item of file.matchPatterns", &p.Effect, f, func() bool { return p.Pattern != "" }, "pattern")
 			patterns = append(patterns, p)
 		},
 	})
@@ -123,7 +124,7 @@ func (r *reader) network(n *yaml.Node, d *Document) {
 				"pts":        func(n *yaml.Node) { p.PTS = new(r.boolean(n, "pts")) },
 			}
 			r.effect(f, "rule", &p.Effect)
-			r.rule(n, "an item of network.matchProtocols", f, func() bool { return len(names) > 0 }, "protocol")
+			r.rule(n, "an item of network.matchProtocols", &p.Effect, f, func() bool { return len(names) > 0 }, "protocol")
 			for _, p.Protocol = range names {
 				protocols = append(protocols, p)
 			}
@@ -137,7 +138,7 @@ func (r *reader) network(n *yaml.Node, d *Document) {
 				"fromSource": func(n *yaml.Node) { p.FromSource = r.fromSource(n) },
 			}
 			r.effect(f, "rule", &p.Effect)
-			r.rule(n, "an item of network.matchDNSQueries", f, func() bool { return len(names) > 0 }, "domain")
+			r.rule(n, "an item of network.matchDNSQueries", &p.Effect, f, func() bool { return len(names) > 0 }, "domain")
 			for _, p.Domain = range names {
 				domains = append(domains, p)
 			}
@@ -159,7 +160,7 @@ func (r *reader) capabilities(n *yaml.Node, d *Document) {
 				"fromSource": func(n *yaml.Node) { p.FromSource = r.fromSource(n) },
 			}
 			r.effect(f, "rule", &p.Effect)
-			r.rule(n, "an item of capabilities.matchCapabilities", f, func() bool { return len(names) > 0 }, "capability")
+			r.rule(n, "an item of capabilities.matchCapabilities", &p.Effect, f, func() bool { return len(names) > 0 }, "capability")
 			for _, p.Capability = range names {
 				d.Capabilities = append(d.Capabilities, p)
 			}
@@ -177,7 +178,7 @@ func (r *reader) syscalls(n *yaml.Node, d *Document) {
 		"matchSyscalls": func(n *yaml.Node) {
 			var p SyscallRule
 			f := r.syscallFields(&p)
-			r.rule(n, "an item of syscalls.matchSyscalls", f, func() bool { return len(p.Syscalls) > 0 }, "syscall")
+			r.rule(n, "an item of syscalls.matchSyscalls", &p.Effect, f, func() bool { return len(p.Syscalls) > 0 }, "syscall")
 			calls = append(calls, p)
 		},
 		"matchPaths": func(n *yaml.Node) {
@@ -185,7 +186,7 @@ func (r *reader) syscalls(n *yaml.Node, d *Document) {
 			f := r.syscallFields(&p)
 			f["path"] = func(n *yaml.Node) { p.Path = r.pathOrDir(n) }
 			f["recursive"] = func(n *yaml.Node) { p.Recursive = r.boolean(n, "recursive") }
-			r.rule(n, "an item of syscalls.matchPaths", f, func() bool { return p.Path != "" && len(p.Syscalls) > 0 }, "path and syscall")
+			r.rule(n, "an item of syscalls.matchPaths", &p.Effect, f, func() bool { return p.Path != "" && len(p.Syscalls) > 0 }, "path and syscall")
 			paths = append(paths, p)
 		},
 	})
@@ -216,7 +217,7 @@ func (r *reader) syscallSources(n *yaml.Node) []SyscallSource {
 			"recursive": func(n *yaml.Node) { s.Recursive = r.boolean(n, "recursive") },
 		}
 		one := func() bool { return (s.Path == "") != (s.Dir == "") }
-		r.rule(n, "an item of fromSource", f, one, "either path or dir")
+		r.rule(n, "an item of fromSource", &Effect{}, f, one, "either path or dir")
 		all = append(all, s)
 	})
 	return all
@@ -226,7 +227,7 @@ func (r *reader) presets(n *yaml.Node, d *Document) {
 	known := []string{PresetAnonymousMapExec, PresetFilelessExec, PresetProtectEnv, PresetExec, PresetProtectProc, PresetCloudCredentials}
 	r.list(n, "spec.presets", func(n *yaml.Node) {
 		var p PresetRule
-		r.rule(n, "an item of presets", fields{
+		r.rule(n, "an item of presets", &p.Effect, fields{
 			"name": func(n *yaml.Node) { p.Name = r.oneOf(n, "preset", known) },
 			"action": func(n *yaml.Node) {
 				p.Action = r.action(n, "preset action")
@@ -252,7 +253,7 @@ func (r *reader) fromSource(n *yaml.Node) []string {
 	r.list(n, "fromSource", func(n *yaml.Node) {
 		var source string
 		f := fields{"path": func(n *yaml.Node) { source = r.path(n, "path") }}
-		r.rule(n, "an item of fromSource", f, func() bool { return source != "" }, "path")
+		r.rule(n, "an item of fromSource", &Effect{}, f, func() bool { return source != "" }, "path")
 		all = append(all, source)
 	})
 	return all

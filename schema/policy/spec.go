@@ -60,10 +60,10 @@ func (d *Document) inherit(spec Effect) {
 		d.Syscalls[i].Action = ActionAudit
 	}
 	for i := range d.Presets {
-		action := d.Presets[i].Action
-		d.Presets[i].Effect = Effect{}
+		own := d.Presets[i].Effect
+		d.Presets[i].Effect = Effect{Line: own.Line}
 		d.Presets[i].inherit(spec)
-		d.Presets[i].Action = action
+		d.Presets[i].Action = own.Action
 	}
 }
 

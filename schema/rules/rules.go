@@ -101,6 +101,8 @@ type Rules struct {
 
 	can           reaches
 	wants, denies Operation // of all programs together
+
+	observe func(Access, Verdict) // nil for nobody
 }
 
 // Decide answers one access. It is safe for concurrent use, costs a lookup per
@@ -112,10 +114,20 @@ type Rules struct {
 // ActionWatched.
 func (r *Rules) Decide(a *Access) Verdict {
 	v := r.decide(a)
-	if r.watched == nil || v.Deny {
-		return v
+	if r.watched != nil && !v.Deny {
+		v = v.beside(r.watched.decide(a))
 	}
-	return v.beside(r.watched.decide(a))
+	if r.observe != nil {
+		r.observe(*a, v)
+	}
+	return v
+}
+
+// Observed gives the same rules, which tell f of each decision.
+func (r *Rules) Observed(f func(Access, Verdict)) *Rules {
+	observed := *r
+	observed.observe = f
+	return &observed
 }
 
 // decide is Decide by the policies that enforce.

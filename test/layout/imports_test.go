@@ -53,6 +53,7 @@ var rules = []rule{
 	{"tracer/internal/peer", []string{"schema/secret", "schema/policystream"}, "the way to the sidekick; not what is said on it"},
 	{"tracer/internal/emit", []string{"schema", "schema/secret", "tracer/internal/peer"}, "carries events, does not make them"},
 	{"tracer/internal/explain", []string{"schema/policy", "schema/rules"}, "says what policies mean; it enforces nothing"},
+	{"tracer/internal/trial", []string{"schema/policy", "schema/rules", "tracer/internal/explain"}, "says which rule decided; it runs nothing"},
 	{"tracer/internal/identity", []string{"schema", "schema/policy"}, "who this container is"},
 	{"tracer/internal/policies", []string{"schema/policy", "schema/policydir", "schema/policystream", "schema/rules", "tracer/internal/peer"}, "documents of all sources become the rules in force"},
 

@@ -24,6 +24,7 @@ const (
 	Run     Command = "run"     // run a workload under the tracer
 	Install Command = "install" // copy the tracer's own file into a directory
 	Check   Command = "policy"  // say what policies mean
+	Test    Command = "policy test"
 	Doctor  Command = "doctor"  // find out what the host allows
 	Version Command = "version" // print the version
 	Help    Command = "help"    // print Config.Text
@@ -66,12 +67,13 @@ const (
 type Config struct {
 	Command Command
 
-	Argv  []string // run: the workload and its arguments, at least one
-	Dir   string   // install: the target directory
-	Files []string // policy check: files and directories, at least one
-	JSON  bool     // policy check, doctor: the output is JSON
-	Wait  bool     // doctor: be the process that the doctor examines
-	Text  string   // help: what to print on standard output
+	Argv   []string // run: the workload and its arguments, at least one
+	Dir    string   // install: the target directory
+	Files  []string // policy check, policy test: files and directories, at least one
+	JSON   bool     // policy check, policy test, doctor: the output is JSON
+	Report string   // policy test: file for the output; "" for standard error
+	Wait   bool     // doctor: be the process that the doctor examines
+	Text   string   // help: what to print on standard output
 
 	SidekickURL      URL             // where events go; URL.IsZero means nowhere
 	Token            secret.String   // shown to the sidekick
@@ -152,7 +154,7 @@ func Parse(args, environ []string) (Config, error) {
 	case string(Install):
 		c, err = parseInstall(rest)
 	case string(Check):
-		c, err = parseCheck(rest)
+		c, err = parsePolicy(rest, environ)
 	case string(Doctor):
 		c, err = parseDoctor(rest, environ)
 	case string(Version), "--version":
@@ -176,28 +178,43 @@ func hint(command string) string {
 	return "see \"tracer help\""
 }
 
-// parseCheck reads what follows "policy".
-func parseCheck(args []string) (Config, error) {
-	c := Config{Command: Check}
-	flags := pflag.NewFlagSet("policy check", pflag.ContinueOnError)
+// parsePolicy reads what follows "policy".
+func parsePolicy(args, environ []string) (Config, error) {
+	var c Config
+	flags := pflag.NewFlagSet("policy", pflag.ContinueOnError)
 	flags.Usage = func() {} // it would print by itself
 	flags.BoolVar(&c.JSON, "json", false, "")
 	flags.BoolVar(&c.Strict, "strict", false, "")
+	flags.StringVar(&c.Report, "report", "", "")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
-			return Config{Command: Help, Text: checkHelp}, nil
+			return Config{Command: Help, Text: policyHelp}, nil
 		}
 		return Config{}, fmt.Errorf("policy: %w", err)
 	}
-	switch what := flags.Args(); {
-	case len(what) == 0 || what[0] != "check":
-		return Config{}, errors.New("policy: \"check\" is what it can do")
-	case len(what) == 1:
-		return Config{}, errors.New("policy check: no file given")
-	default:
-		c.Files = what[1:]
+	what := flags.Args()
+	switch {
+	case len(what) == 0 || what[0] != "check" && what[0] != "test":
+		return Config{}, errors.New("policy: \"check\" and \"test\" are what it can do")
+	case len(what) == 1 || what[0] == "test" && flags.ArgsLenAtDash() == 1:
+		return Config{}, fmt.Errorf("policy %s: no file given", what[0])
+	case what[0] == "test":
+		return parseTest(c, what[1:], flags.ArgsLenAtDash()-1, environ)
+	case flags.Changed("report"):
+		return Config{}, errors.New("policy check: --report is for policy test")
 	}
+	c.Command, c.Files = Check, what[1:]
 	return c, nil
+}
+
+// parseTest reads files, and behind "--" a command. The variables are those of "run".
+func parseTest(c Config, what []string, dash int, environ []string) (Config, error) {
+	if dash < 0 || dash == len(what) {
+		return Config{}, errors.New("policy test: no command given after \"--\"")
+	}
+	run, err := parseRun(append([]string{"--"}, what[dash:]...), environ)
+	run.Command, run.Files, run.JSON, run.Strict, run.Report = Test, what[:dash], c.JSON, c.Strict, c.Report
+	return run, err
 }
 
 // parseDoctor reads what follows "doctor". The variables are those of "run": what
@@ -250,7 +267,7 @@ func parseHelp(args []string) (Config, error) {
 		case string(Install):
 			text = installHelp
 		case string(Check):
-			text = checkHelp
+			text = policyHelp
 		case string(Doctor):
 			text = doctorHelp
 		default:

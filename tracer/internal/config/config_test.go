@@ -127,17 +127,31 @@ func TestParsePolicyCheck(t *testing.T) {
 		{[]string{"check", "a.yaml"}, Config{Command: Check, Files: []string{"a.yaml"}}},
 		{[]string{"check", "--json", "a", "b", "--strict"}, Config{Command: Check, Files: []string{"a", "b"}, JSON: true, Strict: true}},
 		{[]string{"check", "--", "--json"}, Config{Command: Check, Files: []string{"--json"}}},
-		{[]string{"check", "--help"}, Config{Command: Help, Text: checkHelp}},
+		{[]string{"check", "--help"}, Config{Command: Help, Text: policyHelp}},
 	} {
 		got, err := Parse(append([]string{"policy"}, c.args...), nil)
 		if diff := cmp.Diff(c.want, got, compare()...); err != nil || diff != "" {
 			t.Errorf("%v: %v\n%s", c.args, err, diff)
 		}
 	}
-	for want, args := range map[string][]string{"no file given": {"check"}, `"check" is what`: {"chekc", "a"}, "unknown flag": {"check", "--jsn", "a"}} {
+	for want, args := range map[string][]string{
+		"no file given": {"check"}, `"check" and "test" are what`: {"chekc", "a"}, "unknown flag": {"check", "--jsn", "a"},
+		"policy test: no file given": {"test", "--", "true"}, "no command given after": {"test", "a.yaml"}, "no command given after ": {"test", "a.yaml", "--"},
+		"--report is for policy test": {"check", "--report", "r", "a"},
+	} {
 		if _, err := Parse(append([]string{"policy"}, args...), nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "tracer help policy") {
 			t.Errorf("%v: %v", args, err)
 		}
+	}
+}
+
+func TestParsePolicyTest(t *testing.T) {
+	want := defaults()
+	want.Command, want.Files, want.JSON, want.Strict, want.Report = Test, []string{"a.yaml", "b"}, true, true, "r"
+	want.Argv, want.Posture.File = []string{"sh", "-c", "true"}, "block"
+	got, err := Parse([]string{"policy", "test", "--json", "--report=r", "a.yaml", "b", "--strict", "--", "sh", "-c", "true"}, []string{"DEFAULTFILEPOSTURE=block"})
+	if diff := cmp.Diff(want, got, compare()...); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
 	}
 }
 

@@ -12,6 +12,8 @@ allows or denies it by KubeArmor policies, and reports it.
 Usage:
   tracer run [flags] -- CMD [ARGS...]   run CMD under the tracer
   tracer policy check FILE...           say what policies mean
+  tracer policy test FILE... -- COMMAND [ARGUMENT...]
+                                        run a command, and say which rule decided what
   tracer doctor                         find out what this host allows
   tracer install DIR                    copy this program to DIR/tracer
   tracer version                        print the version
@@ -24,18 +26,26 @@ Usage:
   tracer install DIR
 `
 
-const checkHelp = `tracer policy check says what policies mean, rule by rule, what of them never
-matches here, and what is not supported. FILE is a policy file, or a directory of
-*.yaml, *.yml and *.json. Links are looked up on this machine: run it in the image
-of the workload.
+const policyHelp = `tracer policy check says what policies mean, rule by rule, what of them never
+matches here, and what is not supported. tracer policy test runs a command under
+policies, whomever they select, and says at its end of each decision which rule made
+it, and what would be so without that rule.
+
+FILE is a policy file, or a directory of *.yaml, *.yml and *.json. Links are looked up
+on this machine: run it in the image of the workload.
 
 Usage:
   tracer policy check [--json] [--strict] FILE...
+  tracer policy test [--json] [--strict] [--report FILE] FILE... -- COMMAND [ARGUMENT...]
 
-  --json    for programs: an array with an object for each file
-  --strict  all that does less than it says is an error
+  --json    for programs
+  --strict  what is passed over in a policy is an error; for check, all that does less
+            than it says
+  --report  a file for what test says, instead of standard error
 
-It ends with 1 if a file is not taken, or with --strict does less than it says.
+Check ends with 1 if a file is not taken, or with --strict does less than it says. Test
+ends as the command does, with 125 if that could not be tried. The variables of "tracer
+run" count, but for those of policies and of the sidekick.
 `
 
 const doctorHelp = `tracer doctor tries what the tracer needs of this host, and says what follows where

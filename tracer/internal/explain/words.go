@@ -7,6 +7,10 @@ import (
 	"github.com/sidearmor/sidearmor/schema/rules"
 )
 
+// Rules says what each rule of a policy that is enforced does, in the order of the
+// document.
+func Rules(d *spolicy.Document) []string { return words(d) }
+
 // words says what each rule that is enforced does.
 func words(d *spolicy.Document) (all []string) {
 	for _, r := range d.Process {
