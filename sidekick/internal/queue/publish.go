@@ -73,7 +73,7 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) 
 	case <-ctx.Done():
 		return fmt.Errorf("wait to store: %w", ctx.Err())
 	}
-	p := &publication{q: q, events: events, failed: map[int]error{}}
+	p := &publication{q: q, events: events, failed: map[int]error{}, room: q.space.made.Load()}
 	if once && len(events) > 0 {
 		if err := q.remember(ctx); err != nil {
 			return err
@@ -113,6 +113,7 @@ type publication struct {
 	batch  *batchState   // nil where nothing is to be recognised
 	failed map[int]error // by index
 	gaveUp bool          // the cluster does not answer
+	room   uint64        // how often room had been made when it began to store
 }
 
 func (p *publication) inParts(size int, store func(from, to int)) {
@@ -258,13 +259,28 @@ const (
 	errCodeWrongLastMsgID        = 10070
 )
 
+// roomAttempts bounds how often what was refused is stored once more: others may fill
+// the room that was made.
+const roomAttempts = 8
+
 // makeRoomFor stores once more what was refused for want of room, if there is room
-// to be made.
+// to be made, or another made some meanwhile.
 func (p *publication) makeRoomFor() {
 	if p.q.cluster != nil {
 		return
 	}
-	var streams []Stream
+	for range roomAttempts {
+		streams := p.full()
+		if len(streams) == 0 || !p.q.makeRoom(true, streams...) && p.q.space.made.Load() == p.room {
+			return
+		}
+		p.room = p.q.space.made.Load()
+		p.storeAgain()
+	}
+}
+
+// full is the streams that had no room for some of the events.
+func (p *publication) full() (streams []Stream) {
 	for _, s := range []Stream{Alerts, Logs} {
 		for i, err := range p.failed {
 			if errors.Is(err, ErrFull) && streamOf(p.events[i].Kind) == s {
@@ -273,9 +289,11 @@ func (p *publication) makeRoomFor() {
 			}
 		}
 	}
-	if len(streams) == 0 || !p.q.makeRoom(true, streams...) {
-		return
-	}
+	return streams
+}
+
+// storeAgain stores the events for which there was no room.
+func (p *publication) storeAgain() {
 	for from := 0; from < len(p.events); from++ {
 		to := from
 		for ; to < len(p.events) && errors.Is(p.failed[to], ErrFull); to++ {

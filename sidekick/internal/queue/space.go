@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -35,6 +36,8 @@ type space struct {
 	looked time.Time // at the disk
 	tried  time.Time // to remove something
 	vain   time.Time // tried because it was urgent, and there was nothing
+
+	made atomic.Uint64 // how often something was removed
 }
 
 // freeOn gives the bytes of the file system of dir that are free.
@@ -115,6 +118,9 @@ func (q *Queue) makeRoom(urgent bool, streams ...Stream) bool {
 		some = some || removed
 	}
 	q.space.tried = time.Now()
+	if some {
+		q.space.made.Add(1)
+	}
 	if urgent && !some {
 		q.space.vain = q.space.tried
 	}
@@ -286,6 +292,7 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 	if upTo < state.FirstSeq || t.q.redelivering(t.stream) {
 		return nil
 	}
+	defer t.q.space.made.Add(1)
 	return purge(ctx, stream, upTo)
 }
 
