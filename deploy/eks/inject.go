@@ -73,11 +73,8 @@ func Inject(ctx context.Context, text string, o Options) (*Result, error) {
 	}
 	res.Text = doc.Text()
 	back, _, err := remove(res.Text)
-	if err != nil {
-		return nil, fmt.Errorf("what was made cannot be read again: %w", err)
-	}
-	if back != original {
-		return nil, errors.New("what was made cannot be undone exactly; this is a fault of inject, please report it")
+	if err := workload.Undone(original, back, err); err != nil {
+		return nil, err
 	}
 	return res, Check(res.Text, o.Nodes)
 }

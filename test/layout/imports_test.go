@@ -37,7 +37,7 @@ var rules = []rule{
 	{"tracer/internal/launch", []string{"tracer/internal/filter", "tracer/internal/interrupt"}, "starts the workload, decides nothing"},
 	{"tracer/internal/engine", []string{"tracer/internal/syscalls"}, "holds calls, does not understand them"},
 	{"tracer/internal/engine/notify tracer/internal/engine/ptrace", []string{"tracer/internal/engine", "tracer/internal/syscalls", "schema/rules", "tracer/internal/interrupt"}, "an engine knows the kernel's interface, not files, processes or policies"},
-	{"tracer/internal/doctor", []string{"tracer/internal/engine/notify"}, "tries what the engines need, starts no workload"},
+	{"tracer/internal/doctor", []string{"tracer/internal/engine/notify", "tracer/internal/launch"}, "tries what the engines need, starts no workload"},
 	{"tracer/internal/process", nil, "facts about processes"},
 	{"tracer/internal/process/processtest", []string{"tracer/internal/process"}, "processes for tests to look at"},
 	{"tracer/internal/paths", []string{"tracer/internal/process"}, "resolves by way of a process"},

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/sidearmor/sidearmor/schema"
@@ -73,18 +74,9 @@ func writes(data string) bool {
 				}
 			}
 		case "syscall", "lsm":
-			if !contains(readers, value) {
+			if !slices.Contains(readers, value) {
 				return true
 			}
-		}
-	}
-	return false
-}
-
-func contains(list []string, s string) bool {
-	for _, one := range list {
-		if one == s {
-			return true
 		}
 	}
 	return false

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/engine/notify"
+	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 )
 
 // State is what came of trying a feature.
@@ -52,7 +53,7 @@ type Report struct {
 func Examine(ctx context.Context, o Options) Report {
 	r := Report{Version: o.Version}
 	r.Findings = append(r.Findings, kernel()...)
-	f := notify.Probe(!hasCapability(unix.CAP_SYS_ADMIN))
+	f := notify.Probe(!launch.Can(unix.CAP_SYS_ADMIN))
 	r.add("user notification", f.Listener, "Calls are held by ptrace, which costs more. Where that does not work either, the tracer ends with status 125.")
 	r.add("let a held call run", f.Continue, "Calls are held by ptrace.")
 	r.add("give a descriptor", f.Install, "File rules that deny fail every open that they could be about.")

@@ -9,11 +9,12 @@ import (
 	"net/url"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 )
 
 // patience bounds each attempt that asks somebody.
@@ -31,7 +32,7 @@ func kernel() []Finding {
 		seccomp.State, seccomp.Detail = Works, n
 	}
 	nnp := Finding{Name: "setuid programs elevate", State: Works}
-	if status("NoNewPrivs") == "1" || !hasCapability(unix.CAP_SYS_ADMIN) {
+	if status("NoNewPrivs") == "1" || !launch.Can(unix.CAP_SYS_ADMIN) {
 		nnp.State, nnp.Detail = NotSupported, "no_new_privs is set, or will be: a filter without SYS_ADMIN needs it"
 		nnp.Effect = "Programs such as sudo, su and ping with file capabilities run without gaining anything."
 	}
@@ -52,17 +53,12 @@ func status(key string) string {
 	return ""
 }
 
-func hasCapability(c uint) bool {
-	effective, err := strconv.ParseUint(status("CapEff"), 16, 64)
-	return err == nil && effective&(1<<c) != 0
-}
-
 // capabilities tells of those that change what the tracer can do.
 func capabilities() []Finding {
 	var found []Finding
 	for _, c := range []struct {
 		name   string
-		number uint
+		number int
 		effect string
 	}{
 		{"SYS_PTRACE", unix.CAP_SYS_PTRACE, "A process that changes its user without an exec cannot be looked into: what a rule could deny it is denied. chdir can fail with EINTR."},
@@ -71,7 +67,7 @@ func capabilities() []Finding {
 		{"KILL", unix.CAP_KILL, "A program of another user that must be stopped by a signal cannot be."},
 	} {
 		f := Finding{Name: "capability " + c.name, State: Works}
-		if !hasCapability(c.number) {
+		if !launch.Can(c.number) {
 			f.State, f.Effect = NotSupported, c.effect
 		}
 		found = append(found, f)
