@@ -62,6 +62,8 @@ type lane struct {
 	trouble  trouble
 
 	suspicious bool      // the first event may be at fault: another one is wanted
+	alone      bool      // there is no other one
+	overtaken  bool      // by another one that got through
 	probes     int       // that failed too, in all
 	refusals   int       // of this round
 	insisted   int       // attempts in quick succession
@@ -109,6 +111,7 @@ func (l *lane) add(b *batch) {
 		}
 		b.items = on
 	}
+	l.alone = false
 	l.holder.add(b)
 }
 
@@ -138,6 +141,7 @@ func (l *lane) next(now time.Time) *parcel {
 			p.probe = true
 			return p
 		}
+		l.alone = true
 	}
 	if now.Before(l.resume) {
 		return nil
@@ -161,6 +165,9 @@ func (l *lane) ready(now time.Time) (time.Time, bool) {
 		if due := l.aside.due(); !due.IsZero() && (!some || due.Before(at)) {
 			at, some = due, true
 		}
+	}
+	if l.suspicious && !l.alone {
+		return l.pause, true // at once: later, the service may be back
 	}
 	return latest(at, latest(l.resume, l.pause)), some
 }
@@ -204,7 +211,7 @@ func (l *lane) missed(p *parcel, f *failure, now time.Time, ordered bool) time.D
 	case careful && l.insist(now):
 		return insistPause
 	default:
-		l.suspicious = true
+		l.suspicious, l.alone = true, false
 	}
 	return wait
 }

@@ -31,7 +31,8 @@ func (w *worker) missed(l *lane, j *job, f *failure, now time.Time) {
 		l.holder.back(p, now)
 		l.refuted(now, w.ordered())
 		return
-	case about && !w.ordered() && l.taken.After(j.start):
+	case about && (p.history().Count > 1 && l.overtaken || !w.ordered() && l.taken.After(j.start)):
+		l.overtaken = false
 		w.setAside(l, p, now)
 		return
 	}
@@ -65,7 +66,8 @@ func (w *worker) pauseFor(asked time.Duration, now time.Time) {
 
 // recovered notes that the service answered: it took what it was given, or refused
 // it for good, which leaves nothing to be tried again. What failed before, while
-// others get through, is then at fault itself.
+// others get through, is then at fault itself: at once where requests overlap, else
+// when it fails once more, since an outage may have ended in between.
 func (w *worker) recovered(l *lane, j *job, now time.Time) {
 	if j.refusal != nil {
 		l.trouble = trouble{reason: j.refusal.Error(), since: sinceOr(l.trouble, now)}
@@ -73,23 +75,22 @@ func (w *worker) recovered(l *lane, j *job, now time.Time) {
 		l.trouble = trouble{}
 	}
 	for _, other := range w.lanes() {
-		overtaken := other == l && (j.parcel.probe || !w.ordered())
-		if !overtaken && (other == l || !other.suspicious) {
-			continue
-		}
-		var since time.Time
-		if other == l && !j.parcel.probe {
-			since = j.start // before, it may have been an outage
-		}
-		for _, p := range other.holder.suspects(since) {
-			w.setAside(other, p, now)
-		}
-		if other != l {
+		if other != l && other.suspicious {
 			w.worksAgain(other, now)
-			other.trouble = trouble{}
+			other.trouble, other.overtaken = trouble{}, true
+		}
+	}
+	if !w.ordered() {
+		since := j.start // before, it may have been an outage
+		if j.parcel.probe {
+			since = time.Time{}
+		}
+		for _, p := range l.holder.suspects(since) {
+			w.setAside(l, p, now)
 		}
 	}
 	w.worksAgain(l, now)
+	l.overtaken = j.parcel.probe && w.ordered()
 }
 
 func (w *worker) worksAgain(l *lane, now time.Time) {
