@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -177,6 +178,22 @@ func (h *handler) onlyLogsRefused(events []schema.Packed, at []int, verdicts []v
 	return stored
 }
 
+// minimal is the preference of who needs no verdicts where all are the same (RFC
+// 7240, 4.2): they would be half as much to read as the events are to write.
+const minimal = "return=minimal"
+
+// prefersMinimal says whether one of the request's preferences is minimal.
+func prefersMinimal(header http.Header) bool {
+	for _, value := range header.Values("Prefer") {
+		for preference := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(preference), minimal) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // answer counts and sends the verdicts: one event gets an empty 200, as with
 // FalcoSidekick, several get a verdict each.
 func (h *handler) answer(w http.ResponseWriter, r *http.Request, verdicts []verdict) {
@@ -197,6 +214,9 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, verdicts []verd
 
 	switch {
 	case s.Rejected == 0 && len(verdicts) == 1:
+		w.WriteHeader(http.StatusOK)
+	case s.Rejected == 0 && prefersMinimal(r.Header):
+		w.Header().Set("Preference-Applied", minimal)
 		w.WriteHeader(http.StatusOK)
 	case s.Accepted > 0 && !retry:
 		api.Answer(w, http.StatusOK, s)

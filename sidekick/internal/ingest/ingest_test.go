@@ -131,6 +131,26 @@ func packed(t *testing.T, encoding, body string) *bytes.Buffer {
 	return &b
 }
 
+// Who asks for no more than needed gets verdicts only where one of them is bad.
+func TestMinimalAnswer(t *testing.T) {
+	for _, c := range []struct{ name, prefer, body, want, applied string }{
+		{"all taken", "return=minimal", "[" + alertEvent + "," + logEvent + "]", "", "return=minimal"},
+		{"among other preferences", "wait=10, Return=minimal", "[" + alertEvent + "," + logEvent + "]", "", "return=minimal"},
+		{"another preference", "return=representation", "[" + alertEvent + "," + logEvent + "]", `{"accepted":2,"rejected":0,"results":[{"status":"accepted"},{"status":"accepted"}]}`, ""},
+		{"one refused", "return=minimal", "[" + alertEvent + ",{}]", `{"accepted":1,"rejected":1,"results":[{"status":"accepted"},{"status":"rejected",`, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			status, text, header := post(t, serve(t, &store{}, nil).URL, strings.NewReader(c.body), "Prefer", c.prefer)
+			if applied := header.Get("Preference-Applied"); status != http.StatusOK || applied != c.applied {
+				t.Errorf("status %d, Preference-Applied %q, want %q", status, applied, c.applied)
+			}
+			if text != c.want && (c.want == "" || !strings.HasPrefix(text, c.want)) {
+				t.Errorf("answer %s, want %s", text, c.want)
+			}
+		})
+	}
+}
+
 func TestAccepted(t *testing.T) {
 	const several = `{"accepted":2,"rejected":0,"results":[{"status":"accepted"},{"status":"accepted"}]}`
 	for _, c := range []struct {

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/sidearmor/sidearmor/schema"
 )
@@ -134,7 +135,13 @@ func TestMemoryBound(t *testing.T) {
 	if st.LostLogs == 0 || st.LostAlerts != 0 || st.PendingAlerts != alerts {
 		t.Errorf("stats %+v: the flood must drop logs and no alert", st)
 	}
-	if grown := heap() - before; grown > bound*5/4 {
+	// The sidekick of the test is in this process, and has a batch now and then.
+	grown := heap() - before
+	for tries := 0; grown > bound*5/4 && tries < 100; tries++ {
+		time.Sleep(20 * time.Millisecond)
+		grown = heap() - before
+	}
+	if grown > bound*5/4 {
 		t.Errorf("the heap has grown by %d bytes, the bound is %d", grown, bound)
 	} else {
 		t.Logf("heap +%d bytes for %d bytes counted, %d events waiting", grown, st.PendingBytes, st.PendingLogs+st.PendingAlerts)

@@ -82,6 +82,7 @@ func (c *client) post(ctx context.Context, key string, batch []line) answer {
 	request.GetBody = func() (io.ReadCloser, error) { return newBody(batch, &reading), nil }
 	request.Header.Set("Content-Type", c.contentType)
 	request.Header.Set("Idempotency-Key", key)
+	request.Header.Set("Prefer", "return=minimal") // no verdicts where all events are taken
 	response, err := c.peer.Do(request)
 	if err != nil {
 		return answer{fate: retry, err: err}
@@ -121,6 +122,9 @@ func statusError(status int, text []byte) error {
 
 // rejections reads the verdicts on the single events of a batch, if there are.
 func rejections(text []byte, n int) map[int]string {
+	if len(text) == 0 {
+		return nil
+	}
 	var verdicts struct {
 		Results []struct{ Status, Error string }
 	}
