@@ -89,7 +89,7 @@ kernel-%: deps
 	-@.ci/kernel build/kernels/$* $(subst -, ,$*)
 
 test: deps-test build kernel-$(KERNEL_TEST) kube-apiserver $(GOTESTSUM)/gotestsum
-	CGO_ENABLED=1 $(GOTESTSUM)/gotestsum --format pkgname --packages ./... -- -race -count=1 $(TESTFLAGS)
+	CGO_ENABLED=1 $(GOTESTSUM)/gotestsum --format pkgname --packages ./... -- -race -count=1 -timeout 25m $(TESTFLAGS)
 
 # The tracer on other kernels, in emulated machines: all checks of test/kernels.
 test-kernels: deps-test deps-arm64 build build-arm64 $(KERNELS_LONG:%=kernel-%)

@@ -34,3 +34,24 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 }
+
+// The doctor names the engine that a run takes.
+func TestDoctorNamesTheEngine(t *testing.T) {
+	if _, err := os.Stat("../bin/tracer"); err != nil {
+		skip(t, err)
+	}
+	for where, want := range map[string]string{
+		"refuse": "ptrace", "lacks": "ptrace", "alone": "", "profile": "", "lacks-all": "", "no-filters": "", "listen": "",
+	} {
+		cmd := exec.CommandContext(t.Context(), built(t, "nolistener.c"), where, "../bin/tracer", "doctor", "--json")
+		cmd.Env = []string{"SIDEKICK_URL="}
+		out, _ := cmd.Output() // it fails where nothing works
+		var report struct {
+			Engine string
+			Ready  bool
+		}
+		if err := json.Unmarshal(out, &report); err != nil || report.Engine != want || report.Ready != (want != "") {
+			t.Errorf("%s: %+v, %v, want %q\n%s", where, report, err, want, out)
+		}
+	}
+}

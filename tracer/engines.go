@@ -19,6 +19,9 @@ import (
 // under the first one that works. The process waits for its release.
 func (w *workload) begin(choice string, held filter.Options, cmd launch.Command) error {
 	why := "it was chosen"
+	if choice == config.EngineAuto {
+		why = "it works here"
+	}
 	var notifyErr error
 	if choice != config.EnginePtrace {
 		notifyErr = w.beginNotify(held, cmd)
@@ -27,7 +30,7 @@ func (w *workload) begin(choice string, held filter.Options, cmd launch.Command)
 			notifyErr = &launch.FilterError{Errno: unix.ENOSYS}
 		}
 		if notifyErr == nil {
-			w.log.Info("system calls are held", "engine", w.engine.Name())
+			w.log.Info("system calls are held", "engine", w.engine.Name(), "why", why)
 			return nil
 		}
 		var refused *launch.FilterError
@@ -40,7 +43,8 @@ func (w *workload) begin(choice string, held filter.Options, cmd launch.Command)
 		if notifyErr == nil {
 			return err
 		}
-		return fmt.Errorf("system calls cannot be held here, neither by notify (%w) nor by ptrace (%w): see \"Engines\" in docs/tracer.md", notifyErr, err)
+		return fmt.Errorf("system calls cannot be held here, neither by notify (%w) nor by ptrace (%w): let the container's seccomp profile allow "+
+			"seccomp with a listener, or ptrace; see \"Engines\" in docs/tracer.md", notifyErr, err)
 	}
 	w.log.Info("system calls are held", "engine", w.engine.Name(), "why", why)
 	return nil

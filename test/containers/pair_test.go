@@ -33,18 +33,19 @@ func TestPair(t *testing.T) {
 		{"root that becomes a user", container{args: asUser, capabilities: fargateCapabilities}},
 		{"as in deploy/eks", container{args: workload, uid: 101, readonly: true, noNewPrivileges: true}},
 	} {
-		t.Run(test.name, func(t *testing.T) { testPair(t, test.app) })
+		t.Run(test.name, func(t *testing.T) { testPair(t, test.app, "auto") })
+		t.Run(test.name+", by ptrace", func(t *testing.T) { testPair(t, test.app, "ptrace") })
 	}
 }
 
-func testPair(t *testing.T, app container) {
+func testPair(t *testing.T, app container, engine string) {
 	k := newTask(t)
 	sidekick := k.startSidekick()
 	k.startReceiver()
 	k.install()
 	k.applicationRoot()
 
-	tracer := []string{"/sidearmor/tracer", "run", "--"}
+	tracer := []string{"/sidearmor/tracer", "run", "--engine", engine, "--"}
 	app.name, app.rootfs = "app", filepath.Join(k.dir, "app")
 	app.args = append(tracer, app.args...)
 	app.env = []string{

@@ -29,7 +29,10 @@ type row struct {
 	// diary: the standard error is a log for whoever looks into a difference; it
 	// is shown, not compared.
 	diary bool
-	limit time.Duration
+	// ptrace: it is made with that engine in the short form, too. traces: it never is,
+	// since a process has one tracer.
+	ptrace, traces bool
+	limit          time.Duration
 }
 
 // replacement is what a text that is random by nature looks like. Lines that
@@ -93,18 +96,31 @@ func TestPrograms(t *testing.T) {
 	q := newQueue(atOnce)
 	for _, r := range rows {
 		for _, who := range r.as {
-			t.Run(r.name+"/"+who.name, func(t *testing.T) {
-				turn := q.come()
-				t.Parallel()
-				turn()
-				defer q.leave()
-				r.test(t, who)
-			})
+			for _, engine := range r.engines(who) {
+				t.Run(r.name+"/"+who.name+"/"+engine, func(t *testing.T) {
+					turn := q.come()
+					t.Parallel()
+					turn()
+					defer q.leave()
+					r.test(t, who, engine)
+				})
+			}
 		}
 	}
 }
 
-func (r *row) test(t *testing.T, who identity) {
+var everyEngine = flag.Bool("engines", false, "make all comparisons with both of the tracer's engines")
+
+// engines are those that a row is compared on: some rows, as one identity, with ptrace,
+// too.
+func (r *row) engines(who identity) []string {
+	if *everyEngine && !r.traces || r.ptrace && who.name == r.as[0].name {
+		return []string{"auto", "ptrace"}
+	}
+	return []string{"auto"}
+}
+
+func (r *row) test(t *testing.T, who identity, engine string) {
 	for _, command := range strings.Fields(r.commands) {
 		if _, err := exec.LookPath(command); err != nil {
 			skip(t, fmt.Sprintf("%v: of the packages %s", err, r.debs))
@@ -113,7 +129,7 @@ func (r *row) test(t *testing.T, who identity) {
 	if os.Getuid() != 0 && who.root {
 		skip(t, "needs root, to become "+who.name)
 	}
-	s := newStage(t, r, who)
+	s := newStage(t, r, who, engine)
 	native := s.run(t, false)
 	traced := s.run(t, true)
 	found := r.compare(native, traced)

@@ -55,18 +55,19 @@ spec:
 type stage struct {
 	row            *row
 	who            identity
+	engine         string
 	dir, work      string
 	tracer, script string
 }
 
-func newStage(t *testing.T, r *row, who identity) *stage {
+func newStage(t *testing.T, r *row, who identity, engine string) *stage {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s := &stage{
-		row: r, who: who, dir: dir, work: filepath.Join(dir, "work"),
+		row: r, who: who, engine: engine, dir: dir, work: filepath.Join(dir, "work"),
 		tracer: filepath.Join(dir, "tracer"), script: filepath.Join(dir, "testdata", r.script),
 	}
 	if _, err := os.Stat("../../bin/tracer"); err != nil {
@@ -128,7 +129,7 @@ func (s *stage) command(traced bool) []string {
 		argv = nil // nobody in particular already
 	}
 	if traced {
-		argv = append(argv, s.tracer, "run", "--sidekick-url=", "--policies", filepath.Join(s.dir, "policy.yaml"), "--log-file", s.log(), "--log-level", "warn", "--")
+		argv = append(argv, s.tracer, "run", "--engine", s.engine, "--sidekick-url=", "--policies", filepath.Join(s.dir, "policy.yaml"), "--log-file", s.log(), "--log-level", "warn", "--")
 	}
 	return append(append(argv, s.script), s.row.args...)
 }

@@ -36,6 +36,24 @@ func checkAlerts(t *testing.T, where string, got []string) {
 }
 
 func TestWhatTheWorkloadDoesReachesSlackDiscordAndCloudWatch(t *testing.T) {
+	onEngines(t, testWhatTheWorkloadDoesIsTold)
+}
+
+// onEngines makes a test with each of the tracer's engines.
+func onEngines(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	for _, engine := range []string{"notify", "ptrace"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Setenv(engineVariable, engine)
+			test(t)
+		})
+	}
+}
+
+// engineVariable chooses the tracer's engine.
+const engineVariable = "TRACER_ENGINE"
+
+func testWhatTheWorkloadDoesIsTold(t *testing.T) {
 	slack, discord, aws := newChat(t, 200), newChat(t, 204), startCloudWatch(t)
 	s := startSidekick(t, append(aws.env(), "SLACK_WEBHOOKURL="+slack.URL, "DISCORD_WEBHOOKURL="+discord.URL, "DIGEST_WINDOW=0")...)
 	workload := shop(t)
@@ -62,6 +80,10 @@ func TestWhatTheWorkloadDoesReachesSlackDiscordAndCloudWatch(t *testing.T) {
 }
 
 func TestOutputIsByteIdenticalWithoutPolicies(t *testing.T) {
+	onEngines(t, testOutputIsByteIdentical)
+}
+
+func testOutputIsByteIdentical(t *testing.T) {
 	s := startSidekick(t)
 	workload := shop(t)
 	plain := runCommand(t, nil, workload...)

@@ -39,6 +39,9 @@ func startOpener(t *testing.T, s *sidekick, env ...string) *opener {
 		`while read -r file; do if cat "$file" >/dev/null 2>&1; then echo opened; else echo denied; fi; done`)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "SIDEKICK_URL=" + s.url(), "SIDEKICK_TOKEN=" + postToken, "CONTAINER_NAME=shop", "POD_LABELS=app=shop"}
 	cmd.Env = append(cmd.Env, env...)
+	if engine := os.Getenv(engineVariable); engine != "" {
+		cmd.Env = append(cmd.Env, engineVariable+"="+engine)
+	}
 	log, err := os.Create(filepath.Join(t.TempDir(), "tracer.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -256,6 +259,24 @@ func TestPoliciesReachARunningWorkload(t *testing.T) {
 			o.until(secret, true)
 		})
 	}
+}
+
+// The same, from one source, where calls are held by ptrace.
+func TestPoliciesReachAWorkloadOnPtrace(t *testing.T) {
+	t.Setenv(engineVariable, "ptrace")
+	s := startSidekick(t, "AUTH_TOKEN="+postToken, "AUTH_TOKEN_ADMIN="+adminToken)
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := startOpener(t, s)
+	if !o.opens(secret) {
+		t.Fatal("the file is denied before there is a policy")
+	}
+	admin(t, s, http.MethodPut, "policies/ksp/p", blockFile("p", secret), 201)
+	o.until(secret, false)
+	admin(t, s, http.MethodDelete, "policies/ksp/p", "", 200)
+	o.until(secret, true)
 }
 
 // A version that only watches lets pass what it would deny, says so, and is counted.

@@ -1,5 +1,7 @@
-/* nolistener refuse|alone|listen CMD [ARG ...]: runs CMD where no listener for held calls can be had. refuse: a filter fails
- * the request, as a profile does; alone: ptrace fails too; listen: this program has the listener. */
+/* nolistener WHAT CMD [ARG ...]: runs CMD where no listener for held calls can be had. refuse: a filter fails the request
+ * with EINVAL, as an old kernel does; alone: ptrace fails too; profile: both fail with EPERM, as by a container's seccomp
+ * profile; lacks, lacks-all: the request, or both, fail with ENOSYS, as in a kernel of another kind; no-filters: so does
+ * seccomp whatever it is asked; listen: this program has the listener. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -16,14 +18,17 @@ enum { NEW_LISTENER = 1 << 3 };
 
 int main(int argc, char **argv)
 {
-	int alone = argc > 2 && !strcmp(argv[1], "alone"), listen = argc > 2 && !strcmp(argv[1], "listen");
+	const char *what = argc > 2 ? argv[1] : "";
+	int listen = !strcmp(what, "listen"), all = !strcmp(what, "no-filters");
+	int alone = all || !strcmp(what, "alone") || !strcmp(what, "profile") || !strcmp(what, "lacks-all");
+	int error = !strcmp(what, "profile") ? EPERM : strcmp(what, "refuse") && strcmp(what, "alone") ? ENOSYS : EINVAL;
 	struct sock_filter refuse[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, alone ? SYS_ptrace : ~0u, 3, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
-		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NEW_LISTENER, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[all ? 0 : 1])),
+		BPF_JUMP(all ? BPF_JMP | BPF_JEQ | BPF_K : BPF_JMP | BPF_JSET | BPF_K, all ? SECCOMP_SET_MODE_FILTER : NEW_LISTENER, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);

@@ -54,6 +54,7 @@ func Examine(ctx context.Context, o Options) Report {
 	r := Report{Version: o.Version}
 	r.Findings = append(r.Findings, kernel()...)
 	f := notify.Probe(!launch.Can(unix.CAP_SYS_ADMIN))
+	r.add("seccomp filters", f.Filter, "No workload can be run: no call is held without a filter.")
 	r.add("user notification", f.Listener, "Calls are held by ptrace, which costs more. Where that does not work either, the tracer ends with status 125.")
 	r.add("let a held call run", f.Continue, "Calls are held by ptrace.")
 	r.add("give a descriptor", f.Install, "File rules that deny fail every open that they could be about.")
@@ -65,15 +66,14 @@ func Examine(ctx context.Context, o Options) Report {
 	switch {
 	case f.Listener == nil && f.Continue == nil && f.Install == nil:
 		r.Engine = "notify"
-	case r.works("ptrace"):
+	case r.works("ptrace") && f.Filter == nil && !errors.Is(f.Listener, unix.EBUSY):
 		r.Engine = "ptrace"
-	case f.Listener == nil && f.Continue == nil:
-		r.Engine = "notify" // where no file rule denies
 	}
 	r.Ready = r.Engine != ""
 	r.Verdict = "A workload can be run under the tracer, by the engine " + r.Engine + "."
 	if !r.Ready {
-		r.Verdict = "No workload can be run under the tracer here: calls cannot be held, neither by user notification nor by ptrace."
+		r.Verdict = "No workload can be run under the tracer here: calls cannot be held, neither by user notification nor by ptrace. " +
+			"Let the container's seccomp profile allow seccomp with a listener, or ptrace; see \"Engines\" in docs/tracer.md."
 	}
 	return r
 }

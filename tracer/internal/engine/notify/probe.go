@@ -13,7 +13,8 @@ import (
 // nil where it was done, and says else what came instead; ErrNotTried where
 // something before it failed.
 type Features struct {
-	Listener error // a filter with a listener, Linux 5.0
+	Filter   error // a filter, with a listener or without
+	Listener error // a filter with a listener, Linux 5.0; EBUSY where another program has it
 	Continue error // a held call is let run, 5.5
 	Install  error // a caller is given a descriptor, 5.9
 	OneStep  error // the same and its number returned, in one step, 5.14
@@ -35,7 +36,7 @@ func Probe(noNewPrivs bool) Features {
 	go v.run(noNewPrivs)
 	l, ok := <-v.listener
 	if !ok {
-		f.Listener = v.err
+		f.Listener, f.Filter = v.err, v.filter
 		return f
 	}
 	f.Killable = v.killable
@@ -50,6 +51,7 @@ func Probe(noNewPrivs bool) Features {
 type probeVictim struct {
 	listener chan listener // closed, with err, where there is none
 	err      error
+	filter   error // a filter without one was refused, too
 	killable error
 	results  chan probeResult // of its calls
 }
@@ -103,6 +105,8 @@ func (v *probeVictim) load(noNewPrivs bool) (listener, error) {
 		if v.killable == nil {
 			v.killable = errno
 		} else {
+			_, _, plain := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&fprog)))
+			v.filter = asError(plain)
 			return -1, errno
 		}
 	}

@@ -18,7 +18,8 @@ import (
 // the socket, which is the lowest that was free, and closes what is left. Whatever
 // another thread of the process does meanwhile, nothing but an approved file comes of it.
 // Another process could send to the socket as well; the nonce tells which message is the
-// service's.
+// service's. In another network namespace the socket is not found by its name: the thread
+// makes a pair of sockets then, and the service takes one of them.
 
 const (
 	nonceSize = 16
@@ -33,6 +34,7 @@ const (
 	atNonce   = atVector + 16       // what was received
 	atControl = atNonce + nonceSize // struct cmsghdr and the descriptor
 	atEnd     = atControl + 24
+	atPair    = atEnd // numbers of two sockets
 
 	controlLen = unix.SizeofCmsghdr + 4 // of one descriptor, so that no message brings two
 )
@@ -78,6 +80,7 @@ func (in *injection) receive(fd int, closeOnExec bool) (int, error) {
 		return -1, err
 	}
 	m.socket = uint64(socket)
+	m.from = m.socket
 	n, err := in.receiveMessage(&m)
 	if errors.Is(err, errGone) {
 		return -1, err
@@ -87,6 +90,10 @@ func (in *injection) receive(fd int, closeOnExec bool) (int, error) {
 	} else if _, err = in.call(unix.SYS_DUP3, uint64(n), m.socket, m.moveFlags); err == nil {
 		_, err = in.call(unix.SYS_CLOSE, uint64(n))
 	}
+	if m.from != m.socket {
+		_, _ = in.call(unix.SYS_CLOSE, m.from)
+		_, _ = in.call(unix.SYS_CLOSE, m.far)
+	}
 	in.putBack(m.page)
 	return int(socket), err
 }
@@ -94,7 +101,8 @@ func (in *injection) receive(fd int, closeOnExec bool) (int, error) {
 // letter is an open file on its way to a thread.
 type letter struct {
 	fd           int    // the service's copy, -1 once it is closed
-	socket       uint64 // of the thread's, as page
+	socket       uint64 // of the thread's, as all that follow
+	from, far    uint64 // the socket that it comes by, and the other one where that is of a pair
 	page         uint64
 	nonce        []byte
 	receiveFlags uint64
@@ -124,10 +132,9 @@ func (in *injection) receiveMessage(m *letter) (n int, err error) {
 	if _, err := in.call(unix.SYS_BIND, m.socket, m.page+atAddress, uint64(2+1+len(name))); err != nil {
 		return -1, err
 	}
-	if err := unix.Sendmsg(in.service.sender, m.nonce, unix.UnixRights(m.fd), &unix.SockaddrUnix{Name: "@" + name}, 0); err != nil {
-		return -1, fmt.Errorf("sending the file: %w", err)
+	if err := in.send(m, name); err != nil {
+		return -1, err
 	}
-	m.close()
 	for range maxForged {
 		if n, err = in.receiveOne(m); err != nil || n >= 0 {
 			return n, err
@@ -139,10 +146,57 @@ func (in *injection) receiveMessage(m *letter) (n int, err error) {
 	return -1, refusal(unix.EAGAIN)
 }
 
+// send sends the file to the socket with a name, or by a pair.
+func (in *injection) send(m *letter, name string) error {
+	err := unix.Sendmsg(in.service.sender, m.nonce, unix.UnixRights(m.fd), &unix.SockaddrUnix{Name: "@" + name}, 0)
+	if errors.Is(err, unix.ECONNREFUSED) {
+		err = in.sendByPair(m)
+	}
+	m.close()
+	if err != nil && !errors.Is(err, errGone) {
+		return fmt.Errorf("sending the file: %w", err)
+	}
+	return err
+}
+
+// sendByPair has the thread make a pair of sockets, and sends the file by one of them.
+// Where another thread puts something else under its number, an approved file goes there,
+// which that thread could have opened and sent itself.
+func (in *injection) sendByPair(m *letter) error {
+	if _, err := in.call(unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0, m.page+atPair); err != nil {
+		return err
+	}
+	var b [word]byte
+	if err := peek(in.tid, m.page+atPair, b[:]); err != nil {
+		return err
+	}
+	m.from, m.far = uint64(binary.NativeEndian.Uint32(b[:])), uint64(binary.NativeEndian.Uint32(b[4:]))
+	end, err := in.take(int(m.far))
+	if err != nil {
+		return fmt.Errorf("into another network namespace: %w", err)
+	}
+	defer unix.Close(end)
+	return unix.Sendmsg(end, m.nonce, unix.UnixRights(m.fd), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+}
+
+// take gives a descriptor of the thread's.
+func (in *injection) take(fd int) (int, error) {
+	// A thread can have descriptors of its own; before Linux 6.9 a pidfd is a process's.
+	pidfd, err := unix.PidfdOpen(in.tid, unix.PIDFD_THREAD)
+	if errors.Is(err, unix.EINVAL) {
+		pidfd, err = unix.PidfdOpen(in.process, 0)
+	}
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(pidfd)
+	return unix.PidfdGetfd(pidfd, fd, 0)
+}
+
 // receiveOne receives one message. A negative number is that of one that is not the
 // service's.
 func (in *injection) receiveOne(m *letter) (int, error) {
-	size, err := in.call(unix.SYS_RECVMSG, m.socket, m.page+atHeader, unix.MSG_DONTWAIT|m.receiveFlags)
+	size, err := in.call(unix.SYS_RECVMSG, m.from, m.page+atHeader, unix.MSG_DONTWAIT|m.receiveFlags)
 	if err != nil {
 		return -1, err
 	}
