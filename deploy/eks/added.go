@@ -42,8 +42,8 @@ func (i *injection) volumes() error {
 	if i.socket {
 		add(workload.SocketVolume, empty("1Mi"))
 	}
-	if i.o.Token {
-		add(tokenVolume, token())
+	if i.token() {
+		add(tokenVolume, tokenSources())
 	}
 	var names []string
 	for _, v := range volumes {
@@ -59,8 +59,11 @@ func (i *injection) volumes() error {
 	return nil
 }
 
-// token is what automountServiceAccountToken would mount, for the sidekick alone.
-func token() entries {
+// token says whether the sidekick talks to the API server.
+func (i *injection) token() bool { return i.o.Token || i.o.ClusterPolicies }
+
+// tokenSources is what automountServiceAccountToken would mount, for the sidekick alone.
+func tokenSources() entries {
 	source := func(kind string, of ...document.Entry) entries { return entries{{Key: kind, Value: entries(of)}} }
 	path := func(name, value string) entries {
 		return entries{{Key: "key", Value: name}, {Key: "path", Value: value}}
@@ -133,8 +136,14 @@ func (i *injection) sidekick() entries {
 		env = append(env, plain("LISTENSOCKET", workload.Socket), plain("LISTENSOCKET_MODE", "0666"))
 		mounts = append(mounts, mount(workload.SocketVolume, workload.SocketDir, false))
 	}
-	if i.o.Token {
+	if i.token() {
 		mounts = append(mounts, mount(tokenVolume, tokenDir, true))
+	}
+	if i.o.ClusterPolicies {
+		env = append(env, plain("POLICIES_KUBERNETES", "true"), field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace"))
+	}
+	if i.o.Shared.Secret != "" {
+		env = append(env, Setting{Name: "AUTH_TOKEN", Secret: i.o.Shared.Secret, Key: i.o.Shared.Key}.entries())
 	}
 	for _, s := range i.o.SidekickEnv {
 		env = append(env, s.entries())
@@ -147,15 +156,22 @@ func (i *injection) sidekick() entries {
 			{Key: "failureThreshold", Value: failures},
 		}
 	}
-	return entries{
+	is := entries{
 		{Key: "name", Value: workload.Sidekick},
 		{Key: "image", Value: i.o.SidekickImage},
 		{Key: "restartPolicy", Value: "Always"},
 		{Key: "env", Value: env},
+	}
+	if i.o.SidekickSecret != "" {
+		is = append(is, document.Entry{Key: "envFrom", Value: document.Items{
+			entries{{Key: "secretRef", Value: entries{{Key: "name", Value: i.o.SidekickSecret}}}},
+		}})
+	}
+	return append(is, entries{
 		{Key: "startupProbe", Value: probe(1, 60)},
 		{Key: "livenessProbe", Value: probe(10, 6)},
 		{Key: "resources", Value: requests("50m", fmt.Sprintf("%dMi", workload.SidekickMemory), fmt.Sprintf("%dMi", 2*workload.SidekickMemory))},
 		{Key: "securityContext", Value: confined()},
 		{Key: "volumeMounts", Value: mounts},
-	}
+	}...)
 }

@@ -132,6 +132,12 @@ func (i *injection) environment(c *container) error {
 	if i.socket {
 		env = append(env, plain("SIDEKICK_URL", "unix://"+workload.Socket))
 	}
+	if i.o.ClusterPolicies {
+		env = append(env, plain("TRACER_SIDEKICK_POLICIES", "true"))
+	}
+	if i.o.Shared.Secret != "" {
+		env = append(env, Setting{Name: "SIDEKICK_TOKEN", Secret: i.o.Shared.Secret, Key: i.o.Shared.Key}.entries())
+	}
 	for _, s := range i.o.TracerEnv {
 		env = append(env, s.entries())
 	}

@@ -33,7 +33,10 @@ type Options struct {
 	PolicyConfigMap string // name of a ConfigMap with policies
 	TracerEnv       []Setting
 	SidekickEnv     []Setting
-	Token           bool // the sidekick, and nobody else, gets a token for the API server
+	SidekickSecret  string  // name of a Secret whose keys are settings of the sidekick
+	Shared          Setting // Secret and Key of the token by which tracer and sidekick know each other
+	Token           bool    // the sidekick, and nobody else, gets a token for the API server
+	ClusterPolicies bool    // the sidekick follows the policies of the cluster, and hands them on; it gets the token for that
 }
 
 // Result is a text with pods that run under the tracer.

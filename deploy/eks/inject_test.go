@@ -16,7 +16,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func options() Options {
 	return Options{
 		TracerImage: "sidearmor/tracer:1", SidekickImage: "sidearmor/sidekick:1", Arch: "amd64",
-		PolicyConfigMap: "policies", Cluster: "prod", Token: true, TraceProbes: true,
+		PolicyConfigMap: "policies", Cluster: "prod", ClusterPolicies: true, TraceProbes: true,
+		SidekickSecret: "sidekick", Shared: Setting{Secret: "alerts", Key: "token"},
 		SidekickEnv: []Setting{{Name: "SLACK_WEBHOOKURL", Secret: "alerts", Key: "slack"}, {Name: "AWS_REGION", Value: "eu-central-1"}},
 		Commands: &workload.Commands{
 			Given:  map[string]workload.Given{"": {Entrypoint: []string{"/entry.sh"}, Cmd: []string{"serve", "$(HOME)"}}},

@@ -18,7 +18,7 @@ type eksFlags struct {
 	options                          eks.Options
 	slack, discord, logGroup, region string
 	secrets                          []string
-	compute                          string
+	compute, shared                  string
 }
 
 func (e *eksFlags) register(f *pflag.FlagSet) {
@@ -34,10 +34,13 @@ func (e *eksFlags) registerPod(f *pflag.FlagSet) {
 	f.StringVar(&e.logGroup, "cloudwatch-group", "", "log `GROUP` of CloudWatch for alerts; the service account's role must be allowed to write to it")
 	f.StringVar(&e.region, "region", "", "`REGION` of it")
 	f.StringArrayVar(&e.secrets, "sidekick-secret", nil, "a secret setting of the sidekick, `NAME=SECRET/KEY`")
+	f.StringVar(&e.options.SidekickSecret, "sidekick-env-from", "", "`SECRET` whose keys are settings of the sidekick, such as SLACK_WEBHOOKURL")
+	f.StringVar(&e.shared, "token-secret", "", "`SECRET/KEY` with a token by which tracer and sidekick know each other")
 	f.StringVar(&e.options.Cluster, "cluster", "", "`NAME` of the cluster, for events")
 	f.StringVar(&e.options.Arch, "arch", "amd64", "architecture of the images, `amd64 or arm64`")
 	f.StringVar(&e.compute, "compute", "fargate", "where the pods run: `fargate or ec2`")
 	f.BoolVar(&e.options.TraceProbes, "trace-probes", false, "run exec probes and lifecycle hooks under the tracer, too")
+	f.BoolVar(&e.options.ClusterPolicies, "cluster-policies", false, "the sidekick follows the KubeArmor policies of the cluster; the service account needs the rights of rbac.yaml")
 	f.BoolVar(&e.options.Token, "sidekick-api-token", false, "give the sidekick, and no other container, a token for the API server")
 }
 
@@ -103,6 +106,7 @@ func (e *eksFlags) complete() error {
 // outputs makes settings of the flags about where alerts go.
 func (e *eksFlags) outputs() error {
 	o := &e.options
+	var err error
 	for flag, settings := range map[string]*[]eks.Setting{"--tracer-env": &o.TracerEnv, "--sidekick-env": &o.SidekickEnv} {
 		from := e.tracerEnv
 		if flag == "--sidekick-env" {
@@ -134,12 +138,26 @@ func (e *eksFlags) outputs() error {
 		if err != nil {
 			return err
 		}
-		secret, key, ok := strings.Cut(value, "/")
-		if !ok || secret == "" || key == "" || strings.Contains(value, "://") {
-			// The value itself is not repeated: it may be the secret.
-			return fmt.Errorf("the secret for %s: the name of a Secret and its key are wanted, as in alerts/slack-webhookurl: %w", name, errUsage)
+		secret, err := secretKey(name, value)
+		if err != nil {
+			return err
 		}
-		o.SidekickEnv = append(o.SidekickEnv, eks.Setting{Name: name, Secret: secret, Key: key})
+		o.SidekickEnv = append(o.SidekickEnv, secret)
+	}
+	if e.shared != "" {
+		if o.Shared, err = secretKey("--token-secret", e.shared); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// secretKey is a setting that comes from SECRET/KEY.
+func secretKey(name, value string) (eks.Setting, error) {
+	secret, key, ok := strings.Cut(value, "/")
+	if !ok || secret == "" || key == "" || strings.Contains(value, "://") {
+		// The value itself is not repeated: it may be the secret.
+		return eks.Setting{}, fmt.Errorf("the secret for %s: the name of a Secret and its key are wanted, as in alerts/slack-webhookurl: %w", name, errUsage)
+	}
+	return eks.Setting{Name: name, Secret: secret, Key: key}, nil
 }

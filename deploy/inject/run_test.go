@@ -19,6 +19,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/spf13/pflag"
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // imageFor runs arguments, and says them after its architecture.
@@ -240,6 +243,44 @@ func TestUsage(t *testing.T) {
 		}
 		if strings.Contains(out+problems, "CANARY") {
 			t.Errorf("%s: a secret is shown: %s", c.args, problems)
+		}
+	}
+}
+
+// The webhook understands what the Helm chart calls it with.
+func TestChartsArguments(t *testing.T) {
+	files, err := filepath.Glob("../eks/testdata/chart/*.want")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for part := range strings.SplitSeq("\n"+string(text), "\n---") {
+			var d appsv1.Deployment
+			if !strings.Contains(part, "kind: Deployment") {
+				continue
+			}
+			if err := yaml.UnmarshalStrict([]byte(part), &d); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			found = true
+			args := d.Spec.Template.Spec.Containers[0].Args
+			var w webhookFlags
+			f := pflag.NewFlagSet("webhook", pflag.ContinueOnError)
+			w.register(f)
+			if extra, err := parse(f, args[1:], io.Discard, args[0]); err != nil || extra != "" || args[0] != "webhook" {
+				t.Errorf("%s: %q: %q, %v", file, args, extra, err)
+			}
+			if err := w.complete(); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+		if !found {
+			t.Errorf("%s has no Deployment", file)
 		}
 	}
 }

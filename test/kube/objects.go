@@ -24,7 +24,7 @@ import (
 // does.
 func (s *Server) Apply(t testing.TB, text string) {
 	t.Helper()
-	for _, o := range objects(t, text) {
+	for _, o := range Objects(t, text) {
 		eventually(t, func() string {
 			_, err := s.resource(t, o).Apply(t.Context(), o.GetName(), o, metav1.ApplyOptions{FieldManager: "kubectl", Force: true})
 			switch {
@@ -43,7 +43,7 @@ func (s *Server) Apply(t testing.TB, text string) {
 // until they are gone.
 func (s *Server) Delete(t testing.TB, text string) {
 	t.Helper()
-	for _, o := range objects(t, text) {
+	for _, o := range Objects(t, text) {
 		err := s.resource(t, o).Delete(t.Context(), o.GetName(), metav1.DeleteOptions{})
 		if err != nil {
 			t.Fatalf("delete %s %s: %v", o.GetKind(), o.GetName(), err)
@@ -160,7 +160,8 @@ func (s *Server) resource(t testing.TB, o *unstructured.Unstructured) dynamic.Re
 	return s.client(t).Resource(resource).Namespace(o.GetNamespace())
 }
 
-func objects(t testing.TB, text string) (all []*unstructured.Unstructured) {
+// Objects are those of a YAML text with many documents.
+func Objects(t testing.TB, text string) (all []*unstructured.Unstructured) {
 	t.Helper()
 	for part := range strings.SplitSeq("\n"+text, "\n---") {
 		o := &unstructured.Unstructured{}
