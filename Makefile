@@ -36,6 +36,9 @@ DEBS_TEST  += etcd-server
 # Programs that are compared with themselves under the tracer.
 DEBS_TEST  += python3.11 libpython3.11-testsuite git sqlite3 perl postgresql redis-server redis-tools nginx-light \
 	strace bzip2 xz-utils patch
+# What an attacker uses, and a network of its own.
+DEBS_ATTACK := curl python3 iproute2 util-linux
+DEBS_TEST  += $(DEBS_ATTACK)
 DEBS_ARM64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libseccomp-dev:arm64
 
 # Kernels that tests boot, series and architecture: the one of every test, which is
@@ -51,7 +54,7 @@ GOTESTSUM     := $(TOOLS)/gotestsum-v1.13.0
 # first time that takes some ten minutes.
 KUBE_APISERVER := $(TOOLS)/kube-apiserver-v1.34.4
 
-.PHONY: all build build-arm64 deps deps-test deps-arm64 test test-kernels lint fmt demo bench soak strangers generate images push kube-apiserver clean
+.PHONY: all build build-arm64 deps deps-test deps-arm64 test test-kernels lint fmt demo attack picture bench soak strangers generate images push kube-apiserver clean
 all: build
 
 build: deps
@@ -106,6 +109,17 @@ fmt: $(GOLANGCI_LINT)/golangci-lint
 
 demo: build
 	examples/demo/demo.sh $(BIN)
+
+# A vulnerable web application is attacked, without and with the tracer.
+attack: build
+	@.ci/deps $(DEBS_ATTACK)
+	examples/attack/run.sh $(BIN)
+
+# The picture in README.md: the messages that Slack got of these attacks.
+picture: build
+	@.ci/deps $(DEBS_ATTACK)
+	SAVE=build/slack examples/attack/run.sh $(BIN)
+	$(GO) run ./examples/attack/picture build/slack docs/slack.png
 
 # Test suites that others wrote, natively and under the tracer: docs/transparency.md.
 # STRANGERSFLAGS="-only PATTERN -engine ptrace".

@@ -288,4 +288,3 @@ func TestChartValues(t *testing.T) {
 		t.Errorf("values %v\nschema %v", a, b)
 	}
 }
-

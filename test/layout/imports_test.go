@@ -115,6 +115,7 @@ var rules = []rule{
 	{"deploy/images", nil, "makes images of programs that are built; it does not look into them"},
 	{"deploy/inject", []string{"deploy/ecs", "deploy/eks", "deploy/internal/image", "deploy/internal/workload"}, "the program around the two"},
 
+	{"examples/attack examples/attack/picture", nil, "a test of built programs, and a picture of what they sent"},
 	{"examples/demo", []string{"schema", "schema/*"}, "programs that show how to use it from outside"},
 	{"test/layout test/containers test/e2e test/bench test/observability test/soak test/differential test/kernels test/kube test/strangers", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
 }
