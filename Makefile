@@ -20,7 +20,7 @@ COLD        := go.yaml.in/yaml/v3 github.com/spf13/pflag github.com/fsnotify/fsn
 	internal/poll internal/sync io/fs log/slog/... math/big mime/... net net/http/... net/netip net/textproto net/url os os/... \
 	path/... reflect sort strconv text/... time unicode/... unique vendor/... \
 	$(addprefix github.com/sidearmor/sidearmor/,schema/policy schema/policydir schema/policystream tracer \
-	$(addprefix tracer/internal/,config doctor explain filter identity launch peer policies syscalls trial))
+	$(addprefix tracer/internal/,config doctor explain filter identity launch learn peer policies syscalls trial))
 # The same for the sidekick: clients of AWS and Kubernetes wait for the network.
 COLD_SIDEKICK := github.com/aws/... k8s.io/... sigs.k8s.io/...
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)

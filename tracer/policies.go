@@ -20,13 +20,12 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 	"github.com/sidearmor/sidearmor/tracer/internal/peer"
 	"github.com/sidearmor/sidearmor/tracer/internal/policies"
-	"github.com/sidearmor/sidearmor/tracer/internal/trial"
 )
 
 // newHub loads the policies, and waits until it is known which of them are for
 // this container. What can change later is followed in the background until ctx
-// ends; live says whether there is such. In a trial the policies are its own.
-func newHub(ctx context.Context, c config.Config, who *identity.Identity, background *sync.WaitGroup, tried *trial.Trial, log *slog.Logger) (hub *policies.Hub, live bool, err error) {
+// ends; live says whether there is such. Who watches has policies of its own.
+func newHub(ctx context.Context, c config.Config, who *identity.Identity, background *sync.WaitGroup, tried watcher, log *slog.Logger) (hub *policies.Hub, live bool, err error) {
 	if tried != nil {
 		hub, err = trialHub(c.Posture, tried.Documents(), log)
 		return hub, false, err

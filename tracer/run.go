@@ -16,13 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sidearmor/sidearmor/schema"
+	spolicy "github.com/sidearmor/sidearmor/schema/policy"
+	"github.com/sidearmor/sidearmor/schema/rules"
 	"github.com/sidearmor/sidearmor/tracer/internal/config"
 	"github.com/sidearmor/sidearmor/tracer/internal/emit"
 	"github.com/sidearmor/sidearmor/tracer/internal/identity"
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 	"github.com/sidearmor/sidearmor/tracer/internal/policies"
 	"github.com/sidearmor/sidearmor/tracer/internal/supervise"
-	"github.com/sidearmor/sidearmor/tracer/internal/trial"
 )
 
 // version is set by the linker.
@@ -65,6 +66,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return runWorkload(c, environ, stderr, nil)
 	case config.Test:
 		return testPolicies(c, environ, stderr)
+	case config.Learn:
+		return learnPolicy(c, environ, stdout, stderr)
 	}
 	if err != nil {
 		return fail(stderr, 1, err)
@@ -77,9 +80,15 @@ func fail(stderr io.Writer, code int, err error) int {
 	return code
 }
 
-// runWorkload runs the workload to its end and returns its exit status. A trial has the
-// policies itself, and watches.
-func runWorkload(c config.Config, environ []string, stderr io.Writer, tried *trial.Trial) int {
+// watcher is who watches what the workload does. It has the policies itself.
+type watcher interface {
+	Documents() []spolicy.Document
+	Rules() *rules.Rules
+}
+
+// runWorkload runs the workload to its end and returns its exit status. tried is nil for
+// a run that nobody watches.
+func runWorkload(c config.Config, environ []string, stderr io.Writer, tried watcher) int {
 	path, err := exec.LookPath(c.Argv[0])
 	switch {
 	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EISDIR):

@@ -200,17 +200,24 @@ func (r *reader) metadata(n *yaml.Node, d *Document) {
 	r.mapping(n, "metadata", f)
 }
 
-// annotations takes the one that says whether the policy enforces; the rest are
-// others'.
+// annotations takes those that say what the policy does, and how its allow lists are
+// meant; the rest are others'.
 func (r *reader) annotations(n *yaml.Node, d *Document) {
 	if n.Kind != yaml.MappingNode {
 		r.errorf(n, "metadata.annotations must be a mapping, not %s", kindName(n))
 		return
 	}
+	postures := map[string]*string{
+		FilePostureAnnotation: &d.FilePosture, NetworkPostureAnnotation: &d.NetworkPosture,
+		CapabilitiesPostureAnnotation: &d.CapabilitiesPosture,
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := r.node(n.Content[i]), r.node(n.Content[i+1])
 		if key == nil || value == nil {
 			return
+		}
+		if posture := postures[key.Value]; posture != nil {
+			*posture = r.oneOf(value, "the annotation "+key.Value, []string{PostureAudit, PostureBlock})
 		}
 		if key.Value != ModeAnnotation {
 			continue

@@ -41,6 +41,12 @@ type Document struct {
 	Mode      Mode   `json:",omitempty"`
 	Selector  Selector
 
+	// What allow lists do to what they do not name in the containers that the policy
+	// selects: PostureAudit or PostureBlock; "" says nothing. Processes use that of files.
+	FilePosture         string `json:",omitempty"`
+	NetworkPosture      string `json:",omitempty"`
+	CapabilitiesPosture string `json:",omitempty"`
+
 	Process      []ProcessRule
 	File         []FileRule
 	Network      []NetworkRule

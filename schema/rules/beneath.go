@@ -10,10 +10,10 @@ import "strings"
 // the files. It looks at all rules, so it is for what happens seldom.
 func (r *Rules) DecideMove(a *Access) Verdict {
 	v := r.decideMove(a)
-	if r.watched == nil || v.Deny {
-		return v
+	if r.watched != nil && !v.Deny {
+		v = v.beside(r.watched.decideMove(a))
 	}
-	return v.beside(r.watched.decideMove(a))
+	return r.tell(a, v)
 }
 
 func (r *Rules) decideMove(a *Access) Verdict {

@@ -62,8 +62,25 @@ func compileDocuments(docs []spolicy.Document, posture Posture, selected func(*s
 	return r, nil
 }
 
+// stricter gives the posture where documents name one: block, if any does.
+func stricter(docs []*spolicy.Document, posture Posture) Posture {
+	var named Posture
+	for _, d := range docs {
+		for own, field := range map[*string]string{&named.File: d.FilePosture, &named.Network: d.NetworkPosture, &named.Capabilities: d.CapabilitiesPosture} {
+			if *own != PostureBlock {
+				*own = cmp.Or(field, *own)
+			}
+		}
+	}
+	return Posture{
+		File: cmp.Or(named.File, posture.File), Network: cmp.Or(named.Network, posture.Network),
+		Capabilities: cmp.Or(named.Capabilities, posture.Capabilities),
+	}
+}
+
 // compileAll makes rules of documents as if they all enforced.
 func compileAll(docs []*spolicy.Document, posture Posture) *Rules {
+	posture = stricter(docs, posture)
 	c := compiler{rules: &Rules{
 		process:   newPathRules(Process, posture.File, true),
 		file:      newPathRules(File, posture.File, false),

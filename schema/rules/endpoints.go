@@ -127,10 +127,12 @@ func (r *Rules) CouldDenyEndpoint(op Operation, source string) bool {
 // denied where a rule denies the program an address.
 func (r *Rules) DecideAnywhere(a *Access) Verdict {
 	v := r.decideAnywhere(a)
-	if r.watched == nil || v.Deny {
-		return v
+	if r.watched != nil && !v.Deny {
+		v = v.beside(r.watched.decideAnywhere(a))
 	}
-	return v.beside(r.watched.decideAnywhere(a))
+	anywhere := *a
+	anywhere.IP, anywhere.Port, anywhere.Unix = netip.IPv4Unspecified(), 0, ""
+	return r.tell(&anywhere, v)
 }
 
 func (r *Rules) decideAnywhere(a *Access) Verdict {

@@ -25,6 +25,8 @@ package rules
 import (
 	"net/netip"
 	"slices"
+
+	spolicy "github.com/sidearmor/sidearmor/schema/policy"
 )
 
 // Access is one thing that the workload is about to do.
@@ -65,8 +67,8 @@ type Posture struct{ File, Network, Capabilities string }
 
 // Values of Posture.
 const (
-	PostureAudit = "audit"
-	PostureBlock = "block"
+	PostureAudit = spolicy.PostureAudit
+	PostureBlock = spolicy.PostureBlock
 	PostureAllow = "allow"
 )
 
@@ -102,7 +104,8 @@ type Rules struct {
 	can           reaches
 	wants, denies Operation // of all programs together
 
-	observe func(Access, Verdict) // nil for nobody
+	observe    func(Access, Verdict) // nil for nobody
+	permissive bool                  // all passes
 }
 
 // Decide answers one access. It is safe for concurrent use, costs a lookup per
@@ -117,10 +120,7 @@ func (r *Rules) Decide(a *Access) Verdict {
 	if r.watched != nil && !v.Deny {
 		v = v.beside(r.watched.decide(a))
 	}
-	if r.observe != nil {
-		r.observe(*a, v)
-	}
-	return v
+	return r.tell(a, v)
 }
 
 // Observed gives the same rules, which tell f of each decision.
@@ -128,6 +128,26 @@ func (r *Rules) Observed(f func(Access, Verdict)) *Rules {
 	observed := *r
 	observed.observe = f
 	return &observed
+}
+
+// Permissive gives rules that ask for what r asks for, and let everything pass: f is
+// told of each access, with what r says. What could be for whomever the program likes
+// is told as one for the address 0.0.0.0.
+func (r *Rules) Permissive(f func(Access, Verdict)) *Rules {
+	permissive := r.Observed(f)
+	permissive.permissive = true
+	return permissive
+}
+
+// tell tells of a decision, and gives the one that holds.
+func (r *Rules) tell(a *Access, v Verdict) Verdict {
+	if r.observe != nil {
+		r.observe(*a, v)
+	}
+	if r.permissive {
+		return Verdict{}
+	}
+	return v
 }
 
 // decide is Decide by the policies that enforce.

@@ -27,6 +27,7 @@ var rules = []rule{
 	{"schema/policy", nil, "a policy document is data"},
 	{"schema/policydir", []string{"schema/policy"}, "files of policies are read and followed in one way"},
 	{"schema/policystream", []string{"schema/policy"}, "what the two programs say to each other about policies"},
+	{"schema/observed", []string{"schema", "schema/policy", "schema/rules"}, "an event as rules see it; it decides nothing"},
 	{"schema/secret", nil, "used from everywhere"},
 
 	{"tracer", []string{"tracer/internal/*", "tracer/internal/*/*", "schema", "schema/*"}, "wiring"},
@@ -54,6 +55,7 @@ var rules = []rule{
 	{"tracer/internal/emit", []string{"schema", "schema/secret", "tracer/internal/peer"}, "carries events, does not make them"},
 	{"tracer/internal/explain", []string{"schema/policy", "schema/rules"}, "says what policies mean; it enforces nothing"},
 	{"tracer/internal/trial", []string{"schema/policy", "schema/rules", "tracer/internal/explain"}, "says which rule decided; it runs nothing"},
+	{"tracer/internal/learn", []string{"schema", "schema/observed", "schema/policy", "schema/rules"}, "makes a policy of what has happened; it runs nothing"},
 	{"tracer/internal/identity", []string{"schema", "schema/policy"}, "who this container is"},
 	{"tracer/internal/policies", []string{"schema/policy", "schema/policydir", "schema/policystream", "schema/rules", "tracer/internal/peer"}, "documents of all sources become the rules in force"},
 
@@ -85,7 +87,7 @@ var rules = []rule{
 	{"sidekick/internal/policies/aws", []string{"sidekick/internal/policies", "outputs/awsconfig"}, "one source of policies; it knows no tracer"},
 	{"sidekick/internal/policies/kubernetes", []string{"sidekick/internal/policies", "schema/policy"}, "one source of policies; it knows no tracer"},
 
-	{"sidekick/internal/simulate", []string{"schema", "schema/policy", "schema/rules"}, "decides as the tracer does, about what has been"},
+	{"sidekick/internal/simulate", []string{"schema", "schema/observed", "schema/policy", "schema/rules"}, "decides as the tracer does, about what has been"},
 
 	{"outputs", []string{"schema", "schema/secret"}, "the contract"},
 	{"outputs/catalog", []string{"outputs", "outputs/*"}, "the list of kinds"},
@@ -117,7 +119,7 @@ var rules = []rule{
 
 	{"examples/attack examples/attack/picture", nil, "a test of built programs, and a picture of what they sent"},
 	{"examples/demo", []string{"schema", "schema/*"}, "programs that show how to use it from outside"},
-	{"test/layout test/containers test/e2e test/bench test/observability test/soak test/differential test/kernels test/kube test/strangers", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
+	{"test/layout test/learn test/containers test/e2e test/bench test/observability test/soak test/differential test/kernels test/kube test/strangers", []string{"schema", "schema/*"}, "tests of built programs use them as users do"},
 }
 
 type listed struct {

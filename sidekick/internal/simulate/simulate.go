@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/sidearmor/sidearmor/schema"
+	"github.com/sidearmor/sidearmor/schema/observed"
 	"github.com/sidearmor/sidearmor/schema/policy"
 	"github.com/sidearmor/sidearmor/schema/rules"
 )
@@ -85,7 +86,7 @@ func (s *Simulation) Add(e *schema.Event) {
 		s.skip("it is Falco's: rules are about KubeArmor's events")
 		return
 	}
-	a, err := accessOf(r)
+	a, err := observed.Access(r)
 	if err != nil {
 		s.skip(err.Error())
 		return
@@ -117,7 +118,7 @@ func (s *Simulation) compiled(r *schema.Record) (*rules.Rules, error) {
 	if found, ok := s.rules[key]; ok {
 		return found, nil
 	}
-	target := targetOf(r)
+	target := observed.Target(r)
 	for i := range s.docs {
 		if s.docs[i].Selects(target) {
 			s.report.selected[s.docs[i].Name] = true

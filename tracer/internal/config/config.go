@@ -25,6 +25,7 @@ const (
 	Install Command = "install" // copy the tracer's own file into a directory
 	Check   Command = "policy"  // say what policies mean
 	Test    Command = "policy test"
+	Learn   Command = "learn"   // run a workload, or read events, and write the policy of it
 	Doctor  Command = "doctor"  // find out what the host allows
 	Version Command = "version" // print the version
 	Help    Command = "help"    // print Config.Text
@@ -73,6 +74,7 @@ type Config struct {
 	JSON   bool     // policy check, policy test, doctor: the output is JSON
 	Report string   // policy test: file for the output; "" for standard error
 	Wait   bool     // doctor: be the process that the doctor examines
+	Learn  Learning // learn: what policy is made
 	Text   string   // help: what to print on standard output
 
 	SidekickURL      URL             // where events go; URL.IsZero means nowhere
@@ -101,6 +103,17 @@ type Config struct {
 	// variable ("POD_NAME=web-1") that it stands in for. Put before the
 	// environment, where the first one counts, it makes a flag win.
 	Identity []string
+}
+
+// Learning is what "tracer learn" was asked for beside Argv, which is empty where
+// events are read.
+type Learning struct {
+	From     []string // files of events; "-" is standard input
+	Merge    []string // policies that are merged with what is learned
+	Output   string   // file for the policy; "" for standard output
+	Name     string   // of the policy; "" for one after the command
+	Selector string   // labels, as key=value,key=value
+	About    string   // what the policy is about; "" for what is usual
 }
 
 // TLS names files. The zero value is the system's authorities and no certificate.
@@ -155,6 +168,8 @@ func Parse(args, environ []string) (Config, error) {
 		c, err = parseInstall(rest)
 	case string(Check):
 		c, err = parsePolicy(rest, environ)
+	case string(Learn):
+		c, err = parseLearn(rest, environ)
 	case string(Doctor):
 		c, err = parseDoctor(rest, environ)
 	case string(Version), "--version":
@@ -172,7 +187,7 @@ func Parse(args, environ []string) (Config, error) {
 
 func hint(command string) string {
 	switch Command(command) {
-	case Run, Install, Check, Doctor:
+	case Run, Install, Check, Learn, Doctor:
 		return fmt.Sprintf("see \"tracer help %s\"", command)
 	}
 	return "see \"tracer help\""
@@ -268,6 +283,8 @@ func parseHelp(args []string) (Config, error) {
 			text = installHelp
 		case string(Check):
 			text = policyHelp
+		case string(Learn):
+			text = learnHelp
 		case string(Doctor):
 			text = doctorHelp
 		default:

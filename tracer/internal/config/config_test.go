@@ -145,6 +145,32 @@ func TestParsePolicyCheck(t *testing.T) {
 	}
 }
 
+func TestParseLearn(t *testing.T) {
+	run := defaults()
+	run.Command, run.Argv, run.Engine = Learn, []string{"sh", "-c", "true"}, EnginePtrace
+	run.Learn = Learning{Merge: []string{"a", "b"}, Output: "o", Name: "n", Selector: "a=b", About: "file"}
+	for _, c := range []struct {
+		args []string
+		want Config
+	}{
+		{[]string{"--merge=a", "--merge", "b", "-o", "o", "--name=n", "--selector=a=b", "--about=file", "--", "sh", "-c", "true"}, run},
+		{[]string{"--from", "a", "--from=-"}, Config{Command: Learn, Learn: Learning{From: []string{"a", "-"}}}},
+		{[]string{"--help"}, Config{Command: Help, Text: learnHelp}},
+	} {
+		got, err := Parse(append([]string{"learn"}, c.args...), []string{"TRACER_ENGINE=ptrace"})
+		if diff := cmp.Diff(c.want, got, compare()...); err != nil || diff != "" {
+			t.Errorf("%v: %v\n%s", c.args, err, diff)
+		}
+	}
+	for want, args := range map[string][]string{
+		"no command given": {}, "no command given after": {"--"}, "either a command, or events": {"--from=a", "--", "true"}, "unknown flag": {"--form=a"},
+	} {
+		if _, err := Parse(append([]string{"learn"}, args...), nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "tracer help learn") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
 func TestParsePolicyTest(t *testing.T) {
 	want := defaults()
 	want.Command, want.Files, want.JSON, want.Strict, want.Report = Test, []string{"a.yaml", "b"}, true, true, "r"

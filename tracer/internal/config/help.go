@@ -14,10 +14,11 @@ Usage:
   tracer policy check FILE...           say what policies mean
   tracer policy test FILE... -- COMMAND [ARGUMENT...]
                                         run a command, and say which rule decided what
+  tracer learn -- COMMAND [ARGUMENT...] run a command, and write the policy of what it does
   tracer doctor                         find out what this host allows
   tracer install DIR                    copy this program to DIR/tracer
   tracer version                        print the version
-  tracer help [run|policy|doctor|install]  print help
+  tracer help [run|policy|learn|doctor|install]  print help
 `
 
 const installHelp = `tracer install copies this program, one file that needs no other, to DIR/tracer.

@@ -127,23 +127,30 @@ func selected(d *spolicy.Document) string {
 // allowLists says which classes the policy makes an allow list of.
 func allowLists(d *spolicy.Document) (all []string) {
 	allows := func(e spolicy.Effect) bool { return e.Action == spolicy.ActionAllow }
-	if slices.ContainsFunc(d.Process, func(r spolicy.ProcessRule) bool { return allows(r.Effect) }) {
-		all = append(all, "allow list: all other programs are up to --default-file-posture")
+	network := func(is func(*spolicy.NetworkRule) bool) bool {
+		return slices.ContainsFunc(d.Network, func(r spolicy.NetworkRule) bool { return allows(r.Effect) && is(&r) })
 	}
-	if slices.ContainsFunc(d.File, func(r spolicy.FileRule) bool { return allows(r.Effect) }) {
-		all = append(all, "allow list: all other files are up to --default-file-posture")
-	}
-	if slices.ContainsFunc(d.Network, func(r spolicy.NetworkRule) bool { return allows(r.Effect) && r.Protocol != "" }) {
-		all = append(all, "allow list: all other sockets are up to --default-network-posture")
-	}
-	if slices.ContainsFunc(d.Network, func(r spolicy.NetworkRule) bool { return allows(r.Effect) && r.Domain != "" }) {
-		all = append(all, "allow list: all other names are up to --default-network-posture")
-	}
-	if slices.ContainsFunc(d.Network, func(r spolicy.NetworkRule) bool { return allows(r.Effect) && r.Endpoint != nil }) {
-		all = append(all, "allow list: all other addresses and Unix sockets are up to --default-network-posture")
-	}
-	if slices.ContainsFunc(d.Capabilities, func(r spolicy.CapabilityRule) bool { return allows(r.Effect) }) {
-		all = append(all, "allow list: all other capabilities are up to --default-capabilities-posture")
+	for _, list := range []struct {
+		is                    bool
+		what, posture, option string
+	}{
+		{slices.ContainsFunc(d.Process, func(r spolicy.ProcessRule) bool { return allows(r.Effect) }), "programs", d.FilePosture, "--default-file-posture"},
+		{slices.ContainsFunc(d.File, func(r spolicy.FileRule) bool { return allows(r.Effect) }), "files", d.FilePosture, "--default-file-posture"},
+		{network(func(r *spolicy.NetworkRule) bool { return r.Protocol != "" }), "sockets", d.NetworkPosture, "--default-network-posture"},
+		{network(func(r *spolicy.NetworkRule) bool { return r.Domain != "" }), "names", d.NetworkPosture, "--default-network-posture"},
+		{network(func(r *spolicy.NetworkRule) bool { return r.Endpoint != nil }), "addresses and Unix sockets", d.NetworkPosture, "--default-network-posture"},
+		{slices.ContainsFunc(d.Capabilities, func(r spolicy.CapabilityRule) bool { return allows(r.Effect) }), "capabilities", d.CapabilitiesPosture, "--default-capabilities-posture"},
+	} {
+		fate := "up to " + list.option
+		switch list.posture {
+		case spolicy.PostureBlock:
+			fate = "denied"
+		case spolicy.PostureAudit:
+			fate = "told of"
+		}
+		if list.is {
+			all = append(all, "allow list: all other "+list.what+" are "+fate)
+		}
 	}
 	return all
 }

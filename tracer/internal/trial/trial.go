@@ -73,7 +73,10 @@ func New(docs []spolicy.Document, compile Compile) (*Trial, error) {
 
 // split makes a document of each rule.
 func (t *Trial) split(d *spolicy.Document) {
-	base := spolicy.Document{Kind: d.Kind, Mode: d.Mode, Origin: d.Origin}
+	base := spolicy.Document{
+		Kind: d.Kind, Mode: d.Mode, Origin: d.Origin,
+		FilePosture: d.FilePosture, NetworkPosture: d.NetworkPosture, CapabilitiesPosture: d.CapabilitiesPosture,
+	}
 	one := func(e spolicy.Effect, put func(*spolicy.Document)) {
 		single := base
 		single.Name = strconv.Itoa(len(t.docs))

@@ -10,14 +10,6 @@ import (
 	"github.com/sidearmor/sidearmor/schema/policy"
 )
 
-// Annotations that KubeArmor has on pods and namespaces beside policy.ModeAnnotation.
-const (
-	filePosture         = "kubearmor-file-posture"
-	networkPosture      = "kubearmor-network-posture"
-	capabilitiesPosture = "kubearmor-capabilities-posture"
-	visibility          = "kubearmor-visibility"
-)
-
 // place names an object for people.
 func place(o *unstructured.Unstructured) string {
 	name := o.GetName()
@@ -52,11 +44,11 @@ func (s *Source) settings(o *unstructured.Unstructured) policy.Settings {
 		s.log.Warn("an annotation has no effect", "of", place(o), "annotation", name, "value", value, "known", values)
 		return ""
 	}
-	postures := []string{"audit", "block"}
+	postures := []string{policy.PostureAudit, policy.PostureBlock}
 	return policy.Settings{
 		Mode:        one(policy.ModeAnnotation, policy.ModeEnabled, policy.ModeAudited, policy.ModeDisabled),
-		FilePosture: one(filePosture, postures...), NetworkPosture: one(networkPosture, postures...),
-		CapabilitiesPosture: one(capabilitiesPosture, postures...),
-		Visibility:          strings.TrimSpace(all[visibility]),
+		FilePosture: one(policy.FilePostureAnnotation, postures...), NetworkPosture: one(policy.NetworkPostureAnnotation, postures...),
+		CapabilitiesPosture: one(policy.CapabilitiesPostureAnnotation, postures...),
+		Visibility:          strings.TrimSpace(all[policy.VisibilityAnnotation]),
 	}
 }

@@ -1,4 +1,6 @@
-package simulate
+// Package observed gives what an event tells of in the terms of rules: the access, and
+// the container. It decides nothing.
+package observed
 
 import (
 	"errors"
@@ -13,10 +15,10 @@ import (
 // errOther says that an event is about what no rule here decides.
 var errOther = errors.New("it is about no program, file or socket")
 
-// accessOf is what an event tells of, as rules see it. What the event does not say
+// Access is what an event tells of, as rules see it. What the event does not say
 // is as usual: who owns the file is not told, so rules for owners take the caller
 // for one only where the event says so.
-func accessOf(r *schema.Record) (rules.Access, error) {
+func Access(r *schema.Record) (rules.Access, error) {
 	a := rules.Access{HasTTY: r.TTY != "", Source: r.ProcessName, ParentSource: r.ParentProcessName}
 	switch r.Operation {
 	case schema.OperationProcess:
@@ -26,7 +28,7 @@ func accessOf(r *schema.Record) (rules.Access, error) {
 		if writes(r.Data) {
 			a.Operation = rules.FileWrite
 		}
-		a.Create = strings.Contains(r.Data, "O_CREAT")
+		a.Create = creates(r.Data)
 		if !strings.HasPrefix(a.Path, "/") {
 			return a, errors.New("its resource is not a path")
 		}
@@ -82,6 +84,24 @@ func writes(data string) bool {
 	return false
 }
 
+// creates says whether Data tells of a call that makes a file, or would if it is not
+// there.
+func creates(data string) bool {
+	for word := range strings.FieldsSeq(data) {
+		switch key, value, _ := strings.Cut(word, "="); key {
+		case "flags":
+			if slices.Contains(strings.Split(value, "|"), "O_CREAT") {
+				return true
+			}
+		case "syscall", "lsm":
+			if strings.HasPrefix(value, "SYS_MKDIR") || strings.HasPrefix(value, "SYS_MKNOD") || value == "FILE_MKDIR" || value == "FILE_MKNOD" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // networkAccess is the use of a socket. Protocol and type stand in Resource or in
 // Data, as the event was made by an enforcer or a monitor.
 func networkAccess(r *schema.Record, a rules.Access) (rules.Access, error) {
@@ -109,8 +129,8 @@ func networkAccess(r *schema.Record, a rules.Access) (rules.Access, error) {
 	return a, nil
 }
 
-// targetOf is the container that an event is about, as selectors see it.
-func targetOf(r *schema.Record) policy.Target {
+// Target is the container that an event is about, as selectors see it.
+func Target(r *schema.Record) policy.Target {
 	t := policy.Target{Namespace: r.NamespaceName, Pod: r.PodName, Container: r.ContainerName, Labels: map[string]string{}}
 	for pair := range strings.SplitSeq(r.Labels, ",") {
 		if key, value, ok := strings.Cut(pair, "="); ok {
