@@ -95,9 +95,11 @@ func receivers(o filter.Options) int {
 }
 
 // What is made only once the engine stands.
-func (w *workload) signalled(tid int) bool                      { return w.processes.Signalled(tid) }
-func (w *workload) stopped(tid int)                             { w.reaper.Stopped(tid) }
-func (w *workload) await(tid int) (int, unix.WaitStatus, error) { return w.reaper.Wait(tid) }
+func (w *workload) signalled(tid int) bool { return w.processes.Signalled(tid) }
+func (w *workload) stopped(tid int)        { w.reaper.Stopped(tid) }
+func (w *workload) await(tid, options int) (int, unix.WaitStatus, error) {
+	return w.reaper.Wait(tid, options)
+}
 
 // serve runs the engine, and waits for children, until both have ended. The first thread
 // does the latter, and what is told of tracees is told to it as well.

@@ -19,6 +19,7 @@ import (
 // workload is the running workload and what runs for it.
 type workload struct {
 	log        *slog.Logger
+	chosen     func(engine string) // is told which one it is
 	child      *launch.Child
 	engine     engine.Engine
 	supervisor *supervise.Supervisor
@@ -39,6 +40,7 @@ func (w *workload) run(choice string, held filter.Options, cmd launch.Command, o
 	if err := w.begin(choice, held, cmd); err != nil {
 		return 0, err
 	}
+	w.chosen(w.engine.Name())
 	targetErr := signals.Target(w.child.PID) // before the reaper can take it away
 	w.reaper = launch.NewReaper(w.child.PID, w.child.Parent, w.log)
 	o.Trace, o.Can = w.trace, w.engine.Can()

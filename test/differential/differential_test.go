@@ -25,7 +25,7 @@ type row struct {
 	// the list of files.
 	replace []replacement
 	// known are differences that cannot be avoided, with the document that says so.
-	known []known
+	known, onPtrace []known // anywhere, and with that engine
 	// diary: the standard error is a log for whoever looks into a difference; it
 	// is shown, not compared.
 	diary bool
@@ -143,7 +143,7 @@ func (r *row) test(t *testing.T, who identity, engine string) {
 		}
 	}
 	found = slices.DeleteFunc(found, func(line string) bool {
-		why := r.excuse(line)
+		why := r.excuse(line, engine)
 		if why != "" {
 			t.Logf("known: %s (%s)", line, why)
 		}
@@ -198,8 +198,12 @@ func (r *row) lines(text string) []string {
 	return out
 }
 
-func (r *row) excuse(line string) string {
-	for _, k := range r.known {
+func (r *row) excuse(line, engine string) string {
+	all := r.known
+	if engine == "ptrace" {
+		all = slices.Concat(all, r.onPtrace)
+	}
+	for _, k := range all {
 		if regexp.MustCompile(k.line).MatchString(line) {
 			return k.why
 		}

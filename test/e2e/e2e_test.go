@@ -71,6 +71,10 @@ func testWhatTheWorkloadDoesIsTold(t *testing.T) {
 		state := fmt.Sprintf("Slack has %d alerts, Discord %d; want %d", len(slack.received()), len(discord.received()), n)
 		return len(slack.received()) >= n && len(discord.received()) >= n && (aws == nil || len(alertsOf(t, aws.events(t))) >= n), state
 	})
+	d := &drill{T: t, s: s}
+	if name := fmt.Sprintf("sidearmor_tracer_events_total{engine=%q}", os.Getenv(engineVariable)); d.metrics()[name] < n {
+		t.Errorf("%s is %d, want at least %d", name, d.metrics()[name], n)
+	}
 	s.stop() // an alert too many would have come by its end
 	checkAlerts(t, "Slack", slack.received())
 	checkAlerts(t, "Discord", discord.received())

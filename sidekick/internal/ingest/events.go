@@ -211,6 +211,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, verdicts []verd
 	}
 	h.metrics.inputs.WithLabelValues("requests", "accepted").Add(float64(s.Accepted))
 	h.metrics.inputs.WithLabelValues("requests", "rejected").Add(float64(s.Rejected))
+	h.metrics.fromTracer(r.Header.Get("Sidearmor-Engine"), s.Accepted)
 
 	switch {
 	case s.Rejected == 0 && len(verdicts) == 1:

@@ -440,8 +440,8 @@ func TestProbes(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	url := serve(t, &store{}, nil).URL
 	post(t, url, strings.NewReader(`{"Type":"MatchedPolicy","Operation":"Strange","Action":"Odd"}`))
-	post(t, url, strings.NewReader(alertEvent+"\n"+logEvent+"\nbad"))
-	post(t, url, strings.NewReader("x"), "Content-Encoding", "br")
+	post(t, url, strings.NewReader(alertEvent+"\n"+logEvent+"\nbad"), "Sidearmor-Engine", "ptrace")
+	post(t, url, strings.NewReader("x"), "Content-Encoding", "br", "Sidearmor-Engine", "ptrace")
 	for i := range maxSeries + 5 {
 		body := strings.Replace(falcoEvent, `"r"`, fmt.Sprintf(`"rule %d%s"`, i, strings.Repeat("ä", 100)), 1)
 		if status, text, _ := post(t, url, strings.NewReader(body)); status != 200 {
@@ -455,6 +455,7 @@ func TestMetrics(t *testing.T) {
 		`sidearmor_kubearmor_events_total{action="Block",kind="alert",operation="File"} 1`,
 		`sidearmor_kubearmor_events_total{action="other",kind="alert",operation="other"} 1`,
 		`sidearmor_kubearmor_events_total{action="",kind="log",operation="Process"} 1`,
+		`sidearmor_tracer_events_total{engine="ptrace"} 2`,
 		`sidearmor_rejected_events_total{reason="encoding"} 1`,
 		`sidearmor_rejected_events_total{reason="malformed"} 1`,
 		`falcosecurity_falcosidekick_falco_events_total{hostname="other",k8s_ns_name="other",k8s_pod_name="other",priority="4",priority_raw="warning",rule="other",source="other"} 5`,

@@ -23,6 +23,7 @@ type metrics struct {
 	inputs    *prometheus.CounterVec
 	falco     *prometheus.CounterVec
 	kubearmor *prometheus.CounterVec
+	engines   *prometheus.CounterVec
 	rejected  *prometheus.CounterVec
 
 	fields []string // output fields that are labels of falco
@@ -49,6 +50,7 @@ func newMetrics(reg prometheus.Registerer, fields []string) *metrics {
 			"Falco events taken; beyond 1,000 combinations of labels they count under other.",
 			names...),
 		kubearmor: counter("sidearmor_kubearmor_events_total", "KubeArmor events taken.", "kind", "action", "operation"),
+		engines:   counter("sidearmor_tracer_events_total", "Events taken from tracers, by how these hold system calls.", "engine"),
 		rejected:  counter("sidearmor_rejected_events_total", "Events and requests that were not taken.", "reason"),
 		fields:    fields,
 		seen:      map[string]struct{}{},
@@ -67,6 +69,18 @@ func (m *metrics) reject(reason string) { m.rejected.WithLabelValues(reason).Inc
 // falcoEvent counts an event of Falco's that was stored.
 func (m *metrics) falcoEvent(f *schema.FalcoEvent) {
 	m.falco.WithLabelValues(m.falcoLabels(f)...).Inc()
+}
+
+// fromTracer counts events by the engine of the tracer that sent them, which it says in
+// the header Sidearmor-Engine.
+func (m *metrics) fromTracer(engine string, events int) {
+	switch engine {
+	case "":
+	case "notify", "ptrace":
+		m.engines.WithLabelValues(engine).Add(float64(events))
+	default:
+		m.engines.WithLabelValues("other").Add(float64(events))
+	}
 }
 
 // kubeArmor counts an event of KubeArmor's that was stored.

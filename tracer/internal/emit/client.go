@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/peer"
@@ -45,6 +46,7 @@ type answer struct {
 type client struct {
 	peer        *peer.Peer
 	contentType string
+	engine      atomic.Pointer[string] // see Emitter.SetEngine; nil before
 }
 
 func newClient(o Options) (*client, error) {
@@ -83,6 +85,9 @@ func (c *client) post(ctx context.Context, key string, batch []line) answer {
 	request.Header.Set("Content-Type", c.contentType)
 	request.Header.Set("Idempotency-Key", key)
 	request.Header.Set("Prefer", "return=minimal") // no verdicts where all events are taken
+	if engine := c.engine.Load(); engine != nil {
+		request.Header.Set("Sidearmor-Engine", *engine)
+	}
 	response, err := c.peer.Do(request)
 	if err != nil {
 		return answer{fate: retry, err: err}

@@ -236,6 +236,13 @@ func (e *Emitter) isClosing() bool {
 	}
 }
 
+// SetEngine says how the tracer holds calls: the sidekick counts events by it.
+func (e *Emitter) SetEngine(name string) {
+	if e.client != nil {
+		e.client.engine.Store(&name)
+	}
+}
+
 // Stats may be called at any time.
 func (e *Emitter) Stats() Stats {
 	s := e.buffer.stats()

@@ -98,13 +98,13 @@ func (r *Reaper) Begin() error {
 
 // Wait waits for the next stop or end of the thread tid, or of any if tid is -1, for a
 // thread that has attached to all of the workload. It takes down the end of the first
-// process.
+// process. With WNOHANG among the options it gives 0 where nothing is told yet.
 //
 // Precondition: called after Begin, on its thread. Run is not called.
-func (r *Reaper) Wait(tid int) (int, unix.WaitStatus, error) {
+func (r *Reaper) Wait(tid, options int) (int, unix.WaitStatus, error) {
 	var status unix.WaitStatus
-	got, err := unix.Wait4(tid, &status, unix.WALL|r.alone, nil)
-	if err == nil && !status.Stopped() {
+	got, err := unix.Wait4(tid, &status, unix.WALL|r.alone|options, nil)
+	if err == nil && got != 0 && !status.Stopped() {
 		r.ended(got, status)
 	}
 	return got, status, err

@@ -15,15 +15,18 @@ import (
 // waits in a system call that has no end: so it takes signals, and stops and goes on by
 // job control, as in the call that it made.
 type aside struct {
-	service *service
-	call    engine.Call
-	thread  atomic.Int64        // that answers
-	gone    atomic.Bool         // nobody needs the answer
-	taken   atomic.Bool         // by the service
-	answer  engine.Answer       // of the service's thread once it is taken
-	outcome chan engine.Outcome // capacity 1
-	dropped chan struct{}       // closed when nobody needs the answer
-	told    chan struct{}       // closed at the end
+	service  *service
+	call     engine.Call
+	thread   atomic.Int64        // that answers
+	gone     atomic.Bool         // nobody needs the answer
+	called   atomic.Bool         // the answer is wanted now: recalled is closed
+	leaves   bool                // of the service's thread: the caller has stopped until the answer is there
+	taken    atomic.Bool         // by the service
+	answer   engine.Answer       // of the service's thread once it is taken
+	outcome  chan engine.Outcome // capacity 1
+	dropped  chan struct{}       // closed when nobody needs the answer
+	recalled chan struct{}       // closed when nobody needs it, or it is wanted now
+	told     chan struct{}       // closed at the end
 }
 
 const (
@@ -37,7 +40,7 @@ const (
 func (s *service) putAside(tid int) {
 	w := &aside{
 		service: s, call: s.call,
-		outcome: make(chan engine.Outcome, 1), dropped: make(chan struct{}), told: make(chan struct{}),
+		outcome: make(chan engine.Outcome, 1), dropped: make(chan struct{}), recalled: make(chan struct{}), told: make(chan struct{}),
 	}
 	w.call.Hold = w
 	if s.asides >= maxAside {
@@ -67,7 +70,7 @@ func (w *aside) Valid() bool { return !w.gone.Load() }
 func (w *aside) MayWait() bool { return true }
 
 // Interrupted says that the caller has had a signal to handle or is gone.
-func (w *aside) Interrupted() bool { return w.gone.Load() }
+func (w *aside) Interrupted() bool { return w.called.Load() }
 
 func (w *aside) run() {
 	defer close(w.told)
@@ -96,13 +99,13 @@ func (w *aside) run() {
 // tell says what became of the call.
 func (w *aside) tell(o engine.Outcome) { w.outcome <- o }
 
-// watch calls the thread back when nobody needs its answer, at each look: what comes just
-// before its system call begins to wait does not interrupt it.
+// watch calls the thread back when nobody needs its answer, or it is wanted now, at each
+// look: what comes just before its system call begins to wait does not interrupt it.
 func (w *aside) watch() {
 	select {
 	case <-w.told:
 		return
-	case <-w.dropped:
+	case <-w.recalled:
 	}
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -135,7 +138,12 @@ func (s *service) takeAnswers() {
 	s.mu.Unlock()
 	for _, w := range answers {
 		w.taken.Store(true)
-		if !w.gone.Load() {
+		switch {
+		case w.gone.Load():
+		case w.leaves:
+			w.leaves = false
+			s.awaited(w.call.TID, s.calls[w.call.TID])
+		default:
 			_ = request(unix.PTRACE_INTERRUPT, w.call.TID, 0, 0) // ESRCH: it is dead
 		}
 	}
@@ -147,6 +155,11 @@ func (s *service) takeAnswers() {
 func (s *service) awaited(tid int, h *held) {
 	w, r := h.aside, h.regs
 	switch {
+	case !w.taken.Load() && handles(tid):
+		// What the answer has come to by now holds, as in the kernel: the other side of
+		// a pipe may have been there, and its end be what the signal tells of.
+		w.leaves = true
+		w.recall()
 	case !w.taken.Load() || w.answer.Restarts():
 		if r.end(tid, restartSys) == nil {
 			s.resume(tid, 0)
@@ -202,8 +215,22 @@ func (s *service) giveUp(tid int, h *held) {
 	h.aside.abandon()
 }
 
+// handles says whether a thread has a signal to handle.
+func handles(tid int) bool {
+	st, err := readStatus(tid)
+	return err == nil && st.pending&^st.blocked&st.caught != 0
+}
+
 // abandon gives up a call.
 func (w *aside) abandon() {
 	w.gone.Store(true)
+	w.recall()
 	close(w.dropped)
+}
+
+// recall has the thread answer now.
+func (w *aside) recall() {
+	if !w.called.Swap(true) {
+		close(w.recalled)
+	}
 }

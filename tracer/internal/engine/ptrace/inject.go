@@ -78,9 +78,9 @@ func (in *injection) step() (bool, error) {
 	if err := request(unix.PTRACE_SYSCALL, in.tid, 0, 0); err != nil {
 		return false, err
 	}
-	tid, status, err := in.service.Wait(in.tid)
+	tid, status, err := in.service.Wait(in.tid, 0)
 	for errors.Is(err, unix.EINTR) {
-		tid, status, err = in.service.Wait(in.tid)
+		tid, status, err = in.service.Wait(in.tid, 0)
 	}
 	if err != nil {
 		return false, err

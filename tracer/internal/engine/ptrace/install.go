@@ -204,17 +204,25 @@ func (in *injection) receiveOne(m *letter) (int, error) {
 	if err := peek(in.tid, m.page+atNonce, b[:]); err != nil {
 		return -1, fmt.Errorf("reading the workload's memory: %w", err)
 	}
-	control := b[nonceSize:]
-	n, carries := binary.NativeEndian.Uint32(control[unix.SizeofCmsghdr:]), binary.NativeEndian.Uint64(control) == controlLen
-	switch forged := size != nonceSize || !bytes.Equal(b[:nonceSize], m.nonce); {
-	case !forged && carries:
-		return int(n), nil
+	switch n, forged := opened(b[:], size, m.nonce); {
+	case !forged && n >= 0:
+		return n, nil
 	case !forged:
 		return -1, refusal(unix.EMFILE) // there was no number for it
-	case carries:
+	case n >= 0:
 		_, err = in.call(unix.SYS_CLOSE, uint64(n))
 	}
 	return -1, err
+}
+
+// opened gives the descriptor that came with a message, -1 for none, and says whether the
+// message is another's. b is what the thread has received, size the message's own.
+func opened(b []byte, size int64, nonce []byte) (fd int, forged bool) {
+	fd = -1
+	if control := b[nonceSize:]; binary.NativeEndian.Uint64(control) == controlLen {
+		fd = max(fd, int(int32(binary.NativeEndian.Uint32(control[unix.SizeofCmsghdr:]))))
+	}
+	return fd, size != nonceSize || !bytes.Equal(b[:nonceSize], nonce)
 }
 
 // layout is what the memory for injected calls begins with.

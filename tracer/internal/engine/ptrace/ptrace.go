@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,8 +30,9 @@ type Options struct {
 	Specs []syscalls.Spec
 	// Wait waits for the next stop or end of the thread tid, or of any that the
 	// calling thread traces or is the parent of if tid is -1. It fails with EINTR for
-	// interrupt.Thread, and with ECHILD when there is none.
-	Wait func(tid int) (int, unix.WaitStatus, error)
+	// interrupt.Thread, and with ECHILD when there is none. With WNOHANG it gives 0
+	// where nothing is told yet.
+	Wait func(tid, options int) (int, unix.WaitStatus, error)
 	// Stopped is told of a thread that job control has stopped.
 	Stopped func(tid int)
 	Log     *slog.Logger
@@ -97,6 +99,7 @@ type service struct {
 	sender   int // socket that descriptors are sent by
 	call     engine.Call
 	regs     registers
+	told     []told         // what has been told of threads, in the order in which it is dealt with
 	warned   bool           // that a file could not be handed over
 	calls    map[int]*held  // calls that were let run and are followed, by thread
 	asides   int            // of calls that are being answered by other threads
@@ -119,12 +122,22 @@ type held struct {
 	done  func(engine.Outcome)
 }
 
+// told is what a wait has told of a thread.
+type told struct {
+	tid    int
+	status unix.WaitStatus
+}
+
 func (s *service) loop(ctx context.Context) error {
+	last := 0
 	for ctx.Err() == nil {
-		tid, status, err := s.Wait(-1)
+		tid, status, err := s.Wait(-1, 0)
 		switch {
-		case err == nil:
+		case err == nil && tid == last:
 			s.stop(tid, status)
+		case err == nil:
+			last = tid
+			s.takeTurns(tid, status)
 		case errors.Is(err, unix.EINTR):
 			s.takeAnswers()
 		case errors.Is(err, unix.ECHILD):
@@ -134,6 +147,25 @@ func (s *service) loop(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// takeTurns deals with all that has stopped. The kernel tells of the youngest thread first:
+// where the tracer has no pause, older ones would never have their turn.
+func (s *service) takeTurns(tid int, status unix.WaitStatus) {
+	s.told = append(s.told[:0], told{tid, status})
+	for {
+		tid, status, err := s.Wait(-1, unix.WNOHANG)
+		if err != nil || tid == 0 {
+			break // an error is told again by the next wait
+		}
+		if !status.Stopped() { // what it has stopped for before is over, and its number may be another's soon
+			s.told = slices.DeleteFunc(s.told, func(t told) bool { return t.tid == tid })
+		}
+		s.told = append(s.told, told{tid, status})
+	}
+	for _, t := range s.told {
+		s.stop(t.tid, t.status)
+	}
 }
 
 // roused is how often a thread that is called back is called again: what comes just

@@ -12,6 +12,8 @@ import (
 // status is what the kernel tells of a thread in procfs.
 type status struct {
 	leader  int    // of its process
+	pending uint64 // signals that are to come, for the thread or its process
+	blocked uint64 // signals that the thread does not take
 	caught  uint64 // signals that have a handler
 	filters int    // that it is under; 0 where the kernel does not say (before Linux 5.9)
 }
@@ -22,18 +24,31 @@ func readStatus(tid int) (st status, err error) {
 	if err != nil {
 		return st, err
 	}
+	if st, err = parseStatus(text); err != nil {
+		return st, fmt.Errorf("%s: %w", name, err)
+	}
+	return st, nil
+}
+
+func parseStatus(text []byte) (st status, err error) {
 	for line := range bytes.Lines(text) {
 		key, rest, _ := bytes.Cut(line, []byte(":"))
 		switch value := string(bytes.TrimSpace(rest)); string(key) {
 		case "Tgid":
 			st.leader, err = strconv.Atoi(value)
+		case "SigPnd", "ShdPnd":
+			var set uint64
+			set, err = strconv.ParseUint(value, 16, 64)
+			st.pending |= set
+		case "SigBlk":
+			st.blocked, err = strconv.ParseUint(value, 16, 64)
 		case "SigCgt":
 			st.caught, err = strconv.ParseUint(value, 16, 64)
 		case "Seccomp_filters":
 			st.filters, err = strconv.Atoi(value)
 		}
 		if err != nil {
-			return st, fmt.Errorf("%s: %w", name, err)
+			return status{}, fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	return st, nil
