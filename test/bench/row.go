@@ -29,6 +29,7 @@ type row struct {
 type arm struct {
 	name   string
 	floor  string   // program of the floor that runs it, or ""
+	before []string // the command of another program that runs it, or nil
 	tracer []string // flags of tracer run that runs it, or nil
 	policy string   // with them: rules of writePolicies
 }
@@ -134,7 +135,7 @@ func (b *bench) argv(a *arm, command ...string) []string {
 	case a.floor != "":
 		return append([]string{filepath.Join(b.floor, a.floor)}, command...)
 	case a.tracer == nil:
-		return command
+		return slices.Concat(a.before, command)
 	}
 	argv := append([]string{filepath.Join(b.bin, "tracer"), "run"}, a.tracer...)
 	if a.policy != "" {

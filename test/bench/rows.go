@@ -20,16 +20,25 @@ var (
 	writers    = arm{name: "writers visible", tracer: []string{"--visibility", "file:write"}}
 	blocks     = arm{name: "200 Block rules", tracer: []string{"--visibility", "none"}, policy: "all"}
 	file       = arm{name: "file"}
-	execBlocks = arm{name: "100 Block rules for execs", tracer: []string{}, policy: "exec"}
+
+	// The same by ptrace, and another program that does no less by it.
+	byPtrace         = arm{name: "ptrace, all visible", tracer: []string{"--engine=ptrace", "--visibility", "all"}}
+	byPtraceBlocks   = arm{name: "ptrace, 200 Block rules", tracer: []string{"--engine=ptrace", "--visibility", "none"}, policy: "all"}
+	byPtraceDefaults = arm{name: "ptrace", tracer: []string{"--engine=ptrace"}}
+	strace           = arm{name: "strace", before: []string{"strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=openat,connect,execve"}}
+	// Nothing is held.
+	unheld         = arm{name: "notify, nothing held", tracer: []string{"--engine=notify", "--visibility", "none"}}
+	byPtraceUnheld = arm{name: "ptrace, nothing held", tracer: []string{"--engine=ptrace", "--visibility", "none"}}
+	execBlocks     = arm{name: "100 Block rules for execs", tracer: []string{}, policy: "exec"}
 )
 
 // rows is what is measured.
 func rows() []row {
-	return slices.Concat(calls(), programs(), servers(), starts(), sizes())
+	return slices.Concat(calls(), tasks(), programs(), servers(), starts(), sizes())
 }
 
 // of says how many events a run makes when everything is visible.
-func of(n int) map[string]int { return map[string]int{everything.name: n} }
+func of(n int) map[string]int { return map[string]int{everything.name: n, byPtrace.name: n} }
 
 // calls are single held calls.
 func calls() []row {
@@ -37,11 +46,13 @@ func calls() []row {
 	adds := []goal{
 		{arm: everything.name, of: floor.name, added: true, bound: 1.3},
 		{arm: blocks.name, of: floor.name, added: true, bound: 2},
+		{arm: byPtrace.name, of: ptrace.name, added: true, bound: 1.2},
+		{arm: byPtrace.name, of: strace.name, added: true, bound: 0.6},
 	}
-	arms := []arm{native, floor, ptrace, everything, blocks}
+	arms := []arm{native, floor, everything, blocks, ptrace, strace, byPtrace, byPtraceBlocks}
 	return []row{
-		{name: "open+close", values: perCall, arms: arms, goals: adds, load: workLoad("open", 30000), events: of(30000)},
-		{name: "connect, UDP", values: perCall, arms: arms, goals: adds, load: workLoad("connect", 20000), events: of(20000)},
+		{name: "open+close", needs: "strace", values: perCall, arms: arms, goals: adds, load: workLoad("open", 30000), events: of(30000)},
+		{name: "connect, UDP", needs: "strace", values: perCall, arms: arms, goals: adds, load: workLoad("connect", 20000), events: of(20000)},
 		{
 			name: "spawn of /bin/true", values: perCall,
 			arms: []arm{native, floor, ptrace, defaults, execBlocks, everything, blocks},
@@ -58,6 +69,17 @@ func calls() []row {
 			goals: []goal{{arm: everything.name, of: floor.name, least: true, bound: 1}},
 			load:  threadsLoad(4, 15000), events: of(60000),
 		},
+	}
+}
+
+// tasks are what tracers are told of by the kernel although nothing is held.
+func tasks() []row {
+	perTask := []string{"µs"}
+	arms := []arm{native, unheld, byPtraceUnheld}
+	return []row{
+		{name: "a signal, nothing held", needs: "cc", values: perTask, arms: arms, load: tasksLoad("signal", 20000)},
+		{name: "a thread, nothing held", needs: "cc", values: perTask, arms: arms, load: tasksLoad("thread", 5000)},
+		{name: "spawn of /bin/true, nothing held", values: perTask, arms: arms, load: workLoad("exec", 400)},
 	}
 }
 
@@ -88,8 +110,9 @@ func programs() []row {
 // servers serve requests in which nothing is held.
 func servers() []row {
 	values := []string{"requests/s", "ms p99"}
-	arms := []arm{native, defaults}
+	arms := []arm{native, defaults, byPtraceDefaults}
 	goals := []goal{
+		{arm: byPtraceDefaults.name, of: native.name, least: true, bound: 0.97},
 		{arm: defaults.name, of: native.name, least: true, bound: 0.97},
 		{arm: defaults.name, value: 1, of: native.name, bound: 1.1},
 	}
@@ -142,6 +165,11 @@ func sizes() []row {
 			goals:  []goal{{arm: defaults.name, bound: 40}},
 			load:   residentLoad("i=0; while [ $i -lt 10000 ]; do sleep 600 & i=$((i+1)); done; echo ready; wait"),
 			events: map[string]int{defaults.name: 10000},
+		},
+		{
+			name: "added by 1,000 threads", needs: "cc", values: []string{"MB resident"}, arms: []arm{defaults, byPtraceDefaults, blocks, byPtraceBlocks, unheld, byPtraceUnheld}, runs: 3,
+			goals: []goal{{arm: byPtraceDefaults.name, bound: 2}, {arm: byPtraceBlocks.name, bound: 2}},
+			load:  threadsGrowth(1000), events: map[string]int{defaults.name: 1000, byPtraceDefaults.name: 1000},
 		},
 		{
 			name: "bin/tracer", values: []string{"MB"}, arms: []arm{file}, runs: 1,
