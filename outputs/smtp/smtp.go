@@ -152,7 +152,7 @@ func (o *output) send(ctx context.Context, m message) error {
 		return failure(ctx, "connect", err, false)
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // the client sets deadlines of its own
 	defer stop()
 	step, err := o.talk(conn, m)
 	if err != nil {

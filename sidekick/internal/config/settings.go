@@ -348,7 +348,7 @@ func commonSettings(k outputs.Kind) []setting {
 	if k.Digests {
 		all = append(all, setting{
 			path: k.Block + ".digest_window", as: asDuration, orZero: true, least: int64(minDigestWindow), most: int64(maxDigestWindow),
-			usage: "instead of DIGEST_WINDOW, for outputs that have digests", doc: "Instead of `DIGEST_WINDOW`. Slack and Discord only.",
+			usage: "instead of DIGEST_WINDOW, for outputs that have digests", doc: "Instead of `DIGEST_WINDOW`, for outputs that have [digests](queue.md#digests).",
 		})
 	}
 	return all

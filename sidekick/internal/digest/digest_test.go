@@ -192,9 +192,24 @@ func TestTakeOver(t *testing.T) {
 	if a = s.Take(now); a.Seqs.First() != 3 {
 		t.Fatalf("%+v", a)
 	}
+	if other, _ := s.TakeOver(now, 3); other != nil {
+		t.Fatalf("%+v is not here", other)
+	}
+	s.Back(a, now, First) // it left the backlog while it was away
+	if a, why = s.TakeOver(now, 3); why != Lagging || a.Seqs.First() != 3 {
+		t.Fatalf("%+v, %d", a, why)
+	}
+	s.Done(a, now)
+	s.Add([]Item{{Event: read("e", "2", "/"), Seq: 2}}) // read before
+	s.Absorb(now)
+	if a, why = s.TakeOver(now, 3); why != Lagging || a.Seqs.First() != 2 {
+		t.Fatalf("%+v, %d", a, why)
+	}
+	s.Back(a, now, First)
+	a = s.Take(now)
 	a.GivenUp = true
 	s.Back(a, now, First)
-	if a, why = s.TakeOver(now, 1); why != GivenUp || a.Seqs.First() != 3 {
+	if a, why = s.TakeOver(now, 1); why != GivenUp || a.Seqs.First() != 2 {
 		t.Fatalf("%+v, %d", a, why)
 	}
 }

@@ -39,6 +39,13 @@ func (s *Groups) TakeOver(now time.Time, behind uint64) (*Aggregate, Over) {
 	return takeOut(old), why
 }
 
+// mayLag notes that an Aggregate came when others had been looked at.
+func (s *Groups) mayLag(a *Aggregate) {
+	if a.Seqs.First() <= s.behind {
+		s.behind = 0
+	}
+}
+
 func (a *Aggregate) over(now time.Time, behind uint64) Over {
 	switch {
 	case a.Seqs.First() <= behind:

@@ -106,6 +106,7 @@ func (s *Groups) put(it Item) bool {
 		s.bytes += it.Size
 		s.spans++
 		s.expires = earlier(s.expires, it.Expires)
+		s.mayLag(g.waiting)
 	} else {
 		// The second half of the memory is for what must have an example.
 		bytes, spans := g.waiting.join(it, s.bytes < MaxExampleBytes/2)
@@ -273,6 +274,7 @@ func (s *Groups) Back(a *Aggregate, now time.Time, place Place) {
 	g.waiting = a
 	s.givenUp = s.givenUp || a.GivenUp
 	s.expires = earlier(s.expires, a.Expires)
+	s.mayLag(a)
 	switch {
 	case place == Window:
 		s.settle(g, now)

@@ -81,15 +81,18 @@ func (p *parcel) bytes() (n int) {
 	return n
 }
 
-// last is the last sequence of it.
-func (p *parcel) last() (seq uint64) {
+// ends gives its first sequence and its last.
+func (p *parcel) ends() (first, last uint64) {
 	if p.aggregate != nil {
-		seq = p.aggregate.Seqs.Highest()
+		return p.aggregate.Seqs.First(), p.aggregate.Seqs.Highest()
 	}
 	for i := range p.items {
-		seq = max(seq, p.items[i].Seq)
+		if first == 0 || p.items[i].Seq < first {
+			first = p.items[i].Seq
+		}
+		last = max(last, p.items[i].Seq)
 	}
-	return seq
+	return first, last
 }
 
 // history is where the attempts are counted.

@@ -57,7 +57,8 @@ type job struct {
 
 	parcel *parcel // what is left to be done, once the job has ended
 	bytes  int     // of it, at the beginning
-	last   uint64  // its last sequence, at the beginning
+	from   uint64  // its first sequence, at the beginning
+	to     uint64  // its last
 	start  time.Time
 	cancel context.CancelFunc
 	cut    bool // cancelled, because its events have left the backlog

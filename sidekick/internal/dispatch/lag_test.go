@@ -89,25 +89,100 @@ func TestBehind(t *testing.T) {
 }
 
 func TestBehindInDigests(t *testing.T) {
+	for _, fault := range []error{errors.New("500"), errHang} {
+		t.Run(fault.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const n, left = 2000, 1500
+				c := &chat{reply: func(int, told) error { return fault }}
+				m := newFull(newMemory(reads(n, 20)...))
+				kept := &letters{spare: n}
+				_, stop := running(t, kept, chatTarget(c, m))
+				time.Sleep(10 * time.Minute)
+				m.leave(left)
+				time.Sleep(10 * time.Second)
+				if m.done() != left || kept.count() != left {
+					t.Errorf("%d have left, %d dead letters", m.done(), kept.count())
+				}
+				c.mu.Lock()
+				c.reply = nil
+				c.mu.Unlock()
+				time.Sleep(10 * time.Minute)
+				stop()
+				if _, events := c.got(); events != n-left || m.done() != n {
+					t.Errorf("%d told, %d acknowledged", events, m.done())
+				}
+			})
+		})
+	}
+}
+
+// A request that hangs does not hold the place of what has left the backlog, however
+// much of it has not: a post may wait for that.
+func TestBehindWithinARequest(t *testing.T) {
+	for name, target := range map[string]func(Reader) Target{
+		"batch": func(r Reader) Target {
+			target := single("x", &service{reply: func(int, []string) error { return errHang }}, r, nil)
+			target.Limits.BatchEvents, target.Limits.Timeout = 100, time.Hour
+			return target
+		},
+		"digest": func(r Reader) Target {
+			target := chatTarget(&chat{reply: func(int, told) error { return errHang }}, r)
+			target.Limits.Timeout = time.Hour
+			return target
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newFull(newMemory(reads(100, 1)...))
+				_, stop := running(t, &letters{spare: 100}, target(m))
+				defer stop()
+				for _, left := range []int{40, 50, 60, 70} {
+					time.Sleep(time.Minute)
+					m.leave(uint64(left))
+					time.Sleep(cutAfter<<cutDoubles + time.Second)
+					if m.done() != left {
+						t.Errorf("%d of %d have left", m.done(), left)
+					}
+				}
+			})
+		})
+	}
+}
+
+// tardy is a service that takes its time.
+type tardy struct {
+	takes time.Duration
+	taken atomic.Int64
+}
+
+func (s *tardy) Deliver(ctx context.Context, batch []schema.Event) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(s.takes):
+		s.taken.Add(int64(len(batch)))
+		return nil
+	}
+}
+
+// A slow service gets what it can take while events leave its backlog all the time.
+func TestBehindASlowService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n, left = 2000, 1500
-		c := &chat{reply: func(int, told) error { return errors.New("500") }}
-		m := newFull(newMemory(reads(n, 20)...))
+		const n, step = 2000, 20
+		s := &tardy{takes: 3 * time.Second}
+		m := newFull(newMemory(several("a", n)...))
+		target := single("x", nil, m, nil)
+		target.Output, target.Limits.BatchEvents, target.Limits.BatchDelay = s, 100, time.Second
 		kept := &letters{spare: n}
-		_, stop := running(t, kept, chatTarget(c, m))
-		time.Sleep(10 * time.Minute)
-		m.leave(left)
-		time.Sleep(10 * time.Second)
-		if m.done() != left || kept.count() != left {
-			t.Errorf("%d have left, %d dead letters", m.done(), kept.count())
+		_, stop := running(t, kept, target)
+		for left := step; left <= n; left += step {
+			m.leave(uint64(left))
+			time.Sleep(time.Second)
 		}
-		c.mu.Lock()
-		c.reply = nil
-		c.mu.Unlock()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(time.Minute)
 		stop()
-		if _, events := c.got(); events != n-left || m.done() != n {
-			t.Errorf("%d told, %d acknowledged", events, m.done())
+		if s.taken.Load() < n/4 || m.done() != n {
+			t.Errorf("%d taken, %d dead letters, %d acknowledged", s.taken.Load(), kept.count(), m.done())
 		}
 	})
 }

@@ -51,14 +51,16 @@ type lane struct {
 	busy     bool      // with a chore
 	chores   time.Time // no chore before
 
-	size     int       // of a batch, at most; 0 for no limit
-	failures int       // attempts that failed one after another
-	failing  time.Time // since when
-	failed   time.Time // the last one
-	taken    time.Time // when something last got through
-	resume   time.Time // no attempt before
-	pause    time.Time // nothing is sent before: the service asked for it
-	said     time.Time // when the log last told of it
+	size     int           // of a batch, at most; 0 for no limit
+	failures int           // attempts that failed one after another
+	failing  time.Time     // since when
+	failed   time.Time     // the last one
+	taken    time.Time     // when something last got through
+	took     time.Duration // how long that took
+	cuts     int           // requests that were cut since
+	resume   time.Time     // no attempt before
+	pause    time.Time     // nothing is sent before: the service asked for it
+	said     time.Time     // when the log last told of it
 	trouble  trouble
 
 	suspicious bool      // the first event may be at fault: another one is wanted
@@ -243,7 +245,7 @@ func (l *lane) works(now time.Time, batch int) {
 	if l.failures > 0 {
 		l.aside.restart(now)
 	}
-	l.failures, l.probes, l.refusals, l.insisted, l.suspicious = 0, 0, 0, 0, false
+	l.failures, l.probes, l.refusals, l.insisted, l.cuts, l.suspicious = 0, 0, 0, 0, 0, false
 	l.taken, l.quiet, l.resume = now, time.Time{}, time.Time{}
 	l.holder.look(false)
 	if l.size > 0 {

@@ -89,6 +89,7 @@ func (w *worker) recovered(l *lane, j *job, now time.Time) {
 			w.setAside(l, p, now)
 		}
 	}
+	l.took = now.Sub(j.start)
 	w.worksAgain(l, now)
 	l.overtaken = j.parcel.probe && w.ordered()
 }

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -18,8 +19,10 @@ const (
 	// output that does not hear its context at once.
 	grace = ackTimeout + time.Second
 
-	// cutAfter is how long a request may take about events that left the backlog.
-	cutAfter = time.Second
+	// cutAfter is how long a request may take about events that left the backlog. Where
+	// others are in it too, it doubles with each request that is cut, so often.
+	cutAfter   = time.Second
+	cutDoubles = 2
 
 	// maxInFlightBytes bounds what is in flight at once, unless it is one request.
 	maxInFlightBytes = 8 << 20
@@ -196,8 +199,9 @@ func (w *worker) do(ctx context.Context, l *lane, p *parcel, o outputs.Output) {
 	j := &job{
 		lane: l, output: o, target: &w.target, reader: l.reader, dead: w.dead, report: w.report, metrics: w.metrics, log: w.log,
 		board: w.board, maxAge: w.maxAge,
-		parcel: p, bytes: p.bytes(), last: p.last(), start: time.Now(),
+		parcel: p, bytes: p.bytes(), start: time.Now(),
 	}
+	j.from, j.to = p.ends()
 	ctx, j.cancel = context.WithCancel(ctx)
 	w.inFlight[j] = true
 	go func() { w.results <- result{j, j.run(ctx)} }()
@@ -212,8 +216,8 @@ func (w *worker) wait(now time.Time) time.Duration {
 		}
 		if behind := l.behind(); behind > 0 {
 			for j := range w.inFlight {
-				if j.hangs(l, behind) {
-					at = earlier(at, latest(j.start.Add(cutAfter), now))
+				if end := j.end(l, behind); !end.IsZero() {
+					at = earlier(at, latest(end, now))
 				}
 			}
 		}
@@ -252,6 +256,10 @@ func (w *worker) finished(r result) {
 		w.release(l, j.parcel, now)
 		w.recovered(l, j, now)
 	case errors.As(r.err, &f):
+		if j.cut { // that says nothing about its events
+			f.class = outputs.RateLimited
+			f.err = fmt.Errorf("no answer within %s, and its events have left the backlog", now.Sub(j.start).Round(time.Millisecond))
+		}
 		w.missed(l, j, f, now)
 	}
 	w.showStatus()
@@ -262,16 +270,26 @@ func (w *worker) finished(r result) {
 func (w *worker) cut(l *lane, now time.Time) {
 	behind := l.behind()
 	for j := range w.inFlight {
-		if j.hangs(l, behind) && now.Sub(j.start) >= cutAfter {
+		if end := j.end(l, behind); !end.IsZero() && !now.Before(end) {
+			if j.to > behind {
+				l.cuts++
+			}
 			j.cut = true
 			j.cancel()
 		}
 	}
 }
 
-// hangs says whether a request is about nothing but events up to behind.
-func (j *job) hangs(l *lane, behind uint64) bool {
-	return j.lane == l && j.output != nil && j.last <= behind && !j.cut
+// end is when a request is cut of which events up to behind have left the backlog; zero
+// for never. A service that is slow has the time it needs for the others.
+func (j *job) end(l *lane, behind uint64) time.Time {
+	switch {
+	case j.lane != l || j.output == nil || j.cut || j.from > behind:
+		return time.Time{}
+	case j.to <= behind:
+		return j.start.Add(cutAfter)
+	}
+	return j.start.Add(max(cutAfter<<min(l.cuts, cutDoubles), 2*l.took))
 }
 
 // choreDone takes back what is left of a chore. What needs no receiver says nothing
