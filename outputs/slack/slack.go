@@ -175,6 +175,9 @@ func explain(body []byte) (string, time.Duration) {
 // refusal finds a reason in a 200, which some ways to Slack give one in. Anything
 // else is a success: services that take Slack's messages have answers of their own.
 func refusal(body []byte) error {
+	if refused, why := notOK(body); refused { // of Slack's API, or of what speaks as it does
+		return &outputs.Error{Class: outputs.Transient, Err: fmt.Errorf("slack answered 200 with ok false: %s", why)}
+	}
 	why, _ := explain(bytes.TrimSpace(body))
 	if why == "" {
 		return nil
@@ -190,4 +193,19 @@ func refusal(body []byte) error {
 		class = outputs.RateLimited
 	}
 	return &outputs.Error{Class: class, Err: fmt.Errorf("slack answered 200 with: %s", why)}
+}
+
+// notOK reads {"ok":false,"error":"invalid_auth"}.
+func notOK(body []byte) (refused bool, why string) {
+	var answer struct {
+		OK    *bool  `json:"ok"`
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(body, &answer) != nil || answer.OK == nil || *answer.OK {
+		return false, ""
+	}
+	if why, _ = explain([]byte(answer.Error)); why == "" {
+		why = "no reason that can be shown"
+	}
+	return true, why
 }

@@ -196,7 +196,11 @@ func TestRefusalInSuccess(t *testing.T) {
 		{"ok", false, 0},
 		{"", false, 0},
 		{`{"success":true}`, false, 0}, // Rocket.Chat
-		{"<html>signed in</html>", false, 0},
+		{`{"ok":true}`, false, 0},
+		{`{"ok":false,"error":"invalid_auth"}`, true, outputs.Transient},
+		{`{"ok":false,"error":"` + outputtest.Canary + `"}`, true, outputs.Transient},
+		{`{"ok":false}`, true, outputs.Transient},
+		{"<html>signed in</html>", true, outputs.Transient},
 		{"invalid_blocks", true, outputs.Permanent},
 		{"invalid_payload", true, outputs.Permanent},
 		{"no_service\n", true, outputs.Transient},

@@ -113,6 +113,7 @@ func newOutput(v outputs.Values) (outputs.Output, error) {
 			Method:  method,
 			Header:  headers,
 			TLS:     config,
+			Pages:   true,
 		}),
 		secret: secret.New(signing),
 		batch:  batch,

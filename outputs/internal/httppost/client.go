@@ -27,6 +27,8 @@ const (
 	// maxReason is how much of a refusal is read for its reason. Discord's
 	// longest list of faults is well below.
 	maxReason = 8 << 10
+	// maxPrefix is how much of any other answer is looked at.
+	maxPrefix = 512
 	// maxDrain is how much of an answer is read so that its connection can be
 	// used again. Past that a new connection is cheaper.
 	maxDrain = 64 << 10
@@ -49,6 +51,9 @@ type Options struct {
 	// one, and gives what Deliver is to return: nil when it is no refusal. May be
 	// nil.
 	Refusal func(body []byte) error
+	// Pages says that a web page is an answer like any other. Else a 2xx with one is
+	// that of a sign-in page or a proxy on the way, and the service has nothing.
+	Pages bool
 	// Answered is shown the header of every answer. May be nil.
 	Answered func(http.Header)
 	// Explain reads a refusal: why, and how long to wait. The reason becomes
@@ -150,7 +155,7 @@ func (c *Client) Exchange(ctx context.Context, body []byte, limit int64, read fu
 // judges the answer that came. Once the service has answered, its answer alone
 // counts, not what call makes of it.
 func (c *Client) Do(call func(*http.Client) error) error {
-	rec := &recorder{base: c.transport}
+	rec := &recorder{base: c.transport, limit: maxPrefix}
 	if c.options.Refusal != nil {
 		rec.limit = c.limit
 	}
@@ -178,7 +183,13 @@ func (c *Client) Do(call func(*http.Client) error) error {
 
 func (c *Client) judge(rec *recorder) error {
 	class, ok := Judge(rec.status)
-	if ok && rec.broken != nil {
+	if ok && !c.options.Pages && isPage(rec.body) {
+		return &outputs.Error{
+			Class: outputs.Transient,
+			Err:   fmt.Errorf("%s answered %d with a web page, as a sign-in page or a proxy does", c.options.Service, rec.status),
+		}
+	}
+	if ok && c.options.Refusal != nil && rec.broken != nil {
 		return &outputs.Error{
 			Class: outputs.Transient,
 			Err:   fmt.Errorf("read the answer of %s: %w", c.options.Service, Redact(rec.broken)),
@@ -212,11 +223,11 @@ func (c *Client) judge(rec *recorder) error {
 // much of it can be read.
 type recorder struct {
 	base   http.RoundTripper
-	limit  int64 // how much of a 2xx answer is kept, 0 for nothing
+	limit  int64 // how much of a 2xx answer is kept
 	status int   // 0 while there is no answer
 	header http.Header
-	body   []byte // the beginning of a refusal, and of a 2xx answer if that counts
-	broken error  // why no more of a 2xx answer that counts could be read
+	body   []byte // the beginning of an answer
+	broken error  // why no more of a 2xx answer could be read
 }
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -237,7 +248,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	case resp.StatusCode >= 300:
 		// A body that breaks off still explains something.
 		r.body, _ = io.ReadAll(io.LimitReader(resp.Body, maxReason))
-	case r.limit > 0:
+	default:
 		r.body, r.broken = io.ReadAll(io.LimitReader(resp.Body, r.limit))
 	}
 	resp.Body = &boundedBody{Reader: io.LimitReader(resp.Body, maxDrain), Closer: resp.Body}

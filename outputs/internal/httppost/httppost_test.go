@@ -41,6 +41,33 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// A web page is no answer of a service, unless it says so.
+func TestWebPage(t *testing.T) {
+	var answer string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html") // Slack answers a plain ok so
+		_, _ = w.Write([]byte(answer))
+	}))
+	defer srv.Close()
+	for text, page := range map[string]bool{
+		"": false, "ok": false, "{}": false, "<ok/>": false, "1 <html>": false, "<htmlish>": false,
+		"<?xml version='1.0'?><response/>": false,
+		"<html>":                           true, "<HTML lang=en>": true, "\r\n <!DOCTYPE html>\n<html>": true, "<!doctype HTML PUBLIC x>": true,
+		"\ufeff<!DOCTYPE html>": true, "<!-- --><html>": false, "<?xml version='1.0'?>\n<!DOCTYPE html>": true, "<head><title>Sign in": true,
+		"<html>" + strings.Repeat("x", 1<<20): true,
+	} {
+		answer = text
+		for _, taken := range []bool{false, true} {
+			c := httppost.New(httppost.Options{Service: "service", URL: secret.New(srv.URL), Pages: taken})
+			err := c.Send(t.Context(), []byte("{}"))
+			e, failed := errors.AsType[*outputs.Error](err)
+			if failed != (page && !taken) || failed && e.Class != outputs.Transient {
+				t.Errorf("%.40q, taken %v: %v", text, taken, err)
+			}
+		}
+	}
+}
+
 func TestRedact(t *testing.T) {
 	const address = "https://hooks.example/services/T0/B0/s3cr3t?token=s3cr3t"
 	for name, err := range map[string]error{

@@ -47,6 +47,11 @@ func mayPass(status int) bool {
 	return false
 }
 
+// page is how a web page begins.
+var page = regexp.MustCompile(`(?i)^\x{FEFF}?\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head)\b`)
+
+func isPage(body []byte) bool { return page.Match(body) }
+
 // RetryAfter reads the Retry-After header: seconds, whole or not (Discord), or
 // a date (RFC 9110 10.2.3). 0 when there is none that can be used; at most an
 // hour.
