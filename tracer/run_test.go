@@ -210,6 +210,37 @@ func TestForwardedSignalReachesTheWorkloadOnce(t *testing.T) {
 	}
 }
 
+// What was ignored when the tracer began (nohup, a background job of a script) is ignored
+// by the workload, unless it handles it: then it gets it, and the tracer does not end.
+func TestIgnoredSignalsReachWhoHandlesThem(t *testing.T) {
+	const script = `import signal
+for s in (signal.SIGQUIT, signal.SIGUSR1): signal.signal(s, lambda n, _: print("got", n, flush=True))
+signal.signal(signal.SIGTERM, lambda *_: exit(5))
+print("ready", signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, flush=True)
+while True: signal.pause()`
+	run := tracer(t, "run", "--", "/usr/bin/python3", "-c", script)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", `trap "" HUP QUIT USR1; exec "$@"`, "sh"}, run.Args...)...)
+	cmd.Env = run.Env
+	out := &lines{more: make(chan struct{}, 1)}
+	cmd.Stdout = out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.await(t, "ready True")
+	for _, c := range []struct{ signal, text string }{{"HUP", ""}, {"QUIT", "got 3"}, {"USR1", "got 10"}, {"TERM", ""}} {
+		if err := exec.Command("/bin/sh", "-c", fmt.Sprintf("kill -%s %d", c.signal, cmd.Process.Pid)).Run(); err != nil {
+			t.Fatal(err)
+		}
+		if c.text != "" {
+			out.await(t, c.text)
+		}
+	}
+	_ = cmd.Wait() // an ExitError, as wanted
+	if cmd.ProcessState.ExitCode() != 5 {
+		t.Errorf("exit %d, output %q", cmd.ProcessState.ExitCode(), out)
+	}
+}
+
 // A program that leaves others behind and ends at once leaves them to the tracer.
 // Several at a time, so that each also ends before the tracer is quite ready.
 func TestDaemonsStayUnderTheirRules(t *testing.T) {

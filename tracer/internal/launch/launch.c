@@ -231,8 +231,13 @@ static void on_signal(int signo, siginfo_t *info, void *context) {
 	errno = saved;
 }
 
-// Reports the given signals to fd from now on; those that were ignored at the
-// start stay so. Returns 0 or a negative errno.
+// Says whether a signal was ignored at the start.
+int sidearmor_ignored(int sig) { return inherited.ignored >> (sig - 1) & 1; }
+
+// Reports the given signals to fd from now on, also those that were ignored at the
+// start: the workload may handle them, and the Go runtime ends the program over some.
+// Those of job control stay ignored, or a write to the terminal would not end. Returns
+// 0 or a negative errno.
 int sidearmor_watch(int fd, const int *signals, int count) {
 	struct sigaction act;
 	memset(&act, 0, sizeof act);
@@ -242,7 +247,8 @@ int sidearmor_watch(int fd, const int *signals, int count) {
 	sigfillset(&act.sa_mask);
 	signal_pipe = fd;
 	for (int i = 0; i < count; i++) {
-		if (inherited.ignored >> (signals[i] - 1) & 1)
+		int sig = signals[i], control = sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+		if (control && sidearmor_ignored(sig))
 			continue;
 		if (sigaction(signals[i], &act, NULL))
 			return -errno;

@@ -41,6 +41,7 @@ struct sidearmor_signal {
 int sidearmor_fork(const struct sidearmor_child *c);
 int sidearmor_guard_faults(void);
 int sidearmor_wait_for_stops(void);
+int sidearmor_ignored(int sig);
 int sidearmor_watch(int fd, const int *signals, int count);
 
 #endif

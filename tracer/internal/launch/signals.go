@@ -57,7 +57,7 @@ type received struct {
 
 // WatchSignals begins to catch them. As process 1 it also makes the tracer deaf to
 // faults that others send: no signal from inside its pid namespace ends it. Signals that were ignored when the program
-// started stay ignored, here and in the workload. Handlers are installed in C,
+// started are ignored in the workload until it says otherwise. Handlers are installed in C,
 // for os/signal does not tell who sent a signal: one from the terminal's driver
 // goes to the whole foreground group, the workload included, and must not be
 // passed on a second time.
@@ -110,7 +110,7 @@ func (s *Signals) Forward(ctx context.Context) error {
 		switch err := unix.PidfdSendSignal(int(s.target.Fd()), sig.signo, nil, 0); {
 		case err == nil:
 		case err == unix.ESRCH:
-			if ends(sig.signo) {
+			if ends(sig.signo) && C.sidearmor_ignored(C.int(sig.signo)) == 0 {
 				return nil
 			}
 		default:
