@@ -35,6 +35,7 @@ type reader struct {
 	file     string
 	before   int // lines of the file that stand before what is read
 	strict   bool
+	single   bool       // a document is one policy
 	root     *yaml.Node // of the current document
 	errs     []error
 	visits   int

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -17,15 +18,16 @@ const apiVersion = "security.kubearmor.com/v1"
 
 // otherKinds are the documents of KubeArmor that cannot apply inside a container.
 var otherKinds = map[string]string{
-	"KubeArmorHostPolicy":        "it protects a host, and this workload owns none: write the rules as a " + KindPolicy,
-	"KubeArmorNetworkPolicy":     "it is made of firewall rules of a host, and this workload owns none",
-	"KubeArmorPolicyList":        "write its items as documents of their own, separated by ---",
-	"KubeArmorClusterPolicyList": "write its items as documents of their own, separated by ---",
-	"List":                       "write its items as documents of their own, separated by ---",
+	"KubeArmorHostPolicy":    "it protects a host, and this workload owns none: write the rules as a " + KindPolicy,
+	"KubeArmorNetworkPolicy": "it is made of firewall rules of a host, and this workload owns none",
 }
 
+// listKinds are the kinds of what kubectl get writes.
+var listKinds = []string{"List", KindPolicy + "List", KindClusterPolicy + "List"}
+
 // Parse reads the policies of one YAML or JSON file; name stands for the file in
-// errors and warnings. A file may hold several documents and may be empty. It is
+// errors and warnings. A file may hold several documents, lists of them as kubectl get
+// writes, and may be empty. It is
 // taken whole or not at all: the error joins an *Error for everything that is
 // wrong, at most 20.
 //
@@ -99,11 +101,44 @@ func (r *reader) documents(data []byte) []Document {
 		if len(root.Content) == 0 || isNull(root.Content[0]) {
 			continue // only comments between two separators
 		}
-		r.warnings, r.root = nil, root.Content[0]
-		d := r.document(root.Content[0])
-		d.Warnings = r.warnings
-		docs = append(docs, d)
+		for _, item := range r.items(root.Content[0]) {
+			r.warnings, r.root = nil, item
+			d := r.document(item)
+			d.Warnings = r.warnings
+			docs = append(docs, d)
+		}
 	}
+}
+
+// items gives the documents of a list; what is none is itself the only one.
+func (r *reader) items(root *yaml.Node) []*yaml.Node {
+	kind, items := member(root, "kind"), member(root, "items")
+	if kind == nil || !slices.Contains(listKinds, kind.Value) {
+		return []*yaml.Node{root}
+	}
+	r.root = root
+	switch {
+	case r.single:
+		r.errorf(kind, "a list is not taken here: write its items as documents of their own, separated by ---")
+	case items == nil || items.Kind != yaml.SequenceNode:
+		r.errorf(root, "the %s lacks items", kind.Value)
+	default:
+		return items.Content
+	}
+	return nil
+}
+
+// member is the value of a key, nil if there is none.
+func member(n *yaml.Node, key string) *yaml.Node {
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
 }
 
 // syntaxError takes the line out of the text of the error: the library gives it

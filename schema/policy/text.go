@@ -14,9 +14,9 @@ type Text struct {
 }
 
 // Parse reads the text, as the function Parse or ParseStrict: what is wrong is
-// named by the line of the file.
+// named by the line of the file. A list is wrong: a Text is one policy.
 func (t Text) Parse(strict bool) ([]Document, error) {
-	return parse(&reader{file: t.File, before: max(t.Line-1, 0), strict: strict}, strings.NewReader(t.Body))
+	return parse(&reader{file: t.File, before: max(t.Line-1, 0), strict: strict, single: true}, strings.NewReader(t.Body))
 }
 
 // Split takes a file apart into its documents: what stands between separators,
