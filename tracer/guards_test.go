@@ -89,3 +89,21 @@ func TestNoSignalFromInsideEndsPIDOne(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Without a /proc of its own pid namespace the tracer says so, and nothing runs.
+func TestProcOfAnother(t *testing.T) {
+	if os.Getuid() != 0 {
+		skip(t, "needs root, for a pid namespace")
+	}
+	for _, c := range []struct{ before, says string }{
+		{"", "/proc is that of another pid namespace"},
+		{"umount -l /proc && ", "/proc is not mounted"},
+	} {
+		run := tracer(t, "run", "--", "echo", "ran")
+		cmd := tracer(t)
+		cmd.Path, cmd.Args = "/usr/bin/unshare", append([]string{"unshare", "--pid", "--fork", "--mount", "sh", "-c", c.before + `exec "$@"`, "sh"}, run.Args...)
+		if got := outcomeOf(t, cmd); got.code != 125 || got.stdout != "" || !strings.Contains(got.stderr, c.says) {
+			t.Errorf("%q: %+v", c.before, got)
+		}
+	}
+}

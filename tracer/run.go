@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -80,6 +81,20 @@ func fail(stderr io.Writer, code int, err error) int {
 	return code
 }
 
+// checkProc says what is wrong where /proc cannot tell of the workload.
+func checkProc() error {
+	pid, err := os.Readlink("/proc/self")
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return errors.New("/proc is not mounted, or is that of another pid namespace: the tracer needs it")
+	case err != nil:
+		return fmt.Errorf("looking at /proc, which the tracer needs: %w", err)
+	case pid != strconv.Itoa(os.Getpid()):
+		return fmt.Errorf("/proc is that of another pid namespace, in which this process is %s and not %d: mount it anew", pid, os.Getpid())
+	}
+	return nil
+}
+
 // watcher is who watches what the workload does. It has the policies itself.
 type watcher interface {
 	Documents() []spolicy.Document
@@ -95,6 +110,9 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer, tried watc
 		return fail(stderr, exitCannotExecute, err)
 	case err != nil:
 		return fail(stderr, exitNotFound, err)
+	}
+	if err := checkProc(); err != nil {
+		return fail(stderr, exitFailed, err)
 	}
 	log, closeLog, err := newLogger(c.Log, stderr)
 	if err != nil {
