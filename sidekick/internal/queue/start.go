@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -142,16 +143,43 @@ func (q *Queue) openStore(ctx context.Context) error {
 	if q.logs, err = newAppender(q.conn, q.js, Logs); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(q.dir, "format"), []byte(format), 0o600)
+	return q.writeFormat()
+}
+
+// writeFormat leaves what is there until the new is whole: a crash or a full disk must
+// not make it that of another version.
+func (q *Queue) writeFormat() error {
+	path := filepath.Join(q.dir, "format")
+	if is, err := os.ReadFile(path); err == nil && string(is) == format {
+		return nil
+	}
+	f, err := os.CreateTemp(q.dir, ".format-")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(format)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("write the format of the queue: %w", err)
+	}
+	return nil
 }
 
 // stocked says whether there is a store whose streams were made before.
 func (q *Queue) stocked() (bool, error) {
 	is, err := os.ReadFile(filepath.Join(q.dir, "format"))
 	switch {
-	case err == nil && string(is) != format:
-		return false, fmt.Errorf("queue directory %s has the format %q of another version, this one knows %q", q.dir, strings.TrimSpace(string(is)), strings.TrimSpace(format))
+	case err == nil && string(is) == format:
+		return true, nil
 	case err == nil:
+		other := strings.TrimSpace(string(is))
+		if _, err := strconv.ParseUint(other, 10, 32); err == nil && other != strings.TrimSpace(format) {
+			return false, fmt.Errorf("queue directory %s has the format %q of another version, this one knows %q", q.dir, other, strings.TrimSpace(format))
+		}
+		q.log.Warn("the file format of the queue is damaged and is written anew", "dir", q.dir, "bytes", len(is))
 		return true, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return false, err

@@ -218,6 +218,27 @@ func TestStartIsGivenUp(t *testing.T) {
 	}
 }
 
+// A crash while the format was written, or a disk that was full then, costs nothing.
+func TestDamagedFormat(t *testing.T) {
+	for _, is := range []string{"", "\x00\x00", "2", "nonsense\n"} {
+		dir := stockedDir(t)
+		file := filepath.Join(dir, "format")
+		if err := os.WriteFile(file, []byte(is), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		q := open(t, Options{Dir: dir, AlertBytes: smallFiles})
+		if got := upToMarker(t, q); len(got) != 90 {
+			t.Errorf("%q: %d events came, want 90", is, len(got))
+		}
+		if aside, _ := filepath.Glob(filepath.Join(dir, "damaged-*")); len(aside) > 0 {
+			t.Errorf("%q: set aside: %v", is, aside)
+		}
+		if now, err := os.ReadFile(file); err != nil || string(now) != format {
+			t.Errorf("%q: the format is %q, error %v", is, now, err)
+		}
+	}
+}
+
 func TestNewerFormat(t *testing.T) {
 	dir := stockedDir(t)
 	if err := os.WriteFile(filepath.Join(dir, "format"), []byte("3\n"), 0o600); err != nil {
