@@ -122,7 +122,7 @@ func (g *rig) same(l lookup) {
 	for how, r := range g.resolvers {
 		g.agrees(how, r, l, kernel, name)
 		l := l
-		l.flags |= Existing
+		l.flags |= Existing | Remember
 		g.agrees(how+", existing", r, l, kernel, name)
 		if res, ok := r.Recall(g.process(kernel.TID), kernel.TID, l.path, l.flags); ok && (kernel.Errno != 0 || res.Path != name || res.Dev != kernel.Dev || res.Ino != kernel.Ino) {
 			g.Errorf("%s: %+v: recalled as %+v; the kernel finds %q, %v", how, l, res, name, kernel.Errno)

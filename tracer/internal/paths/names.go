@@ -2,6 +2,7 @@ package paths
 
 import (
 	"sync"
+	"unsafe"
 
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"golang.org/x/sys/unix"
@@ -31,12 +32,12 @@ const (
 
 // recallable says whether a path may be remembered: one that the kernel resolves from the tracer's root as it stands.
 func (q *request) recallable() bool {
-	return q.absolute() && q.flags&^(NoFollow|Existing) == 0 && len(q.path) <= maxNameBytes && !q.plainlySelf()
+	return q.absolute() && q.flags&^(NoFollow|Existing|Remember) == 0 && len(q.path) <= maxNameBytes && !q.plainlySelf()
 }
 
 // learn remembers the file that a path led to.
 func (n *names) learn(q *request, res *Result) {
-	if !q.recallable() || res.Deleted || res.Own {
+	if q.flags&Remember == 0 || !q.recallable() || res.Deleted || res.Own {
 		return
 	}
 	id, err := process.Identify(res.FD, "")
@@ -48,7 +49,7 @@ func (n *names) learn(q *request, res *Result) {
 	if n.seen == nil || len(n.seen) >= maxNames {
 		n.seen = map[nameKey]nameSeen{}
 	}
-	n.seen[nameKey{q.path, q.flags}] = nameSeen{res.Path, id}
+	n.seen[nameKey{q.path, q.flags &^ Remember}] = nameSeen{res.Path, id}
 }
 
 // Recall is Resolve for telling, not for deciding: it says what the same path led to the last time, without a
@@ -60,7 +61,7 @@ func (r *Resolver) Recall(p *process.Process, tid int, path string, f Flags) (re
 		return none(), false
 	}
 	r.names.mu.Lock()
-	seen, ok := r.names.seen[nameKey{path, f}]
+	seen, ok := r.names.seen[nameKey{path, f &^ Remember}]
 	r.names.mu.Unlock()
 	if !ok {
 		return none(), false
@@ -74,8 +75,7 @@ func (r *Resolver) Recall(p *process.Process, tid int, path string, f Flags) (re
 		flags |= unix.AT_SYMLINK_NOFOLLOW
 	}
 	const want = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_UID | unix.STATX_GID | unix.STATX_INO | unix.STATX_MNT_ID
-	err := unix.Statx(r.rootFD, path, flags, want, &sx)
-	if err != nil || sx.Mask&want != want {
+	if errno := statx(r.rootFD, path, flags, want, &sx); errno != 0 || sx.Mask&want != want {
 		return none(), false
 	}
 	if id := (process.Identity{Dev: unix.Mkdev(sx.Dev_major, sx.Dev_minor), Ino: sx.Ino, Mount: sx.Mnt_id}); id != seen.id {
@@ -85,4 +85,13 @@ func (r *Resolver) Recall(p *process.Process, tid int, path string, f Flags) (re
 		Path: seen.path, FD: -1, ParentFD: -1, Exists: true, Type: uint32(sx.Mode) & unix.S_IFMT, Mode: uint32(sx.Mode),
 		OwnerUID: int(sx.Uid), OwnerGID: int(sx.Gid), Dev: seen.id.Dev, Ino: seen.id.Ino,
 	}, true
+}
+
+// statx is statx(2) of a path of at most maxNameBytes, which it does not copy to the heap as package unix does.
+func statx(dirfd int, path string, flags, mask int, sx *unix.Statx_t) unix.Errno {
+	var name [maxNameBytes + 1]byte // ends in NUL
+	copy(name[:maxNameBytes], path)
+	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(dirfd), uintptr(unsafe.Pointer(&name[0])),
+		uintptr(flags), uintptr(mask), uintptr(unsafe.Pointer(sx)), 0)
+	return errno
 }

@@ -429,7 +429,7 @@ func TestRecall(t *testing.T) {
 		return res.Path
 	}
 	learn := func(path string, flags Flags) {
-		res, err := r.Resolve(p, g.victim.PID, unix.AT_FDCWD, path, flags)
+		res, err := r.Resolve(p, g.victim.PID, unix.AT_FDCWD, path, flags|Remember)
 		must(t, err)
 		res.Close()
 	}
@@ -442,6 +442,12 @@ func TestRecall(t *testing.T) {
 	expect("before", dir+"/link", 0, "")
 	learn(dir+"/link", Existing)
 	expect("asked otherwise", dir+"/link", 0, "")
+	if res, err := r.Resolve(p, g.victim.PID, unix.AT_FDCWD, dir+"/b", Existing); err != nil {
+		t.Error(err)
+	} else {
+		res.Close()
+	}
+	expect("not to be remembered", dir+"/b", Existing, "")
 	expect("learned", dir+"/link", Existing, dir+"/a")
 	must(t, os.Remove(dir+"/link"))
 	expect("gone", dir+"/link", Existing, "")

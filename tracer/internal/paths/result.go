@@ -38,6 +38,8 @@ const (
 	// Existing says that the call fails with ENOENT where there is no file. That may then be the error of Resolve as
 	// well, and costs less than finding out where the file would be.
 	Existing
+	// Remember has Recall know what the path led to.
+	Remember
 )
 
 const scoped = InRoot | Beneath

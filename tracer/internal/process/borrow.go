@@ -6,9 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pidfdThread is PIDFD_THREAD (Linux 6.9), which x/sys lacks.
-const pidfdThread = unix.O_EXCL
-
 // Borrow gives the tracer a descriptor of its own for what the descriptor fd of the thread tid refers to: what is done
 // by it is done to the very same open file. tid is held in a system call. The error is EBADF when there is no such
 // descriptor, and ErrUnreadable where the tracer may not have it: the container's seccomp profile refuses the call
@@ -29,6 +26,9 @@ func (p *Process) Borrow(tid, fd int) (int, error) {
 }
 
 func (p *Process) borrow(tid, fd int) (int, error) {
+	if got, ok, err := p.borrowKnown(tid, fd); ok {
+		return got, err
+	}
 	pidfd, err := unix.PidfdOpen(tid, pidfdThread)
 	own := err == nil
 	if err == unix.EINVAL { // before Linux 6.9 only a whole process has one: what its first thread has open
@@ -49,6 +49,26 @@ func (p *Process) borrow(tid, fd int) (int, error) {
 		return -1, unix.EPERM // the thread has a table of its own
 	}
 	return got, nil
+}
+
+// borrowKnown borrows by a pidfd that the table has, of the thread or of the process whose first thread it is. It holds
+// the lock: the pidfd could be closed meanwhile, and its number be another's.
+func (p *Process) borrowKnown(tid, fd int) (got int, ok bool, err error) {
+	t := p.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	pidfd := p.pidfd
+	if tid != p.pid {
+		pidfd = -1
+		if th := t.threads[tid]; th != nil && th.proc == p {
+			pidfd = th.pidfd
+		}
+	}
+	if pidfd < 0 || p.gone {
+		return -1, false, nil
+	}
+	got, err = unix.PidfdGetfd(pidfd, fd, 0)
+	return got, true, err
 }
 
 // WriteMemory writes buf into the memory of the process at addr, as far as the first page that is not writable. tid is

@@ -59,9 +59,10 @@ func (t *Table) remove(p *Process) {
 		return
 	}
 	p.gone = true
-	p.parent = nil // a chain of dead parents would otherwise grow with every generation
+	p.parent, p.kept = nil, keptSnapshot{} // a chain of dead parents would otherwise grow with every generation
 	t.closeFD(p.pidfd)
 	p.pidfd = -1
+	t.dropThreads(p)
 	p.dropMemory()
 	p.dropRulesets()
 	delete(t.procs, p.pid)

@@ -173,14 +173,57 @@ type Snapshot struct {
 }
 
 // Snapshot reads what is not known already. Of a process that is about to run another program the names of its own and
-// of its parent's program are not told: image is false then.
-func (p *Process) Snapshot(image bool) Snapshot {
+// of its parent's program are not told: image is false then. Nobody may change what is returned.
+func (p *Process) Snapshot(image bool) *Snapshot {
+	if !image {
+		s := Snapshot{PID: p.pid, PPID: p.ppid()}
+		s.TTY, _ = p.TTY()
+		return &s
+	}
+	t := p.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if k := &p.kept; k.snapshot != nil && p.noExec() && p.stillParent(k) {
+		return k.snapshot
+	}
+	gen := p.gen
+	t.mu.Unlock()
+	s := p.takeSnapshot()
+	t.mu.Lock()
+	// What could not be read is asked for again the next time.
+	if !p.gone && p.gen == gen && p.noExec() && s.Exe != "" && s.Comm != "" && (p.noParent || p.parent != nil && p.parent.exe != nil) {
+		p.kept = keptSnapshot{snapshot: s, parent: p.parent}
+		if p.parent != nil {
+			p.kept.exe = p.parent.exe
+		}
+	}
+	return s
+}
+
+// keptSnapshot is a snapshot with what it was taken of besides the process.
+type keptSnapshot struct {
+	snapshot *Snapshot
+	parent   *Process
+	exe      *executable // of the parent
+}
+
+// stillParent says whether the parent is the one that a snapshot was taken with, and runs what it ran. Called with the
+// lock held.
+func (p *Process) stillParent(k *keptSnapshot) bool {
+	if p.noParent || k.parent == nil {
+		return p.noParent && k.parent == nil
+	}
+	t := p.table
+	if p.parent != k.parent || p.parent.exe != k.exe || !p.parent.noExec() || !t.alive(p.parent) {
+		return false
+	}
+	t.touch(p.parent)
+	return true
+}
+
+func (p *Process) takeSnapshot() *Snapshot {
 	s := Snapshot{PID: p.pid}
 	s.TTY, _ = p.TTY()
-	if !image {
-		s.PPID = p.ppid()
-		return s
-	}
 	s.Exe, _ = p.Exe()
 	s.CommandLine, _ = p.CommandLine()
 	if s.CommandLine == "" {
@@ -192,7 +235,7 @@ func (p *Process) Snapshot(image bool) Snapshot {
 		s.PPID = parent.pid
 		s.Parent, _ = parent.Exe()
 	}
-	return s
+	return &s
 }
 
 func (p *Process) readArgs() (*[]string, error) {
@@ -231,7 +274,7 @@ func (p *Process) Cwd(tid int) (string, error) {
 func (p *Process) cwdName(tid int) (string, error) {
 	var name string
 	err := p.Reach(tid, func() (err error) {
-		name, err = p.table.readlink(tid, "/cwd")
+		name, err = p.table.readCwd(tid)
 		return err
 	})
 	if err == nil && strings.HasSuffix(name, deletedSuffix) {

@@ -154,7 +154,7 @@ func (p *Process) settleExec(tid int) {
 
 // forgetImage drops what an exec may have changed.
 func (p *Process) forgetImage() {
-	p.stat, p.exe, p.args, p.line, p.dirs = nil, nil, nil, nil, nil
+	p.stat, p.exe, p.args, p.line, p.dirs, p.kept = nil, nil, nil, nil, nil, keptSnapshot{}
 	p.gen++
 	p.credGen++ // an exec drops or gains capabilities
 	p.noVMReadv = false

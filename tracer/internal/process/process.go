@@ -18,21 +18,23 @@ type Process struct {
 	start uint64 // of the process, in clock ticks since boot; 0 while pidfd >= 0 and nobody asked
 
 	// Guarded by table.mu.
-	tid      int    // the thread that called last: the leader may be gone while others run
-	used     uint64 // table.clock at the last Get
-	gone     bool
-	gen      uint64 // counts invalidations: a fact read before one is not stored after it
-	stat     *stat
-	exe      *executable
-	args     *[]string
-	line     *string // CommandLine
-	cwd      *directory
-	root     *directory
-	rulesets map[int]int        // see KeepRuleset
-	confined any                // see Confine
-	dirs     map[int]*directory // open directories, by descriptor; of processes that may become unreadable
-	parent   *Process
-	forker   string // the program that forked the process; "" until it is known
+	tid          int    // the thread that called last: the leader may be gone while others run
+	pidfdThreads []int  // threads that have a pidfd, the oldest first
+	used         uint64 // table.clock at the last Get
+	gone         bool
+	gen          uint64 // counts invalidations: a fact read before one is not stored after it
+	stat         *stat
+	exe          *executable
+	args         *[]string
+	line         *string // CommandLine
+	kept         keptSnapshot
+	cwd          *directory
+	root         *directory
+	rulesets     map[int]int        // see KeepRuleset
+	confined     any                // see Confine
+	dirs         map[int]*directory // open directories, by descriptor; of processes that may become unreadable
+	parent       *Process
+	forker       string // the program that forked the process; "" until it is known
 
 	// ownUserNS: it was in the tracer's user namespace when that was last looked at, and has not left it since.
 	ownUserNS bool

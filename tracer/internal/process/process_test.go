@@ -110,7 +110,7 @@ func TestReusedNumbersAreNoticed(t *testing.T) {
 		right := get(t, table, tid)
 
 		// The thread's number was last seen in another process, which still lives.
-		table.threads[tid] = &thread{proc: old}
+		table.threads[tid] = &thread{proc: old, pidfd: -1}
 		if p := get(t, table, tid); p != right {
 			t.Errorf("pidfds %v: thread %d is taken for one of process %d", pidfds, tid, p.PID())
 		}
@@ -124,7 +124,7 @@ func TestReusedNumbersAreNoticed(t *testing.T) {
 			}
 			gone.pidfd = fd
 		}
-		table.procs[w.PID], table.threads[w.PID] = gone, &thread{proc: gone}
+		table.procs[w.PID], table.threads[w.PID] = gone, &thread{proc: gone, pidfd: -1}
 		if p := get(t, table, w.PID); p == gone {
 			t.Errorf("pidfds %v: a dead process is taken for a live one", pidfds)
 		}

@@ -174,12 +174,33 @@ func (t *Table) readFile(id int, name string, buf []byte) ([]byte, error) {
 func (t *Table) readlink(id int, name string) (string, error) {
 	buf := t.scratch()
 	defer t.release(buf)
+	b, err := t.readlinkInto(*buf, id, name)
+	return string(b), err
+}
+
+func (t *Table) readlinkInto(buf []byte, id int, name string) ([]byte, error) {
 	var room [procName]byte
-	n, err := readlinkat(t.proc, appendName(room[:0], id, name), *buf)
+	n, err := readlinkat(t.proc, appendName(room[:0], id, name), buf)
 	if err != nil {
-		return "", procError("readlink", idName(id, name), err)
+		return nil, procError("readlink", idName(id, name), err)
 	}
-	return string((*buf)[:n]), nil
+	return buf[:n], nil
+}
+
+// readCwd reads the link of a working directory. Most calls in turn are made in the same one: it takes no memory then.
+func (t *Table) readCwd(tid int) (string, error) {
+	buf := t.scratch()
+	defer t.release(buf)
+	b, err := t.readlinkInto(*buf, tid, "/cwd")
+	if err != nil {
+		return "", err
+	}
+	if last := t.lastCwd.Load(); last != nil && *last == string(b) {
+		return *last, nil
+	}
+	name := string(b)
+	t.lastCwd.Store(&name)
+	return name, nil
 }
 
 // procName is more than the names of files in /proc/ID need.

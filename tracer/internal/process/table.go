@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,7 +50,8 @@ type Table struct {
 	follow  bool // Options.FollowCwd
 	// followIDs is Options.FollowIDs.
 	followIDs bool
-	buffers   sync.Pool // *[]byte of scratchSize
+	buffers   sync.Pool              // *[]byte of scratchSize
+	lastCwd   atomic.Pointer[string] // see readCwd
 
 	mu         sync.Mutex
 	procs      map[int]*Process // by pid
@@ -58,15 +60,9 @@ type Table struct {
 	clock      uint64           // counts Get calls; orders records for eviction
 	nextSweep  int              // records at which dead ones are looked for again
 	created    int              // records made since the last sweep
+	noThreads  bool             // the kernel gives no pidfd of a thread (before Linux 6.9)
 	rootsMoved bool             // see MarkRoot
 	ids        idsOf
-}
-
-// thread is what is known of one thread.
-type thread struct {
-	proc    *Process
-	creds   *Credentials
-	credGen uint64 // creds holds while this equals proc.credGen
 }
 
 const (
@@ -110,7 +106,7 @@ func (t *Table) Close() error {
 	for _, p := range t.procs {
 		t.remove(p)
 	}
-	clear(t.threads)
+	t.forgetThreads()
 	return unix.Close(t.proc)
 }
 
@@ -149,9 +145,9 @@ func defaultMaxFDs() int {
 // Get returns the record of the process that tid is a thread of. tid is as a seccomp notification gives it: a thread
 // in the tracer's own pid namespace that is held by the kernel while the caller works on it.
 //
-// A known record costs one system call to be verified, two for a thread that is not the leader: the pidfd says that
-// the process is the one that was recorded, and tgkill without a signal says that the thread (whose number may have
-// been given to another process meanwhile) is one of it.
+// A known record costs one system call to be verified: the pidfd says that the process is the one that was recorded.
+// A thread that is not the leader, whose number may have been given to another process meanwhile, has a pidfd of its
+// own from its second call on; without one, tgkill without a signal says besides that it is one of the process.
 func (t *Table) Get(tid int) (*Process, error) {
 	if tid <= 0 {
 		return nil, fmt.Errorf("thread %d is outside the tracer's pid namespace: %w", tid, ErrGone)
@@ -159,7 +155,7 @@ func (t *Table) Get(tid int) (*Process, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	th := t.threads[tid]
-	if th == nil || !t.verify(th.proc, tid) {
+	if th == nil || !t.stillIs(th, tid) {
 		var err error
 		if th, err = t.discover(tid); err != nil {
 			return nil, err
@@ -214,15 +210,6 @@ func (t *Table) discover(tid int) (*thread, error) {
 		}
 	}
 	return nil, fmt.Errorf("thread %d: %w", tid, ErrGone)
-}
-
-func (t *Table) addThread(tid int, p *Process) *thread {
-	if len(t.threads) >= 2*t.maxProc {
-		clear(t.threads) // only a cache: what is in use comes back at its next call
-	}
-	th := &thread{proc: p}
-	t.threads[tid] = th
-	return th
 }
 
 // record returns the verified record of the process that tid seems to be a thread of, and makes it if needed.
@@ -308,12 +295,6 @@ func (t *Table) threadGroup(tid int) (int, error) {
 		return 0, fmt.Errorf("thread %d has no thread group: %w", tid, ErrGone)
 	}
 	return tgid, nil
-}
-
-// threadOf reports whether tid is a thread of the process pid. Signal 0 delivers nothing; EPERM says that it exists.
-func threadOf(pid, tid int) bool {
-	_, _, errno := unix.RawSyscall(unix.SYS_TGKILL, uintptr(pid), uintptr(tid), 0)
-	return errno != unix.ESRCH
 }
 
 // pidfdSignal sends signal 0. poll(2) would do as well but is interrupted by the signals of the Go scheduler.

@@ -13,7 +13,7 @@ import (
 func TestAggregate(t *testing.T) {
 	table := syscalls.Table()
 	open := func(program, path string, change func(*report)) *report {
-		r := &report{op: rules.FileWrite, spec: &table[syscalls.Openat], resource: path, result: schema.ResultPassed, who: process.Snapshot{Exe: program}}
+		r := &report{op: rules.FileWrite, spec: &table[syscalls.Openat], resource: path, result: schema.ResultPassed, who: &process.Snapshot{Exe: program}}
 		if change != nil {
 			change(r)
 		}

@@ -89,9 +89,9 @@ func (w *worker) tryOpen(c *call, path string, how *openHow) (engine.Answer, err
 	if err != nil {
 		return w.unknown(c, err), nil
 	}
-	v := c.rules.Decide(&a)
+	v := c.rules.Decide(a)
 	if v.Deny {
-		w.reportOpen(c, &a, v, &file, how)
+		w.reportOpen(c, a, v, &file, how)
 		return engine.Fail(unix.EACCES), nil
 	}
 	if how.changes() && !c.Hold.Valid() {
@@ -101,7 +101,7 @@ func (w *worker) tryOpen(c *call, path string, how *openHow) (engine.Answer, err
 	if errors.Is(err, errAgain) {
 		return engine.Answer{}, err
 	}
-	w.reportOpen(c, &a, v, &file, how)
+	w.reportOpen(c, a, v, &file, how)
 	if err != nil {
 		return w.failed(c, err), nil
 	}

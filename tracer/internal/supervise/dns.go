@@ -117,7 +117,7 @@ func (w *worker) asksFor(c *call, m *message, q query) (denied bool) {
 		return true // the rule could be about any program
 	}
 	a.Name = q.name
-	v := c.rules.Decide(&a)
+	v := c.rules.Decide(a)
 	if !c.Hold.Valid() || !w.reported(v, rules.NetworkDNS) {
 		return v.Deny
 	}

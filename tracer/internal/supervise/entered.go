@@ -55,7 +55,7 @@ func (s *Supervisor) meet(v *process.Visitor, denied map[int]bool) {
 	}
 	r := report{
 		verdict: verdict, op: rules.Process, at: s.Now(), spec: execSpec(), result: schema.ResultPassed,
-		who: v.Snapshot, uid: v.UID, program: v.Exe, args: v.Args, data: "entered=outside",
+		who: &v.Snapshot, uid: v.UID, program: v.Exe, args: v.Args, data: "entered=outside",
 		execID: strconv.FormatUint(v.Start<<22|uint64(v.Root), 10), // of the whole tree, as KubeArmor's
 	}
 	if verdict.Deny {

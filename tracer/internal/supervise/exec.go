@@ -201,7 +201,7 @@ func (w *worker) reportExec(c *call, a *rules.Access, v rules.Verdict) {
 	w.beginReport(c, v)
 	r := &c.report
 	r.op, r.flags, r.program, r.args = rules.Process, c.flags(), a.Path, a.Args
-	r.who.Parent = a.ParentSource
+	r.parentIs(a.ParentSource)
 }
 
 // joinCommand writes a program and its arguments as KubeArmor does, by spaces.

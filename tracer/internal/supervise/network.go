@@ -45,9 +45,9 @@ func (w *worker) socket(c *call) engine.Answer {
 	if err != nil {
 		return w.unknown(c, err)
 	}
-	v := c.rules.Decide(&a)
+	v := c.rules.Decide(a)
 	if !v.Deny && anywhere {
-		v = c.rules.DecideAnywhere(&a)
+		v = c.rules.DecideAnywhere(a)
 	}
 	if !v.Deny && !told {
 		return engine.Continue()
@@ -221,7 +221,7 @@ func (w *worker) decideUse(c *call, u *socketUse) (err error) {
 	if c.Spec.ID != syscalls.Bind && u.op != rules.NetworkAccept {
 		a.IP, a.Port, a.Unix = u.to.remote(), u.to.port, u.unix
 	}
-	u.verdict = c.rules.Decide(&a)
+	u.verdict = c.rules.Decide(a)
 	return nil
 }
 
@@ -250,9 +250,10 @@ func (w *worker) reportUse(c *call, u *socketUse) {
 	r.to.raw = nil
 }
 
-// networkAccess is the use of a socket as the rules see it.
-func (w *worker) networkAccess(c *call, op rules.Operation, sock socket) (rules.Access, error) {
-	a := rules.Access{Operation: op, HasTTY: hasTTY(c.process), Protocol: sock.protocol, SockType: sock.kind}
+// networkAccess is the use of a socket as the rules see it. It is the worker's, as there is one at a time.
+func (w *worker) networkAccess(c *call, op rules.Operation, sock socket) (*rules.Access, error) {
+	a := &w.access
+	*a = rules.Access{Operation: op, HasTTY: hasTTY(c.process), Protocol: sock.protocol, SockType: sock.kind}
 	var err error
 	if a.Source, err = c.process.Exe(); err != nil && !c.rules.CanDeny(op) {
 		err = nil

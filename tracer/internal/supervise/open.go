@@ -119,8 +119,8 @@ func (w *worker) observe(c *call, how openHow) engine.Answer {
 	if file.Own && how.writes() {
 		return engine.Fail(unix.EACCES)
 	}
-	v := c.rules.Decide(&a)
-	w.reportOpen(c, &a, v, &file, &how)
+	v := c.rules.Decide(a)
+	w.reportOpen(c, a, v, &file, &how)
 	if v.Deny {
 		return engine.Fail(unix.EACCES)
 	}
@@ -134,6 +134,7 @@ func (w *worker) seen(c *call, path string, flags paths.Flags) (paths.Result, er
 		if file, ok := w.Paths.Recall(c.process, c.TID, path, flags); ok {
 			return file, nil
 		}
+		flags |= paths.Remember
 	}
 	return w.resolve(c, path, flags)
 }
@@ -149,9 +150,10 @@ func (w *worker) unknownRead(c *call, err error) engine.Answer {
 	return engine.Continue()
 }
 
-// fileAccess is an open as the rules see it.
-func (w *worker) fileAccess(c *call, file *paths.Result, how *openHow) (a rules.Access, err error) {
-	a = rules.Access{Operation: rules.FileRead, Path: file.Path, PID: c.process.PID(), HasTTY: hasTTY(c.process), Create: !file.Exists}
+// fileAccess is an open as the rules see it. It is the worker's, as there is one for each call.
+func (w *worker) fileAccess(c *call, file *paths.Result, how *openHow) (a *rules.Access, err error) {
+	a = &w.access
+	*a = rules.Access{Operation: rules.FileRead, Path: file.Path, PID: c.process.PID(), HasTTY: hasTTY(c.process), Create: !file.Exists}
 	if how.writes() || !file.Exists {
 		a.Operation = rules.FileWrite
 	}

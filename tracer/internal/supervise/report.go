@@ -27,7 +27,7 @@ type report struct {
 	result  string
 	denied  bool // whatever the call gave: what came of it has been killed
 
-	who process.Snapshot
+	who *process.Snapshot
 	uid int
 	cwd string
 
@@ -64,6 +64,13 @@ func (r *report) take(c *call) {
 	r.who = c.process.Snapshot(c.Spec.Op != rules.Process)
 	r.uid, _ = c.process.UID(c.TID)
 	r.cwd, _ = c.process.Cwd(c.TID)
+}
+
+// parentIs says which program the parent runs, where that is known better.
+func (r *report) parentIs(program string) {
+	who := *r.who
+	who.Parent = program
+	r.who = &who
 }
 
 // finishReport ends the report of a call that was answered.

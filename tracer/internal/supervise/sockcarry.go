@@ -14,7 +14,7 @@ import (
 
 // carryConnect connects the caller's socket in its place.
 func (w *worker) carryConnect(c *call, u *socketUse) engine.Answer {
-	if waits(u.fd) && !c.Hold.MayWait() {
+	if !u.sock.connectsAtOnce() && waits(u.fd) && !c.Hold.MayWait() {
 		return w.failed(c, errElsewhere)
 	}
 	if u.unix != "" {
@@ -94,6 +94,12 @@ func onAddress(call uintptr, fd int, raw []byte) error {
 		return errno
 	}
 	return nil
+}
+
+// connectsAtOnce says that a connect of the socket waits for nobody: it says where
+// datagrams go. To be spared for a while costs the thread more than such a call.
+func (s socket) connectsAtOnce() bool {
+	return s.protocol != "" && (s.kind == "SOCK_DGRAM" || s.kind == "SOCK_RAW")
 }
 
 // waits says whether calls on a socket may wait for others.

@@ -129,6 +129,7 @@ type worker struct {
 	*Supervisor
 	standIn *process.StandIn
 	call    call
+	access  rules.Access         // of the file that the call opens, or the socket that it uses
 	after   func(engine.Outcome) // is told, of call
 }
 

@@ -206,7 +206,8 @@ func (w *worker) reportKilled(c *call, v rules.Verdict, path string) {
 	if !r.due {
 		r.due, r.at, r.spec, r.callArg, r.op = true, w.Now(), c.Spec, c.Args, rules.Process
 		r.take(c)
-		r.who.Parent, r.args = c.verify.access.ParentSource, c.verify.access.Args
+		r.parentIs(c.verify.access.ParentSource)
+		r.args = c.verify.access.Args
 	}
 	r.verdict, r.program, r.denied = v, path, true
 }

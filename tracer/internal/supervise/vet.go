@@ -267,7 +267,7 @@ func (w *worker) judge(c *call, a *approval, name string, id process.Identity, f
 			r.result = schema.ResultPermissionDenied
 		}
 		r.take(c)
-		r.who.Parent = a.access.ParentSource
+		r.parentIs(a.access.ParentSource)
 		w.tell(&r)
 	}
 	return !v.Deny
