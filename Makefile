@@ -4,9 +4,11 @@ BIN    ?= bin
 GOARCH ?= $(shell $(GO) env GOHOSTARCH)
 
 # The tracer is cgo (libseccomp) and must run in scratch and musl images, so its
-# libc is linked in; netgo and osusergo keep glibc's resolver, which would dlopen, out.
+# libc is linked in: musl, which is a tenth of glibc. netgo and osusergo keep the
+# resolver of a libc out.
 # It speaks HTTP/1.1 only: a transport with a TLS configuration of its own never
 # tries HTTP/2, so that nethttpomithttp2 leaves out nothing that would run.
+MUSL        := build/musl/$(GOARCH)
 STATIC_TAGS := netgo,osusergo,nethttpomithttp2
 # What nobody refers to is left out of the C libraries too.
 STATIC_C    := -static -Wl,--gc-sections -Wl,-z,noseparate-code
@@ -28,7 +30,7 @@ LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 QEMU_amd64 := qemu-system-x86
 QEMU_arm64 := qemu-system-arm
-DEBS       := gcc libc6-dev pkg-config libseccomp-dev curl python3 procps runc busybox-static
+DEBS       := gcc libc6-dev musl-tools pkg-config libseccomp-dev curl python3 procps runc busybox-static
 # Servers that outputs are tested with, and a machine for other kernels.
 DEBS_TEST  := prometheus prometheus-alertmanager rsyslog rsyslog-gnutls $(QEMU_$(GOARCH))
 # What a Kubernetes API server keeps its objects in.
@@ -39,7 +41,7 @@ DEBS_TEST  += python3.11 libpython3.11-testsuite git sqlite3 perl postgresql red
 # What an attacker uses, and a network of its own.
 DEBS_ATTACK := curl python3 iproute2 util-linux
 DEBS_TEST  += $(DEBS_ATTACK)
-DEBS_ARM64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libseccomp-dev:arm64
+DEBS_ARM64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross libseccomp-dev:arm64 musl-dev:arm64
 
 # Kernels that tests boot, series and architecture: the one of every test, which is
 # as old as Fargate's may be, and all.
@@ -58,7 +60,8 @@ KUBE_APISERVER := $(TOOLS)/kube-apiserver-v1.34.4
 all: build
 
 build: deps
-	CGO_ENABLED=1 GOARCH=$(GOARCH) $(GO) build -tags $(STATIC_TAGS) -trimpath -buildvcs=false $(COLD:%=-gcflags=%=-l) \
+	@.ci/musl $(MUSL) $(GOARCH) $(CC)
+	CGO_ENABLED=1 GOARCH=$(GOARCH) CC=$(CURDIR)/$(MUSL)/cc $(GO) build -tags $(STATIC_TAGS) -trimpath -buildvcs=false $(COLD:%=-gcflags=%=-l) \
 		-ldflags "$(STATIC_LINK) $(LDFLAGS)" -o $(BIN)/tracer ./tracer
 	CGO_ENABLED=0 GOARCH=$(GOARCH) $(GO) build -trimpath -buildvcs=false $(COLD_SIDEKICK:%=-gcflags=%=-l) \
 		-ldflags "$(LDFLAGS)" -o $(BIN)/sidekick ./sidekick

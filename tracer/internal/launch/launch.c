@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
+#ifdef __GLIBC__
 #include <malloc.h>
+#endif
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -41,9 +43,11 @@ static struct {
 // Runs before the Go runtime, which installs handlers for nearly all signals and
 // opens /dev/null in place of standard files that are closed.
 __attribute__((constructor)) static void record_inherited(void) {
+#ifdef __GLIBC__
 	// One arena of memory for all threads: C code allocates next to nothing here,
 	// and each thread would map one of its own as it starts.
 	mallopt(M_ARENA_MAX, 1);
+#endif
 	for (int sig = 1; sig < NSIG; sig++) {
 		struct sigaction old;
 		if (sigaction(sig, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
