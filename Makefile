@@ -56,7 +56,7 @@ GOTESTSUM     := $(TOOLS)/gotestsum-v1.13.0
 # first time that takes some ten minutes.
 KUBE_APISERVER := $(TOOLS)/kube-apiserver-v1.34.4
 
-.PHONY: all build build-arm64 deps deps-test deps-arm64 test test-kernels lint fmt demo attack picture bench soak strangers generate images push kube-apiserver clean
+.PHONY: all build build-arm64 deps deps-test deps-arm64 test test-kernels lint fmt demo attack picture bench soak strangers generate images release push kube-apiserver clean
 all: build
 
 build: deps
@@ -151,6 +151,13 @@ IMAGES := build/images
 images: build
 	$(GO) run ./deploy/images --amd64 $(BIN) $(if $(wildcard $(BIN)/arm64/tracer),--arm64 $(BIN)/arm64) --out $(IMAGES) --version $(VERSION) \
 		$(if $(PUSH),--push $(PUSH))
+
+# Archives, Debian packages, checksums and provenance of both architectures, and the images.
+RELEASE := build/release
+release: build build-arm64
+	$(MAKE) images
+	$(GO) run ./deploy/release --amd64 $(BIN) --arm64 $(BIN)/arm64 --images $(IMAGES) --out $(RELEASE) --version $(VERSION) \
+		--commit $(shell git rev-parse HEAD) --epoch $(shell git log -1 --format=%ct)
 
 push:
 	$(if $(REGISTRY),,$(error push: REGISTRY=HOST/PATH says where to))

@@ -115,6 +115,7 @@ var rules = []rule{
 	{"deploy/ecs", []string{"deploy/internal/*", "schema", "schema/*"}, "templates and their patching"},
 	{"deploy/eks", []string{"deploy/internal/*", "schema", "schema/*"}, "templates and their patching"},
 	{"deploy/images", nil, "makes images of programs that are built; it does not look into them"},
+	{"deploy/release", nil, "packs programs that are built; it does not look into them"},
 	{"deploy/inject", []string{"deploy/ecs", "deploy/eks", "deploy/internal/image", "deploy/internal/workload"}, "the program around the two"},
 
 	{"examples/attack examples/attack/picture", nil, "a test of built programs, and a picture of what they sent"},
