@@ -14,13 +14,20 @@ import (
 
 // examine says what this host lets the tracer do.
 func examine(c config.Config, environ []string, stdout io.Writer) error {
-	if c.Wait {
+	switch {
+	case c.Wait:
 		return doctor.Wait(os.Stdin, stdout)
+	case c.Attack != "":
+		return doctor.Attack(c.Attack, c.Port, stdout)
 	}
-	r := doctor.Examine(context.Background(), doctor.Options{
+	options := doctor.Options{
 		Version: version, Environ: environ, Sidekick: c.SidekickURL.String(),
 		Self: "/proc/self/exe", Child: []string{string(config.Doctor), "--wait"},
-	})
+	}
+	if c.Prove {
+		return prove(options, c.JSON, stdout)
+	}
+	r := doctor.Examine(context.Background(), options)
 	var err error
 	if c.JSON {
 		out := json.NewEncoder(stdout)
@@ -34,6 +41,29 @@ func examine(c config.Config, environ []string, stdout io.Writer) error {
 	}
 	if !r.Ready {
 		return errors.New("doctor: no workload can be run under the tracer here")
+	}
+	return nil
+}
+
+// prove makes attacks and says which were held.
+func prove(o doctor.Options, asJSON bool, stdout io.Writer) error {
+	proofs, err := doctor.Prove(context.Background(), o, os.TempDir(), "/dev/shm", ".")
+	if err != nil {
+		return fmt.Errorf("doctor: %w", err)
+	}
+	table := stdout
+	if asJSON {
+		table = io.Discard
+		if err := json.NewEncoder(stdout).Encode(proofs); err != nil {
+			return fmt.Errorf("doctor: %w", err)
+		}
+	}
+	held, err := doctor.WriteProofs(table, proofs)
+	if err == nil && !held {
+		err = errors.New("not every attack was held")
+	}
+	if err != nil {
+		return fmt.Errorf("doctor: %w", err)
 	}
 	return nil
 }

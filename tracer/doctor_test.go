@@ -55,3 +55,41 @@ func TestDoctorNamesTheEngine(t *testing.T) {
 		}
 	}
 }
+
+// What the doctor's attacks reach without the tracer they do not reach under it, and nothing is left of them.
+func TestDoctorProves(t *testing.T) {
+	program := "../bin/tracer"
+	if _, err := os.Stat(program); err != nil {
+		skip(t, err)
+	}
+	tmp := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), program, "doctor", "--prove", "--json")
+	// A user's own settings of the tracer are not those of the attacks.
+	cmd.Env = []string{"SIDEKICK_URL=", "TMPDIR=" + tmp, "TRACER_LOG_LEVEL=error"}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var proofs []struct {
+		Attack, Detail string
+		Held           bool
+	}
+	if err := json.Unmarshal(out, &proofs); err != nil {
+		t.Fatal(err)
+	}
+	details := map[string]string{}
+	for _, p := range proofs {
+		if !p.Held {
+			t.Errorf("%+v", p)
+		}
+		details[p.Attack] = p.Detail
+	}
+	for _, attack := range []string{"read a file", "read it by a link", "give it another name", "start a program", "connect"} {
+		if details[attack] != "permission denied" {
+			t.Errorf("%s: %q", attack, details[attack])
+		}
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

@@ -74,6 +74,9 @@ type Config struct {
 	JSON   bool     // policy check, policy test, doctor: the output is JSON
 	Report string   // policy test: file for the output; "" for standard error
 	Wait   bool     // doctor: be the process that the doctor examines
+	Prove  bool     // doctor: make attacks, and say which were held
+	Attack string   // doctor: be those attacks, on what is in this directory
+	Port   string   // doctor: and on who listens there
 	Learn  Learning // learn: what policy is made
 	Text   string   // help: what to print on standard output
 
@@ -235,11 +238,16 @@ func parseTest(c Config, what []string, dash int, environ []string) (Config, err
 // parseDoctor reads what follows "doctor". The variables are those of "run": what
 // would stop it is told here.
 func parseDoctor(args, environ []string) (Config, error) {
-	var asJSON, wait bool
+	var asJSON, wait, prove bool
+	var attack, port string
 	flags := pflag.NewFlagSet("doctor", pflag.ContinueOnError)
 	flags.Usage = func() {} // it would print by itself
 	flags.BoolVar(&asJSON, "json", false, "")
-	flags.BoolVar(&wait, "wait", false, "") // not for users, see package doctor
+	flags.BoolVar(&prove, "prove", false, "")
+	// Not for users, see package doctor.
+	flags.BoolVar(&wait, "wait", false, "")
+	flags.StringVar(&attack, "attack", "", "")
+	flags.StringVar(&port, "port", "", "")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return Config{Command: Help, Text: doctorHelp}, nil
@@ -247,7 +255,7 @@ func parseDoctor(args, environ []string) (Config, error) {
 		return Config{}, fmt.Errorf("doctor: %w", err)
 	}
 	c, err := parseRun([]string{"--", "none"}, environ)
-	c.Command, c.Argv, c.JSON, c.Wait = Doctor, nil, asJSON, wait
+	c.Command, c.Argv, c.JSON, c.Wait, c.Prove, c.Attack, c.Port = Doctor, nil, asJSON, wait, prove, attack, port
 	return c, errors.Join(err, noMore(flags.Args()))
 }
 

@@ -55,11 +55,14 @@ workload will run: as the command of the container, with its user, capabilities 
 environment.
 
 Usage:
-  tracer doctor [--json]
+  tracer doctor [--prove] [--json]
 
+  --prove   make attacks in a scratch directory below TMPDIR, without the tracer
+            and under it, and say which were held; alerts go to the sidekick
   --json    for programs
 
-It ends with 1 if no workload can be run under the tracer here.
+It ends with 1 if no workload can be run under the tracer here, or if an attack
+was not held.
 `
 
 const runIntro = `tracer run starts CMD and becomes invisible to it: same input, output, terminal
