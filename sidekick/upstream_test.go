@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -85,5 +87,43 @@ func TestVariablesOfOtherPrograms(t *testing.T) {
 	if err != nil || len(c.Outputs) != 0 || !strings.Contains(said, "TELEGRAM_CHAT_ID has no effect: other programs use it; the setting of the sidekick is TELEGRAM_CHATID") ||
 		strings.Contains(said, "AWS_LAMBDA_FUNCTION_NAME") {
 		t.Errorf("%q, %v", said, err)
+	}
+}
+
+// What FalcoSidekick's chart and its example set unless they are told otherwise stops
+// nothing, with whatever output.
+func TestChartsDefaults(t *testing.T) {
+	if _, err := os.Stat("/etc/certs/client/ca.crt"); err == nil {
+		t.Skip("this machine has the file that is to be missing")
+	}
+	file := filepath.Join(t.TempDir(), "falcosidekick.yaml")
+	text := "tlsclient: {cacertfile: /etc/certs/client/ca.crt}\nmutualtlsclient: {certfile: /etc/certs/client/client.crt}\n" +
+		"aws:\n  securitylake.:\n    interval: 5\n    batchsize: 1000\nslack: {webhookurl: \"https://hooks.slack.com/services/a/b/c\"}\nwebhook: {address: \"http://w.example/\"}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range []config.Input{
+		{File: file},
+		{Environ: []string{
+			"TLSCLIENT_CACERTFILE=/etc/certs/client/ca.crt", "MUTUALTLSFILESPATH=/etc/certs", "TLSSERVER_DEPLOY=false",
+			"TLSSERVER_CERTFILE=/etc/certs/server/server.crt", "SLACK_WEBHOOKURL=https://hooks.slack.com/services/a/b/c", "WEBHOOK_ADDRESS=http://w.example/",
+			"SLACK_OUTPUTFORMAT=all", "WEBHOOK_CHECKCERT=true", "AWS_SECURITYLAKE_INTERVAL=5",
+		}},
+	} {
+		in.Kinds = catalog.Kinds()
+		c, err := config.Load(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Outputs) != 2 || strings.Count(strings.Join(c.Warnings, "\n"), "there is no /etc/certs/client/ca.crt") != 1 {
+			t.Errorf("%d outputs, warnings %q", len(c.Outputs), c.Warnings)
+		}
+		if err := closeOutputs(c.Outputs); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := config.Load(config.Input{Kinds: catalog.Kinds(), Environ: []string{"TLSCLIENT_CACERTFILE=/etc/certs/client/other.crt", "WEBHOOK_ADDRESS=http://w.example/"}})
+	if err == nil || !strings.Contains(err.Error(), "TLSCLIENT_CACERTFILE") {
+		t.Errorf("another file that is not there: %v", err)
 	}
 }

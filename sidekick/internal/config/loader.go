@@ -1,9 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,6 +96,15 @@ func (l *loader) unquoted(path string, v value) value {
 // get looks a setting up. What is wrong with it is noted.
 func (l *loader) get(path string) value {
 	v := l.unquoted(path, l.lookup(path))
+	if path == sharedCAPath && v.text == chartCAFile {
+		if _, err := os.Stat(chartCAFile); errors.Is(err, fs.ErrNotExist) {
+			why := fmt.Sprintf("%s has no effect: there is no %s, which FalcoSidekick's chart names unless it is told otherwise", v.name, chartCAFile)
+			if !slices.Contains(l.off, why) {
+				l.off = append(l.off, why)
+			}
+			v = value{name: v.name}
+		}
+	}
 	l.note(path, v)
 	return v
 }
@@ -129,6 +141,14 @@ func (l *loader) lookup(path string) value {
 	}
 	return value{name: name}
 }
+
+// FalcoSidekick's chart and example name this file of authorities, which is then not
+// there. What its certificates would be for fails without them, and so nothing is less
+// safe.
+const (
+	sharedCAPath = "tlsclient.cacertfile"
+	chartCAFile  = "/etc/certs/client/ca.crt"
+)
 
 // clientFilesPath is FalcoSidekick's older way to say where the files are that
 // outputs show who they are with: all in one directory.

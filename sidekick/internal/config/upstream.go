@@ -35,6 +35,8 @@ func upstreamKeys() []string {
 func upstreamCommon() []string { return []string{"mutualtls", "checkcert", "maxconcurrentrequests"} }
 
 func isUpstreamKey(path string) bool {
+	// FalcoSidekick's example has "securitylake.:".
+	path = strings.TrimSuffix(strings.ReplaceAll(path, "..", "."), ".")
 	_, rest, _ := strings.Cut(path, ".")
 	if slices.Contains(upstreamCommon(), rest) {
 		return true
