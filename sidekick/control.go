@@ -35,7 +35,7 @@ const controlSocket = "control"
 func openControl(ctx context.Context, dir string, h http.Handler, log *slog.Logger) (stop func()) {
 	listener, err := listenControl(ctx, dir)
 	if err != nil {
-		log.Warn("sidekick deadletters will not work", "error", fmt.Errorf("open control socket: %w", err))
+		log.Warn("sidekick deadletters and policy simulate will not reach this sidekick", "error", fmt.Errorf("open control socket: %w", err))
 		return func() {}
 	}
 	stopServer := serveControl(listener, h, log)
@@ -97,10 +97,9 @@ func inDirectory[T any](dir string, use func(path string) (T, error)) (T, error)
 	return use(fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), controlSocket))
 }
 
-// deadLetters does what c says, by way of the sidekick that has the queue open, or
-// with the queue opened here: while none runs, and in a cluster, where all do the
-// same.
-func deadLetters(ctx context.Context, in config.Input, environ []string, c *letterCommand, stdout, stderr io.Writer) (err error) {
+// atControl calls use with the sidekick that has the queue open, or with the queue
+// opened here: while none runs, and in a cluster, where all do the same.
+func atControl(ctx context.Context, in config.Input, environ []string, stderr io.Writer, use func(*http.Client) error) (err error) {
 	cfg, err := config.Load(in)
 	if err != nil {
 		return err
@@ -112,11 +111,11 @@ func deadLetters(ctx context.Context, in config.Input, environ []string, c *lett
 		return err
 	}
 	if dir != "" {
-		err = c.run(ctx, controlClient(func(ctx context.Context) (net.Conn, error) {
+		err = use(controlClient(func(ctx context.Context) (net.Conn, error) {
 			return inDirectory(dir, func(path string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "unix", path)
 			})
-		}), stdout, stderr)
+		}))
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
 			return err
 		}
@@ -127,8 +126,8 @@ func deadLetters(ctx context.Context, in config.Input, environ []string, c *lett
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
 	pipe := newPipe()
-	defer serveControl(pipe, newControl(q, cfg.Outputs), log)()
-	return c.run(ctx, controlClient(pipe.dial), stdout, stderr)
+	defer serveControl(pipe, newControl(q, cfg.Outputs, log), log)()
+	return use(controlClient(pipe.dial))
 }
 
 func controlClient(dial func(ctx context.Context) (net.Conn, error)) *http.Client {
@@ -196,13 +195,10 @@ func (p *pipe) Close() error {
 // Addr implements net.Listener.
 func (p *pipe) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }
 
-// askControl sends a request about dead letters and hands over each line of the answer.
-func askControl(ctx context.Context, client *http.Client, verb string, request letterRequest, each func(letterAnswer) error) error {
-	body, err := json.Marshal(request)
-	if err != nil {
-		return fmt.Errorf("ask the sidekick: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/deadletters/"+verb, bytes.NewReader(body))
+// atPath sends a request to a control socket, and hands over the body of an answer that
+// is a success.
+func atPath(ctx context.Context, client *http.Client, method, path string, body []byte, read func(io.Reader) error) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("ask the sidekick: %w", err)
 	}
@@ -214,7 +210,22 @@ func askControl(ctx context.Context, client *http.Client, verb string, request l
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask the sidekick: it answers %s", resp.Status)
 	}
-	lines := json.NewDecoder(bufio.NewReader(resp.Body))
+	return read(resp.Body)
+}
+
+// askControl sends a request about dead letters and hands over each line of the answer.
+func askControl(ctx context.Context, client *http.Client, verb string, request letterRequest, each func(letterAnswer) error) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("ask the sidekick: %w", err)
+	}
+	return atPath(ctx, client, http.MethodPost, "/deadletters/"+verb, body, func(answer io.Reader) error {
+		return letterAnswers(answer, each)
+	})
+}
+
+func letterAnswers(answer io.Reader, each func(letterAnswer) error) error {
+	lines := json.NewDecoder(bufio.NewReader(answer))
 	for {
 		var a letterAnswer
 		if err := lines.Decode(&a); errors.Is(err, io.EOF) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -40,9 +41,10 @@ type letterServer struct {
 }
 
 // newControl is what is served at the control socket.
-func newControl(q *queue.Queue, configured []config.Output) http.Handler {
+func newControl(q *queue.Queue, configured []config.Output, log *slog.Logger) http.Handler {
 	s := &letterServer{queue: q, outputs: configured}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /events", storedEvents(q, log))
 	for verb, do := range map[string]func(context.Context, letterRequest, func(letterAnswer) error) error{
 		"list": s.list, "show": s.show, "replay": s.replay, "delete": s.remove,
 	} {

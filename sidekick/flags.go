@@ -28,8 +28,10 @@ const usage = `Usage:
   sidekick test [-c FILE] [OUTPUT]
                                   send a sample event to one output or to all, and
                                   show what each answers
-  sidekick policy simulate FILE... --events FILE|- [--posture block] [--limit N] [--json]
-                                  what policies would have done to events of the past
+  sidekick policy simulate FILE... [--since 1h] [--events FILE|-] [--posture block]
+                          [--limit N] [--json]
+                                  what policies would have done to events of the
+                                  past: those that the sidekick holds, or of a file
 ` + letterUsage + `                                  see what outputs refused for good, deliver it
                                   again, or remove it
   sidekick help config [OUTPUT]   show all settings, or those of one output
@@ -53,6 +55,7 @@ func parse(args []string, stdout io.Writer) (command, error) {
 	flags.SetOutput(io.Discard)
 	file := flags.StringP("config-file", "c", "", "YAML configuration; variables win over it")
 	events := flags.String("events", "", "JSON or NDJSON file of events, for check and policy simulate")
+	since := flags.String("since", "", "how far to look back, or a time as 2006-01-02T15:04:05Z; 1h without it, for policy simulate")
 	posture := flags.String("posture", rules.PostureAudit, "audit, block or allow what an allow list does not name, for policy simulate")
 	letters := letterFlags(flags)
 	showVersion := flags.BoolP("version", "v", false, "print the version")
@@ -67,7 +70,7 @@ func parse(args []string, stdout io.Writer) (command, error) {
 		c.name = "version"
 		return c, nil
 	}
-	c.policy = simulation{events: *events, posture: *posture, limit: letters.limit, json: letters.json}
+	c.policy = simulation{events: *events, since: *since, posture: *posture, limit: letters.limit, json: letters.json}
 	if err := c.named(flags); err != nil {
 		return command{}, err
 	}
@@ -80,7 +83,7 @@ func parse(args []string, stdout io.Writer) (command, error) {
 // misplaced says which flag is not for the command.
 func misplaced(name string, flags *pflag.FlagSet) (err error) {
 	takers := map[string][]string{
-		"events": {"check", "policy"}, "posture": {"policy"}, "all": {"deadletters"}, "output": {"deadletters"},
+		"events": {"check", "policy"}, "posture": {"policy"}, "since": {"policy"}, "all": {"deadletters"}, "output": {"deadletters"},
 		"limit": {"deadletters", "policy"}, "json": {"deadletters", "policy"},
 	}
 	flags.Visit(func(f *pflag.Flag) {

@@ -75,7 +75,12 @@ func client(network, address string, pair *tls.Certificate, mutual bool) *http.C
 // ask gives the status of an answer, 0 for none, and its body.
 func ask(t *testing.T, c *http.Client, method, url, token string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(event("alert", 1)))
+	return askWith(t, c, method, url, token, event("alert", 1))
+}
+
+func askWith(t *testing.T, c *http.Client, method, url, token, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,11 +92,11 @@ func ask(t *testing.T, c *http.Client, method, url, token string) (int, string) 
 		return 0, err.Error()
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp.StatusCode, string(body)
+	return resp.StatusCode, string(answer)
 }
 
 func logged(t *testing.T, s *sidekick, name string) string {

@@ -1,22 +1,27 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"time"
 
 	"github.com/sidearmor/sidearmor/schema/policy"
 	"github.com/sidearmor/sidearmor/schema/policydir"
 	"github.com/sidearmor/sidearmor/schema/rules"
+	"github.com/sidearmor/sidearmor/sidekick/internal/config"
 	"github.com/sidearmor/sidearmor/sidekick/internal/simulate"
 )
 
 // simulation is what "sidekick policy simulate" was asked for.
 type simulation struct {
 	files   []string // policy files and directories, at least one
-	events  string   // a file, "-" for standard input
+	events  string   // a file, "-" for standard input, "" for what the sidekick holds
+	since   string   // of what the sidekick holds; "" for defaultSince
 	posture string   // for files and sockets that an allow list does not name
 	limit   int      // lines that are shown, 0 for all
 	json    bool
@@ -31,16 +36,22 @@ func (c *simulation) arguments(args []string) error {
 	switch {
 	case len(c.files) == 0:
 		return errors.New("policy simulate: no policy file given")
-	case c.events == "":
-		return errors.New("policy simulate: --events FILE says which events to try; - is standard input")
+	case c.events != "" && c.since != "":
+		return errors.New("policy simulate: --since is about the events that the sidekick holds, not about those of --events")
 	case c.limit < 0:
 		return errors.New("--limit is less than 0")
+	}
+	if c.since == "" {
+		c.since = defaultSince
+	}
+	if _, err := sinceTime(c.since, time.Now()); err != nil {
+		return fmt.Errorf("policy simulate: --since: %w", err)
 	}
 	return nil
 }
 
 // simulatePolicies says what policies would have done to events of the past.
-func simulatePolicies(c *simulation, stdout, stderr io.Writer) error {
+func simulatePolicies(ctx context.Context, in config.Input, environ []string, c *simulation, stdout, stderr io.Writer) error {
 	docs, err := readPolicies(c.files, stderr)
 	if err != nil {
 		return err
@@ -49,15 +60,15 @@ func simulatePolicies(c *simulation, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	in := os.Stdin
-	if c.events != "-" {
-		if in, err = os.Open(c.events); err != nil {
-			return fmt.Errorf("policy simulate: %w", err)
-		}
-		defer in.Close()
+	if c.events == "" {
+		err = atControl(ctx, in, environ, stderr, func(client *http.Client) error {
+			return readStored(ctx, client, c.since, s.Read)
+		})
+	} else {
+		err = readFile(c.events, s.Read)
 	}
-	if err := s.Read(in); err != nil {
-		return fmt.Errorf("policy simulate: %s: %w", c.events, err)
+	if err != nil {
+		return fmt.Errorf("policy simulate: %w", err)
 	}
 	report := s.Report()
 	if c.json {
@@ -69,6 +80,21 @@ func simulatePolicies(c *simulation, stdout, stderr io.Writer) error {
 	}
 	if err != nil {
 		return fmt.Errorf("policy simulate: %w", err)
+	}
+	return nil
+}
+
+func readFile(name string, read func(io.Reader) error) error {
+	file := os.Stdin
+	if name != "-" {
+		var err error
+		if file, err = os.Open(name); err != nil {
+			return err
+		}
+		defer file.Close()
+	}
+	if err := read(file); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }

@@ -28,7 +28,10 @@ func TestPolicySimulate(t *testing.T) {
 	}{
 		{[]string{policy, "--events", events}, 0, "1 events: 1 would have been denied"},
 		{[]string{dir, "--events", events}, 0, "no-shadow"},
-		{[]string{policy}, 2, "--events FILE says which events to try"},
+		{[]string{policy, "--events", events, "--since", "1h"}, 2, "--since is about the events that the sidekick holds"},
+		{[]string{policy, "--since", "yesterday"}, 2, `"yesterday" is neither a duration`},
+		{[]string{policy, "--since", "-1h"}, 2, `"-1h" is neither a duration`},
+		{[]string{policy}, 1, "there is no queue in"},
 		{[]string{"--events", events}, 2, "no policy file given"},
 		{[]string{policy, "--events", events, "--output", "x"}, 2, "--output is for sidekick deadletters"},
 		{[]string{policy, "--events", filepath.Join(dir, "none")}, 1, "no such file"},
@@ -37,7 +40,7 @@ func TestPolicySimulate(t *testing.T) {
 		{[]string{policy, "--events", events, "--posture", "maybe"}, 1, `unknown posture "maybe"`},
 	} {
 		var out bytes.Buffer
-		status := run(t.Context(), append([]string{"policy", "simulate"}, c.args...), nil, &out, &out)
+		status := run(t.Context(), append([]string{"policy", "simulate"}, c.args...), []string{"QUEUE_DIR=" + dir}, &out, &out)
 		if status != c.status || !strings.Contains(out.String(), c.says) {
 			t.Errorf("%q: %d, want %d and %q\n%s", c.args, status, c.status, c.says, out.String())
 		}

@@ -14,10 +14,12 @@ import (
 //
 // Other than FalcoSidekick, which takes events on every path and answers a wrong
 // method with 400, it takes them on / alone, and answers 404 and 405.
-func routes(intake *ingest.Intake, policies *policyapi.Handlers) []api.Route {
+func routes(intake *ingest.Intake, policies *policyapi.Handlers, events http.HandlerFunc) []api.Route {
 	return append([]api.Route{
 		{Path: "/", Method: http.MethodPost, Class: api.Post, Limits: api.Limits{Body: ingest.MaxBodyBytes}, Handler: intake.Events},
 		{Path: "/test", Method: http.MethodPost, Class: api.Post, Handler: intake.Test},
+
+		{Path: "/events", Method: http.MethodGet, Class: api.Read, Stream: true, Handler: events},
 
 		{Path: "/ping", Class: api.Probe, Handler: ingest.Ping},
 		{Path: "/healthz", Class: api.Probe, Handler: ingest.Healthz},

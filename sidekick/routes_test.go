@@ -16,7 +16,7 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 	c := client("tcp", strings.TrimPrefix(s.url, "http://"), nil, false)
 	variables := regexp.MustCompile(`\{[^}]*\}`)
 	tried := 0
-	for _, r := range routes(nil, nil) {
+	for _, r := range routes(nil, nil, nil) {
 		path := variables.ReplaceAllString(r.Path, "x")
 		if r.Class == api.Probe {
 			if status, text := ask(t, c, http.MethodGet, s.url+path, ""); status != 200 {
@@ -50,7 +50,7 @@ func TestWhoAdministersWithoutTokens(t *testing.T) {
 		_, port, _ := strings.Cut(strings.TrimPrefix(s.url, "http://"), ":")
 		port = port[strings.LastIndex(port, ":")+1:]
 		c := client("tcp", "127.0.0.1:"+port, nil, false)
-		for _, r := range routes(nil, nil) {
+		for _, r := range routes(nil, nil, nil) {
 			if r.Class != api.Admin || r.Stream {
 				continue
 			}

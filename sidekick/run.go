@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -42,7 +43,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintln(stderr, "sidekick:", err)
 		return 2
 	}
-	in := config.Input{File: c.file, Environ: environ, Kinds: catalog.Kinds(), PlainPaths: api.ProbePaths(routes(nil, nil))}
+	in := config.Input{File: c.file, Environ: environ, Kinds: catalog.Kinds(), PlainPaths: api.ProbePaths(routes(nil, nil, nil))}
 	switch c.name {
 	case "help":
 		return 0
@@ -56,11 +57,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case "check":
 		err = check(in, c.events, stdout, stderr)
 	case "policy":
-		err = simulatePolicies(&c.policy, stdout, stderr)
+		err = simulatePolicies(ctx, in, environ, &c.policy, stdout, stderr)
 	case "test":
 		err = testOutputs(ctx, in, c.output, stdout, stderr)
 	case "deadletters":
-		err = deadLetters(ctx, in, environ, c.letters, stdout, stderr)
+		err = atControl(ctx, in, environ, stderr, func(client *http.Client) error {
+			return c.letters.run(ctx, client, stdout, stderr)
+		})
 	default:
 		return served(ctx, in, environ, stderr)
 	}
@@ -149,7 +152,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 		Pace: pace(cfg.Limits), Arrived: access.Arrived, Limited: limited,
 	})
 	feeds.pullFrom(cfg.KubeArmor, intake, metrics)
-	front, err := openFront(ctx, cfg, connections, api.Options{Routes: routes(intake, policySide.http), Tokens: tokens, Lost: intake.Lost, Metrics: metrics, Log: log})
+	front, err := openFront(ctx, cfg, connections, api.Options{Routes: routes(intake, policySide.http, storedEvents(q, log)), Tokens: tokens, Lost: intake.Lost, Metrics: metrics, Log: log})
 	if err != nil {
 		return err
 	}
@@ -157,7 +160,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	// These outlive ctx: each is stopped when its turn comes.
 	life := context.WithoutCancel(ctx)
 	if dir != "" {
-		defer openControl(life, dir, newControl(q, cfg.Outputs), log)()
+		defer openControl(life, dir, newControl(q, cfg.Outputs, log), log)()
 	}
 	defer start(life, q.Run)()
 	defer start(life, dispatcher.Run)()
@@ -200,7 +203,7 @@ func announce(log *slog.Logger, cfg config.Config, f *front, dir string) {
 }
 
 func queueOptions(cfg config.Config, dir string, log *slog.Logger) queue.Options {
-	opts := queue.Options{Dir: dir, Bytes: cfg.Queue.MaxBytes, SyncAlways: cfg.Queue.SyncAlways, Log: log}
+	opts := queue.Options{Dir: dir, Bytes: cfg.Queue.MaxBytes, SyncAlways: cfg.Queue.SyncAlways, History: queue.History(cfg.Queue.History), Log: log}
 	if c := cfg.Queue.Cluster; c != nil {
 		opts.Cluster = &queue.Cluster{
 			Servers: c.Servers, User: c.User, Password: c.Password, Token: c.Token, CredsFile: c.CredsFile,

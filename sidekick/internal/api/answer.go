@@ -72,6 +72,9 @@ func (a *API) recovering(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
+			if p == http.ErrAbortHandler { //nolint:errorlint // a value of panic, as net/http compares it
+				panic(p) // the client is to see that the answer is cut short
+			}
 			what := "panic" // any other value may show what was posted
 			if e, ok := p.(runtime.Error); ok {
 				what = e.Error()

@@ -74,7 +74,7 @@ type Route struct {
 	Method  string // "" for every method, of probes alone; GET is HEAD as well, but of a stream
 	Class   Class
 	Limits  Limits
-	Stream  bool // the answer has no end: see SendEvents
+	Stream  bool // the answer is long or has no end: see SendEvents
 	Handler http.HandlerFunc
 }
 

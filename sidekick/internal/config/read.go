@@ -96,8 +96,13 @@ func (l *loader) size(path string) int64 {
 	switch {
 	case err != nil:
 		l.problem("%s: %q is not a number of bytes, such as 500000000 or 512MiB", v.name, v.text)
+	case s.orZero && n == 0:
 	case n > s.most>>shift || n<<shift < s.least:
-		l.problem("%s: %q is not within %dMiB and %dGiB", v.name, v.text, s.least>>20, s.most>>30)
+		limits := fmt.Sprintf("%dMiB and %dGiB", s.least>>20, s.most>>30)
+		if s.orZero {
+			limits += ", or 0"
+		}
+		l.problem("%s: %q is not within %s", v.name, v.text, limits)
 	}
 	return n << shift
 }

@@ -303,6 +303,14 @@ func queueSettings() []setting {
 			doc: "How old an event may become before it goes to the [dead letters](queue.md#delivery) of an output that has not taken it. At least `1m`; `0` for no limit.",
 		},
 		{
+			path: "history.max_age", as: asDuration, orZero: true, least: int64(time.Minute), most: int64(forever), byDefault: defaultHistoryAge, usage: "how long events stay after they were delivered, 0 for no history",
+			doc: "How long events stay after they were delivered, for [a look at the past](queue.md#history). At least `1m`; `0` for no history.",
+		},
+		{
+			path: "history.max_bytes", as: asSize, orZero: true, least: minHistoryBytes, most: maxQueueBytes, byDefault: fmt.Sprintf("%dMiB", defaultHistoryBytes>>20), usage: "how much of delivered events stays, within QUEUE_MAX_BYTES, 0 for no history",
+			doc: "How much of delivered events stays, within `QUEUE_MAX_BYTES` and at most a quarter of it. At least 1 MiB; `0` for no history.",
+		},
+		{
 			path: "digest.window", as: asDuration, orZero: true, least: int64(minDigestWindow), most: int64(maxDigestWindow), byDefault: defaultDigestWindow, usage: "similar events within it become one message, 0 for never",
 			doc: "Similar events within it become one message, see [Digests](queue.md#digests). `1s` to `24h`; `0` for a message for each event.",
 		},

@@ -102,7 +102,7 @@ func (l *loader) isTold(k outputs.Kind) bool {
 // isGlobal says whether a variable begins like a setting that is not an output's.
 func isGlobal(name string) bool {
 	for _, prefix := range []string{
-		"QUEUE_", "DIGEST_WINDOW", "SHUTDOWN_TIMEOUT", "AUTH_TOKEN", "TLSSERVER_", "LISTEN", "RATE_LIMIT", "MAX_CONNECTION",
+		"QUEUE_", "HISTORY_MAX", "DIGEST_WINDOW", "SHUTDOWN_TIMEOUT", "AUTH_TOKEN", "TLSSERVER_", "LISTEN", "RATE_LIMIT", "MAX_CONNECTION",
 		"MUTUALTLSCLIENT_", "TLSCLIENT_", "GRPC_LISTEN", "KUBEARMOR_GRPC", "CUSTOM", "TEMPLATEDFIELD", "BRACKETREPLACE", "OUTPUTFIELDFORMAT",
 		"PROMETHEUS_EXTRA", "POLICIES_",
 	} {

@@ -185,63 +185,24 @@ func (q *Queue) newest(ctx context.Context, found func(id string)) error {
 	return nil
 }
 
-func (q *Queue) newestOf(ctx context.Context, s Stream, found func(id string)) (err error) {
-	stream, err := q.js.Stream(ctx, string(s))
-	if err != nil {
-		return err
-	}
-	state := stream.CachedInfo().State
-	if state.Msgs == 0 {
-		return nil
-	}
-	start := state.FirstSeq
-	if state.LastSeq-start >= newestEvents {
-		start = state.LastSeq - newestEvents + 1
-	}
-	consumer, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
+func (q *Queue) newestOf(ctx context.Context, s Stream, found func(id string)) error {
+	c, err := q.cursor(ctx, s, func(state jetstream.StreamState) jetstream.OrderedConsumerConfig {
+		start := max(state.FirstSeq, 1)
+		if state.LastSeq-start >= newestEvents {
+			start = state.LastSeq - newestEvents + 1
+		}
+		return jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start}
 	})
 	if err != nil {
 		return err
 	}
-	name := consumer.CachedInfo().Name
-	// Left alone it would count as an output that has nothing yet. The server may have
-	// removed it, as it does with one that nobody listens to.
-	defer func() {
-		if gone := stream.DeleteConsumer(ctx, name); !errors.Is(gone, jetstream.ErrConsumerNotFound) {
-			err = errors.Join(err, gone)
-		}
-	}()
-	pull, err := newPuller(q.conn, s, name)
-	if err != nil {
-		return err
-	}
-	defer pull.close()
-	return readUpTo(ctx, pull, state.LastSeq, found)
-}
-
-// readUpTo reads up to an event that stays: the newest are never removed at once.
-func readUpTo(ctx context.Context, pull *puller, last uint64, found func(id string)) error {
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
+	defer c.close()
 	for {
-		msg, err := pull.next(ctx)
-		if err != nil {
+		if err := c.advance(ctx); err != nil || c.msg == nil {
 			return err
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		if !pull.follows(meta.Sequence.Consumer) {
-			return errors.New("events were dropped on their way")
-		}
-		if id := cmp.Or(msg.Header.Get(headerID), batchID(msg.Data)); id != "" {
+		if id := cmp.Or(c.msg.Headers().Get(headerID), batchID(c.msg.Data())); id != "" {
 			found(id)
-		}
-		if meta.Sequence.Stream >= last {
-			return nil
 		}
 	}
 }

@@ -163,7 +163,7 @@ func (c *Consumer) open(ctx context.Context) (*puller, error) {
 	}
 	cfg := c.config()
 	if c.q.cluster == nil {
-		if cfg, err = c.takeOver(ctx, stream, cfg); err != nil {
+		if cfg, err = c.begin(ctx, stream, cfg); err != nil {
 			return nil, err
 		}
 	}

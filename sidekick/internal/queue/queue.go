@@ -65,6 +65,7 @@ type Options struct {
 	Bytes      int64    // at most so many bytes of events, two thirds of them for alerts; 0 is 384 MiB
 	AlertBytes int64    // instead of Bytes, for alerts; 0 is by Bytes
 	LogBytes   int64    // instead of Bytes, for logs; 0 is by Bytes
+	History    History  // of a store of our own
 	SyncAlways bool     // every event is on the disk before Publish returns; else the files are synced every ten seconds
 	Cluster    *Cluster // where events are stored instead of in Dir; nil for Dir
 	Log        *slog.Logger
@@ -88,7 +89,6 @@ type Queue struct {
 	batches      *batches
 	alerts, logs *appender // nil with a cluster
 
-	earlier         bool               // there are positions of an earlier version
 	stopRemembering context.CancelFunc // nil with a cluster, and before the start
 	remembering     sync.WaitGroup
 	remembered      chan struct{} // closed when batches knows what an earlier process stored; nil with a cluster
@@ -96,6 +96,8 @@ type Queue struct {
 	mu        sync.Mutex
 	consumers []*Consumer // guarded by mu
 
+	history  *history
+	floors   map[Stream]uint64 // what every output had at the start, math.MaxUint64 for no output
 	letters  letterCount
 	ages     ages
 	spare    spare
@@ -130,6 +132,8 @@ func Open(ctx context.Context, opts Options) (*Queue, error) {
 		pressure:   map[Stream]*pressure{Alerts: {}, Logs: {}},
 		lost:       map[Stream]*losses{Alerts: {}, Logs: {}},
 		cluster:    opts.Cluster,
+		history:    newHistory(opts),
+		floors:     map[Stream]uint64{},
 		maxMessage: MaxMessageBytes,
 		free:       freeOn,
 	}

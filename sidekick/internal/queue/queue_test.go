@@ -188,10 +188,11 @@ func TestOrderAndPositionPerOutput(t *testing.T) {
 	dir := t.TempDir()
 	q := open(t, Options{Dir: dir})
 	publish(t, q, alerts(0, 10))
-	if got := take(t, reader(t, q, "slack", Alerts), 6, true); !slices.Equal(got, ids(0, 6)) {
+	slack, discord := reader(t, q, "slack", Alerts), reader(t, q, "discord", Alerts)
+	if got := take(t, slack, 6, true); !slices.Equal(got, ids(0, 6)) {
 		t.Errorf("slack got %v", got)
 	}
-	if got := take(t, reader(t, q, "discord", Alerts), 3, true); !slices.Equal(got, ids(0, 3)) {
+	if got := take(t, discord, 3, true); !slices.Equal(got, ids(0, 3)) {
 		t.Errorf("discord got %v", got)
 	}
 	if err := q.Close(); err != nil {
@@ -445,7 +446,8 @@ func TestDeadLetterIsKeptOnce(t *testing.T) {
 }
 
 func TestForgottenOutput(t *testing.T) {
-	q := open(t, Options{Dir: t.TempDir()})
+	dir := t.TempDir()
+	q := open(t, Options{Dir: dir})
 	publish(t, q, alerts(0, 3))
 	discord := reader(t, q, "discord", Alerts)
 	take(t, reader(t, q, "slack", Alerts), 2, true)
@@ -456,8 +458,24 @@ func TestForgottenOutput(t *testing.T) {
 	if got := take(t, discord, 2, true); !slices.Equal(got, ids(1, 3)) {
 		t.Errorf("discord got %v", got)
 	}
-	if got := take(t, reader(t, q, "slack", Alerts), 3, true); !slices.Equal(got, ids(0, 3)) {
-		t.Errorf("slack, configured again, got %v", got)
+	// Configured again, it gets what some other output has yet to get.
+	for _, c := range []struct {
+		output string
+		keep   []string
+	}{{"slack", []string{"slack", "discord"}}, {"webhook", nil}, {"teams", []string{"teams"}}} {
+		if err := q.Close(); err != nil {
+			t.Fatal(err)
+		}
+		q = open(t, Options{Dir: dir})
+		r := reader(t, q, c.output, Alerts)
+		publish(t, q, []schema.Event{alert("new-" + c.output)})
+		want := []string{"new-slack", "new-webhook", "new-teams"}
+		if got := take(t, r, 1, true); !slices.Contains(want, got[0]) {
+			t.Errorf("%s got %v, which is history", c.output, got)
+		}
+		if err := q.Keep(t.Context(), Alerts, c.keep); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

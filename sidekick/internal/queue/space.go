@@ -177,21 +177,23 @@ const (
 
 	// fillRate is how many bytes a second may come.
 	fillRate = 100 << 20
+
+	// historyInterval is how often old history goes: to remove the oldest events costs a
+	// look through the file that they are in.
+	historyInterval = 10 * time.Second
+	marksKept       = 1000
 )
 
 // Run frees the space of what every output has, until ctx ends.
 //
-// Delivered events stay for two minutes, because the server recognises a repeated
-// event across a restart only while it holds the first; but never more of them
-// than fill a quarter of the stream, and none while the disk gets short. With no
+// Delivered events stay for as long as the history goes back, and at least for two
+// minutes, in which a repeated event is recognised across a restart. They are never
+// more than fill a quarter of the stream, and none while the disk gets short. With no
 // outputs at all the newest events stay and fill up to that quarter, for an output
 // that is configured later.
 func (q *Queue) Run(ctx context.Context) {
 	trimmers := []*trimmer{{q: q, stream: Alerts}, {q: q, stream: Logs}}
 	w := letterWatch{q: q}
-	if err := q.removeEarlier(ctx); err != nil {
-		q.log.Warn("what an earlier version stored is still there", "error", err)
-	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var cared time.Time
@@ -253,12 +255,13 @@ func (q *Queue) revive() {
 type trimmer struct {
 	q      *Queue
 	stream Stream
-	marks  []mark // oldest first, no older than the duplicate window and one more
+	marks  []mark // oldest first
 	fill   int64  // eighths of the limit
 	told   time.Time
+	purged time.Time
 }
 
-// mark says that every message up to seq was there at a time, by the clock that
+// mark says that every output had everything up to seq at a time, by the clock that
 // does not jump.
 type mark struct {
 	at  time.Time
@@ -283,17 +286,30 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 	if state.Msgs == 0 {
 		return nil
 	}
-	delivered := deliveredTo(all)
-	var upTo uint64
-	if delivered != math.MaxUint64 {
-		upTo = min(delivered, t.windowEnd(now, state.LastSeq))
-	}
-	upTo = max(upTo, min(delivered, excess(state, t.q.limits[t.stream]/4)))
+	upTo := t.expendable(state, deliveredTo(all), now)
 	if upTo < state.FirstSeq || t.q.redelivering(t.stream) {
 		return nil
 	}
+	t.purged = now
 	defer t.q.space.made.Add(1)
 	return purge(ctx, stream, upTo)
+}
+
+// expendable gives the last sequence of the events that need not stay.
+func (t *trimmer) expendable(state jetstream.StreamState, delivered uint64, now time.Time) uint64 {
+	urgent := min(delivered, excess(state, t.q.limits[t.stream]/4))
+	if delivered == math.MaxUint64 {
+		return urgent
+	}
+	t.mark(now, delivered)
+	known := t.deliveredBefore(now.Add(-duplicateWindow))
+	share := t.q.history.share(t.stream, int64(state.Bytes))
+	urgent = max(urgent, min(known, excess(state, share+share/8)))
+	if urgent < state.FirstSeq && now.Sub(t.purged) < historyInterval {
+		return 0
+	}
+	old := t.deliveredBefore(now.Add(-max(t.q.history.age, duplicateWindow)))
+	return max(urgent, old, min(known, excess(state, share)))
 }
 
 // purge removes all messages up to a sequence.
@@ -301,13 +317,24 @@ func purge(ctx context.Context, stream jetstream.Stream, upTo uint64) error {
 	return stream.Purge(ctx, jetstream.WithPurgeSequence(upTo+1))
 }
 
-// windowEnd gives the last sequence that has left the duplicate window.
-func (t *trimmer) windowEnd(now time.Time, last uint64) uint64 {
-	t.marks = append(t.marks, mark{at: now, seq: last})
-	var seq uint64
-	for len(t.marks) > 0 && now.Sub(t.marks[0].at) > duplicateWindow {
-		seq = t.marks[0].seq
+// mark notes up to where all is delivered.
+func (t *trimmer) mark(now time.Time, delivered uint64) {
+	age := max(t.q.history.age, duplicateWindow)
+	if n := len(t.marks); n == 0 || now.Sub(t.marks[n-1].at) >= max(time.Second, age/marksKept) {
+		t.marks = append(t.marks, mark{at: now, seq: delivered})
+	}
+	for len(t.marks) > 1 && now.Sub(t.marks[1].at) > age {
 		t.marks = t.marks[1:]
+	}
+}
+
+// deliveredBefore gives the last sequence that every output had at a time.
+func (t *trimmer) deliveredBefore(at time.Time) (seq uint64) {
+	for _, m := range t.marks {
+		if !m.at.Before(at) {
+			break
+		}
+		seq = m.seq
 	}
 	return seq
 }

@@ -94,10 +94,8 @@ func (q *Queue) putAside(cause error) (to string, err error) {
 	if err := os.Rename(q.storeDir(), to); err != nil {
 		return "", fmt.Errorf("set the store aside: %w", errors.Join(cause, err))
 	}
-	for _, mark := range []string{"format", "spare"} {
-		if err := os.RemoveAll(filepath.Join(q.dir, mark)); err != nil {
-			return "", fmt.Errorf("set the store aside: %w", err)
-		}
+	if err := os.RemoveAll(filepath.Join(q.dir, "format")); err != nil {
+		return "", fmt.Errorf("set the store aside: %w", err)
 	}
 	return to, nil
 }
@@ -117,7 +115,10 @@ func (q *Queue) openStore(ctx context.Context) error {
 	}
 	q.conn, err = nats.Connect("", nats.InProcessServer(q.srv), nats.Name("queue"),
 		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.NoEcho(),
-		nats.SyncQueueLen(2*pullEvents)) // what a consumer asked for, and statuses
+		nats.SyncQueueLen(2*pullEvents), // what a consumer asked for, and statuses
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			q.log.Warn("store says", "error", err) // or else the client writes to standard error
+		}))
 	if err != nil {
 		return fmt.Errorf("connect to the store: %w", err)
 	}
@@ -131,11 +132,6 @@ func (q *Queue) openStore(ctx context.Context) error {
 		if err := q.openStream(ctx, cfg, stocked); err != nil {
 			return err
 		}
-	}
-	if _, err := q.js.Stream(ctx, positions); err == nil {
-		q.earlier = true
-	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("look for the positions of an earlier version: %w", err)
 	}
 	if q.alerts, err = newAppender(q.conn, q.js, Alerts); err != nil {
 		return err
@@ -184,11 +180,7 @@ func (q *Queue) stocked() (bool, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return false, err
 	}
-	_, err = os.Stat(filepath.Join(q.dir, "spare", string(Alerts)+".meta.inf")) // of an earlier version
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
-	return err == nil, nil
+	return false, nil
 }
 
 // startServer bounds the server's start: over some damage it does not come back.
@@ -242,6 +234,11 @@ func (q *Queue) openStream(ctx context.Context, cfg jetstream.StreamConfig, stoc
 		return nil
 	}
 	q.lost[Stream(cfg.Name)].look(stream.CachedInfo().State, q.log.With("stream", cfg.Name))
+	all, err := outputs(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w", cfg.Name, err)
+	}
+	q.floors[Stream(cfg.Name)] = deliveredTo(all)
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -251,62 +250,4 @@ func TestNewerFormat(t *testing.T) {
 	if _, err := os.Stat(streamsDir(dir)); err != nil {
 		t.Errorf("the store is touched: %v", err)
 	}
-}
-
-// What an earlier version stored is taken over: testdata/earlier.tar.gz is a directory
-// of one that kept positions of its own. It holds alerts a-0 to a-39, of which slack
-// has all up to sequence 14 but for 3, 7 and 8, a log that slack has, and a dead letter.
-func TestTakeOver(t *testing.T) {
-	for _, killed := range []bool{false, true} {
-		dir := t.TempDir()
-		if out, err := exec.CommandContext(t.Context(), "tar", "-C", dir, "-xzf", "testdata/earlier.tar.gz").CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		if killed {
-			if err := os.Remove(filepath.Join(streamsDir(dir), "ALERTS/msgs/index.db")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want := slices.Concat([]string{"a-2", "a-6", "a-7"}, ids(14, 40))
-		for round := range 2 { // the second time it is a directory of ours
-			q := open(t, Options{Dir: dir})
-			r, logs := reader(t, q, "slack", Alerts), reader(t, q, "slack", Logs)
-			if err := q.Keep(t.Context(), Alerts, []string{"slack"}); err != nil {
-				t.Fatal(err)
-			}
-			if err := q.removeEarlier(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if got := take(t, r, len(want), false); !slices.Equal(got, want) {
-				t.Errorf("round %d: got %v, want %v", round, got, want)
-			}
-			if n, err := logs.Pending(t.Context()); n != 0 || err != nil {
-				t.Errorf("%d logs are pending, %v", n, err)
-			}
-			if held, err := q.Letters(t.Context(), "", 0, func(Letter) error { return nil }); held != 1 || err != nil {
-				t.Errorf("%d dead letters, %v", held, err)
-			}
-			none(t, q, r)
-			take(t, r, 0, true)
-			if aside, _ := filepath.Glob(filepath.Join(dir, "damaged-*")); len(aside) > 0 {
-				t.Errorf("set aside: %v", aside)
-			}
-			if err := q.Close(); err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, "marker")
-		}
-	}
-}
-
-func FuzzPosition(f *testing.F) {
-	f.Add("1 14 3-3 7-8")
-	f.Add("1 0")
-	f.Add("x")
-	f.Fuzz(func(t *testing.T, text string) {
-		p, _, err := parsePosition(text)
-		if err == nil && (p.floor() > p.last || p.open[p.floor()]) {
-			t.Errorf("%q: floor %d, last %d", text, p.floor(), p.last)
-		}
-	})
 }

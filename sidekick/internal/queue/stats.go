@@ -63,7 +63,7 @@ func (q *Queue) Collector() prometheus.Collector {
 	}
 	return &collector{
 		q:           q,
-		messages:    desc("events", "Events held, delivered ones of the last two minutes included.", "stream"),
+		messages:    desc("events", "Events held, delivered ones of the history included.", "stream"),
 		bytes:       desc("bytes", "Bytes held.", "stream"),
 		limit:       desc("limit_bytes", "Bytes that may be held.", "stream"),
 		refused:     desc("refused_events_total", "Events that were not taken because the stream or the disk was full.", "stream"),

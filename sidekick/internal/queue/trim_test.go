@@ -23,8 +23,9 @@ func state(t *testing.T, q *Queue, stream string) jetstream.StreamState {
 func TestTrimKeepsDuplicateWindow(t *testing.T) {
 	q := open(t, Options{Dir: t.TempDir()})
 	publish(t, q, alerts(0, 10))
-	take(t, reader(t, q, "slack", Alerts), 8, true)
-	take(t, reader(t, q, "discord", Alerts), 6, true)
+	slack, discord := reader(t, q, "slack", Alerts), reader(t, q, "discord", Alerts)
+	take(t, slack, 8, true)
+	take(t, discord, 6, true)
 	tr := &trimmer{q: q, stream: Alerts}
 	start := time.Now()
 	for _, c := range []struct {
@@ -89,18 +90,17 @@ func TestTrimKeepsUndelivered(t *testing.T) {
 	}
 }
 
-func TestWindowEnd(t *testing.T) {
+func TestDeliveredBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &trimmer{}
-		var got uint64
+		tr := &trimmer{q: &Queue{history: newHistory(Options{})}}
 		for seq := range uint64(10 * 60) { // ten minutes, one message a second
-			got = tr.windowEnd(time.Now(), seq)
+			tr.mark(time.Now(), seq)
 			time.Sleep(time.Second)
 		}
-		if got != 10*60-1-121 {
-			t.Errorf("window ends at %d", got)
+		if got := tr.deliveredBefore(time.Now().Add(-duplicateWindow)); got != 10*60-1-120 {
+			t.Errorf("delivered two minutes ago: %d", got)
 		}
-		if len(tr.marks) > 122 {
+		if len(tr.marks) > 123 {
 			t.Errorf("%d marks are kept", len(tr.marks))
 		}
 	})
