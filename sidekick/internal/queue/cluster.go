@@ -106,9 +106,9 @@ func (q *Queue) tryJoin(ctx context.Context) error {
 	if err := q.joinStreams(ctx); err != nil {
 		return q.explain(err)
 	}
-	if most := int(q.conn.MaxPayload()) - payloadRoom; most < q.maxMessage {
+	if most := int(q.conn.MaxPayload()) - payloadOverhead; most < q.maxMessage {
 		q.log.Warn("servers take smaller messages than events can be, larger ones are refused; raise their max_payload",
-			"largest_event_bytes", most, "max_payload", MaxMessageBytes+payloadRoom)
+			"largest_event_bytes", most, "max_payload", MaxMessageBytes+payloadOverhead)
 		q.maxMessage = most
 	}
 	return nil

@@ -20,9 +20,9 @@ const (
 	attemptPause   = 200 * time.Millisecond
 	publishWait    = 7 * time.Second
 
-	// payloadRoom is what a server must take beyond an event: headers, and what a dead
+	// payloadOverhead is what a server must take beyond an event: headers, and what a dead
 	// letter adds.
-	payloadRoom = 64 << 10
+	payloadOverhead = 64 << 10
 
 	clusterTrimInterval = 5 * time.Second
 )

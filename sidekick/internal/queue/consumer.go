@@ -66,7 +66,7 @@ type Consumer struct {
 	held       map[uint64]delivery // guarded by mu; read and not acknowledged, by sequence of the stream
 	done       map[uint64]bool     // guarded by mu; of what comes, what was acknowledged before this process began
 	replies    replies             // guarded by mu
-	again      redelivery          // guarded by mu
+	redelivery redelivery          // guarded by mu
 	generation uint64              // guarded by mu; of the consumer
 	created    time.Time           // guarded by mu; of the consumer
 }

@@ -61,15 +61,15 @@ func (q *Queue) Spare(ctx context.Context, output, reason string, at time.Time, 
 	if time.Since(s.looked) >= spareInterval {
 		stream, err := q.js.Stream(ctx, deadLetters)
 		if err != nil {
-			return false, fmt.Errorf("look for room for a dead letter: %w", err)
+			return false, fmt.Errorf("look for space for a dead letter: %w", err)
 		}
-		s.looked, s.room = time.Now(), deadLetterBytes-MaxMessageBytes-int64(stream.CachedInfo().State.Bytes)
+		s.looked, s.free = time.Now(), deadLetterBytes-MaxMessageBytes-int64(stream.CachedInfo().State.Bytes)
 	}
-	if s.room <= 0 {
+	if s.free <= 0 {
 		return false, nil
 	}
 	size, err := q.storeLetter(ctx, output, reason, at, event)
-	s.room -= int64(size)
+	s.free -= int64(size)
 	return err == nil, err
 }
 
@@ -77,7 +77,7 @@ func (q *Queue) Spare(ctx context.Context, output, reason string, at time.Time, 
 type spare struct {
 	mu     sync.Mutex
 	looked time.Time // guarded by mu
-	room   int64     // guarded by mu; bytes
+	free   int64     // guarded by mu; bytes
 }
 
 func (q *Queue) storeLetter(ctx context.Context, output, reason string, at time.Time, event schema.Event) (size int, err error) {

@@ -30,9 +30,9 @@ const (
 
 	lagInterval = time.Minute // at most so often the log tells of it
 
-	// roomWait is how long events may wait for room.
-	roomWait  = 5 * time.Second
-	roomCheck = 10 * time.Millisecond
+	// pressureWait is how long events may wait for room.
+	pressureWait  = 5 * time.Second
+	pressureCheck = 10 * time.Millisecond
 )
 
 // progress is how far an output is in a stream, at all processes together.
@@ -224,12 +224,12 @@ func (s Store) Publish(ctx context.Context, events []schema.Packed, once bool) e
 }
 
 func (s Store) wait(ctx context.Context) {
-	end := time.Now().Add(roomWait)
+	end := time.Now().Add(pressureWait)
 	for s.pressure[Alerts].leaving.Load() || s.pressure[Logs].leaving.Load() {
 		if ctx.Err() != nil || time.Now().After(end) {
 			return // the store says what becomes of it
 		}
-		time.Sleep(roomCheck)
+		time.Sleep(pressureCheck)
 	}
 }
 

@@ -82,7 +82,7 @@ func TestSpareLetters(t *testing.T) {
 	if kept, err := q.Spare(t.Context(), "x", "lag", time.Now(), alert("a")); err != nil || !kept {
 		t.Errorf("kept %v, error %v", kept, err)
 	}
-	q.spare.room = 0
+	q.spare.free = 0
 	if kept, err := q.Spare(t.Context(), "x", "lag", time.Now(), alert("b")); err != nil || kept {
 		t.Errorf("without room: kept %v, error %v", kept, err)
 	}

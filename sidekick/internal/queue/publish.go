@@ -73,7 +73,7 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) 
 	case <-ctx.Done():
 		return fmt.Errorf("wait to store: %w", ctx.Err())
 	}
-	p := &publication{q: q, events: events, failed: map[int]error{}, room: q.space.made.Load()}
+	p := &publication{q: q, events: events, failed: map[int]error{}, reclaimed: q.space.reclaimed.Load()}
 	if once && len(events) > 0 {
 		if err := q.remember(ctx); err != nil {
 			return err
@@ -97,7 +97,7 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) 
 		p.inParts(commitMost, p.chunk)
 	}
 	if len(p.failed) > 0 {
-		p.makeRoomFor()
+		p.retryRefused()
 	}
 	if len(p.failed) > 0 {
 		p.countRefused()
@@ -108,12 +108,12 @@ func (q *Queue) Publish(ctx context.Context, events []schema.Packed, once bool) 
 
 // publication is one call of Publish.
 type publication struct {
-	q      *Queue
-	events []schema.Packed
-	batch  *batchState   // nil where nothing is to be recognised
-	failed map[int]error // by index
-	gaveUp bool          // the cluster does not answer
-	room   uint64        // how often room had been made when it began to store
+	q         *Queue
+	events    []schema.Packed
+	batch     *batchState   // nil where nothing is to be recognised
+	failed    map[int]error // by index
+	gaveUp    bool          // the cluster does not answer
+	reclaimed uint64        // how often space had been reclaimed when it began to store
 }
 
 func (p *publication) inParts(size int, store func(from, to int)) {
@@ -259,27 +259,27 @@ const (
 	errCodeWrongLastMsgID        = 10070
 )
 
-// roomAttempts bounds how often what was refused is stored once more: others may fill
-// the room that was made.
-const roomAttempts = 8
+// maxRetries bounds how often what was refused is stored once more: others may fill
+// the space that was reclaimed.
+const maxRetries = 8
 
-// makeRoomFor stores once more what was refused for want of room, if there is room
-// to be made, or another made some meanwhile.
-func (p *publication) makeRoomFor() {
+// retryRefused stores once more what was refused because the stream was full, if space
+// can be reclaimed, or another has reclaimed some meanwhile.
+func (p *publication) retryRefused() {
 	if p.q.cluster != nil {
 		return
 	}
-	for range roomAttempts {
+	for range maxRetries {
 		streams := p.full()
-		if len(streams) == 0 || !p.q.makeRoom(true, streams...) && p.q.space.made.Load() == p.room {
+		if len(streams) == 0 || !p.q.reclaim(true, streams...) && p.q.space.reclaimed.Load() == p.reclaimed {
 			return
 		}
-		p.room = p.q.space.made.Load()
-		p.storeAgain()
+		p.reclaimed = p.q.space.reclaimed.Load()
+		p.retry()
 	}
 }
 
-// full is the streams that had no room for some of the events.
+// full is the streams that had no space for some of the events.
 func (p *publication) full() (streams []Stream) {
 	for _, s := range []Stream{Alerts, Logs} {
 		for i, err := range p.failed {
@@ -292,8 +292,8 @@ func (p *publication) full() (streams []Stream) {
 	return streams
 }
 
-// storeAgain stores the events for which there was no room.
-func (p *publication) storeAgain() {
+// retry stores the events for which there was no space.
+func (p *publication) retry() {
 	for from := 0; from < len(p.events); from++ {
 		to := from
 		for ; to < len(p.events) && errors.Is(p.failed[to], ErrFull); to++ {

@@ -89,9 +89,9 @@ func (c *Consumer) arrived(ctx context.Context, pull *puller, msg *nats.Msg) err
 		c.mu.Unlock()
 		return errors.Join(errors.New("events were dropped on their way"), c.q.conn.Publish(msg.Reply, []byte(nak)))
 	}
-	c.again.arrivals++
+	c.redelivery.arrivals++
 	if d.times > 1 {
-		c.again.expected--
+		c.redelivery.expected--
 	}
 	if c.done[seq] {
 		delete(c.done, seq)

@@ -29,13 +29,13 @@ func (c *Consumer) redeliver(ctx context.Context, info *jetstream.ConsumerInfo) 
 	defer c.mu.Unlock()
 	missing := info.NumAckPending - len(c.held)
 	if missing <= 0 {
-		c.again.expected = 0
+		c.redelivery.expected = 0
 		return nil
 	}
-	if c.again.expected <= 0 {
-		c.again.since = time.Now()
+	if c.redelivery.expected <= 0 {
+		c.redelivery.since = time.Now()
 	}
-	c.again.expected = missing
+	c.redelivery.expected = missing
 	last := ""
 	for seq := info.AckFloor.Stream + 1; seq <= info.Delivered.Stream; seq++ {
 		if _, here := c.held[seq]; here {
@@ -58,8 +58,8 @@ func (c *Consumer) redeliver(ctx context.Context, info *jetstream.ConsumerInfo) 
 // checkRedelivery asks once more for what did not come again.
 func (c *Consumer) checkRedelivery(ctx context.Context) {
 	c.mu.Lock()
-	r := c.again
-	c.again.seen = r.arrivals
+	r := c.redelivery
+	c.redelivery.seen = r.arrivals
 	c.mu.Unlock()
 	if c.q.cluster != nil || r.expected <= 0 {
 		return
@@ -78,9 +78,9 @@ func (c *Consumer) checkRedelivery(ctx context.Context) {
 	c.mu.Lock()
 	come := info.NumAckPending <= len(c.held)
 	if come {
-		c.again.expected = 0
+		c.redelivery.expected = 0
 	}
-	idle := c.again.arrivals == r.seen && len(c.buffer) == 0
+	idle := c.redelivery.arrivals == r.seen && len(c.buffer) == 0
 	c.mu.Unlock()
 	if come || !idle {
 		return
@@ -97,7 +97,7 @@ func (q *Queue) redelivering(s Stream) bool {
 	}
 	for _, c := range q.consumersOf(s) {
 		c.mu.Lock()
-		r := c.again
+		r := c.redelivery
 		c.mu.Unlock()
 		if r.expected > 0 && time.Since(r.since) < purgeAfter {
 			return true

@@ -25,7 +25,7 @@ func TestRedeliveryAndPurge(t *testing.T) {
 		t.Error("nothing is to come again")
 	}
 	r.mu.Lock()
-	r.again.since = time.Now().Add(time.Hour) // however slow this machine is
+	r.redelivery.since = time.Now().Add(time.Hour) // however slow this machine is
 	r.mu.Unlock()
 	tr := &trimmer{q: q, stream: Alerts}
 	for _, after := range []time.Duration{0, duplicateWindow + time.Second} {

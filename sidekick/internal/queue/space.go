@@ -37,7 +37,7 @@ type space struct {
 	tried  time.Time // to remove something
 	vain   time.Time // tried because it was urgent, and there was nothing
 
-	made atomic.Uint64 // how often something was removed
+	reclaimed atomic.Uint64 // how often something was removed
 }
 
 // freeOn gives the bytes of the file system of dir that are free.
@@ -56,7 +56,7 @@ func (q *Queue) checkDisk() {
 		return // the next write tells
 	}
 	tight := free < tightDisk
-	if free < scarceDisk && q.makeRoom(tight, Alerts, Logs) && tight {
+	if free < scarceDisk && q.reclaim(tight, Alerts, Logs) && tight {
 		free = q.freed()
 	}
 	q.diskTight.Store(free < tightDisk)
@@ -98,9 +98,9 @@ func (q *Queue) watchDisk() {
 	}
 }
 
-// makeRoom removes the events of these streams that every output has, and says
+// reclaim removes the events of these streams that every output has, and says
 // whether there were any. It is urgent where events would be refused without.
-func (q *Queue) makeRoom(urgent bool, streams ...Stream) bool {
+func (q *Queue) reclaim(urgent bool, streams ...Stream) bool {
 	q.space.mu.Lock()
 	defer q.space.mu.Unlock()
 	if urgent && time.Since(q.space.vain) < diskInterval || !urgent && time.Since(q.space.tried) < spaceInterval {
@@ -119,7 +119,7 @@ func (q *Queue) makeRoom(urgent bool, streams ...Stream) bool {
 	}
 	q.space.tried = time.Now()
 	if some {
-		q.space.made.Add(1)
+		q.space.reclaimed.Add(1)
 	}
 	if urgent && !some {
 		q.space.vain = q.space.tried
@@ -215,14 +215,14 @@ func (q *Queue) Run(ctx context.Context) {
 					q.log.Warn("freeing space of the queue failed", "stream", string(t.stream), "error", err)
 				}
 			}
-			timer.Reset(q.trimAgain(trimmers))
+			timer.Reset(q.nextTrim(trimmers))
 		}
 	}
 }
 
-// trimAgain is when to look next: before a stream can have filled up, but often only
+// nextTrim is when to look next: before a stream can have filled up, but often only
 // where one may.
-func (q *Queue) trimAgain(trimmers []*trimmer) time.Duration {
+func (q *Queue) nextTrim(trimmers []*trimmer) time.Duration {
 	if q.cluster != nil { // every member looks
 		if slices.ContainsFunc(trimmers, func(t *trimmer) bool { return t.fill > lagFrom/2 }) {
 			return trimInterval
@@ -291,7 +291,7 @@ func (t *trimmer) trim(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	t.purged = now
-	defer t.q.space.made.Add(1)
+	defer t.q.space.reclaimed.Add(1)
 	return purge(ctx, stream, upTo)
 }
 
