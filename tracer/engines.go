@@ -12,6 +12,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/engine/ptrace"
 	"github.com/sidearmor/sidearmor/tracer/internal/filter"
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
+	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
@@ -23,6 +24,9 @@ func (w *workload) begin(choice string, held filter.Options, cmd launch.Command)
 		why = "it works here"
 	}
 	var notifyErr error
+	if choice == config.EngineAuto && w.beginForEndpoints(held, cmd) {
+		return nil
+	}
 	if choice != config.EnginePtrace {
 		notifyErr = w.beginNotify(held, cmd)
 		if notifyErr == nil && choice == config.EngineAuto && !notify.Serves(w.child.Listener) {
@@ -48,6 +52,20 @@ func (w *workload) begin(choice string, held filter.Options, cmd launch.Command)
 	}
 	w.log.Info("system calls are held", "engine", w.engine.Name(), "why", why)
 	return nil
+}
+
+// beginForEndpoints begins by ptrace where rules could deny whom a connection is for and
+// the tracer may not take sockets: only a thread that is stopped can be made to hand one over.
+func (w *workload) beginForEndpoints(held filter.Options, cmd launch.Command) bool {
+	if !w.endpoints || process.MayBorrow() {
+		return false
+	}
+	if err := w.beginPtrace(held, cmd); err != nil {
+		w.log.Warn("a thread that changes an address during a call can get past rules about endpoints: pidfd_getfd is refused, and ptrace does not work", "error", err)
+		return false
+	}
+	w.log.Info("system calls are held", "engine", w.engine.Name(), "why", "rules about endpoints can deny, and pidfd_getfd is refused")
+	return true
 }
 
 // start starts the first process under a filter.

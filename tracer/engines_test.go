@@ -110,6 +110,7 @@ func TestEngineIsTheOneThatWorks(t *testing.T) {
 		{"no-filters", "auto", 125, []string{"loading the filter: function not implemented", "seccomp profile"}},
 		{"profile", "ptrace", 125, []string{"attaching to the workload: operation not permitted"}},
 		{"profile", "notify", 125, []string{"loading the filter: operation not permitted"}},
+		{"take", "auto", 1, []string{`"engine":"notify"`}},
 		{"listen", "auto", 125, []string{"another program already listens"}},
 		{"listen", "ptrace", 125, []string{"another program already listens"}},
 	} {
@@ -129,5 +130,30 @@ func TestEngineIsTheOneThatWorks(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Rules about endpoints hold only where the tracer can have the sockets: where it may not
+// take them, calls are held by ptrace.
+func TestEngineForEndpoints(t *testing.T) {
+	if differs(t, "the engine is chosen") {
+		return
+	}
+	for _, c := range []struct {
+		where, policy, engine string
+	}{
+		{"take", endpoints("Block", "{address: 127.0.0.2}"), "ptrace"},
+		{"take", endpoints("Allow", "{address: 127.0.0.2}"), "notify"}, // under the posture audit
+		{"take", block("presets: [{name: cloudCredentials}]"), "ptrace"},
+		{"", endpoints("Block", "{address: 127.0.0.2}"), "notify"},
+	} {
+		cmd := tracer(t, "run", "--log-level=info", "--policies", policyDir(t, c.policy), "--", "true")
+		if c.where != "" {
+			cmd.Args = append([]string{"nolistener", c.where}, cmd.Args...)
+			cmd.Path = built(t, "nolistener.c")
+		}
+		if got := outcomeOf(t, cmd); got.code != 0 || !strings.Contains(got.stderr, `"engine":"`+c.engine+`"`) {
+			t.Errorf("%+v: %+v", c, got)
+		}
 	}
 }

@@ -151,58 +151,158 @@ func endpoints(action string, items ...string) string {
 	return strings.Replace(block("network: {matchEndpoints: ["+strings.Join(items, ", ")+"]}"), "Block", action, 1)
 }
 
-// A thread that changes the address, or puts another socket under the number, between
-// the check and the use reaches nobody that is denied.
-func TestRacesForADeniedEndpoint(t *testing.T) {
-	tries := map[bool]string{true: "1000", false: "10000"}[testing.Short() || os.Getenv("CI") != ""]
-	for kind, rules := range map[string]string{
+// endpointRaces are the kinds of netrace.c, with rules that deny what each reaches for;
+// DIR is the directory that it runs in.
+func endpointRaces() map[string]string {
+	return map[string]string{
 		"tcp": endpoints("Block", "{address: 127.0.0.2}"), "open": endpoints("Block", "{address: 127.0.0.0/30, port: 1-65535}", "{address: 127.0.0.1, action: Allow}"),
 		"udp": endpoints("Block", "{address: 127.0.0.2, protocol: udp}"), "message": endpoints("Allow", "{address: 127.0.0.1}"),
 		"batch": endpoints("Block", "{address: '::ffff:127.0.0.2'}"), "unix": endpoints("Block", "{path: DIR/denied}"),
 		"connect": protocols("Block", "tcp"), "bind": protocols("Block", "tcp"),
-	} {
+	}
+}
+
+// raceForEndpoint runs netrace.c under rules, and without the tracer where it has no arguments.
+func raceForEndpoint(t *testing.T, who caller, kind, rules string, tracerArgs []string, tries string) string {
+	t.Helper()
+	dir := sharedDir(t, who)
+	if tracerArgs != nil {
+		tracerArgs = append(tracerArgs, "--default-network-posture=block", "--policies", sharedPolicies(t, strings.ReplaceAll(rules, "DIR", dir)))
+	}
+	cmd := who.command(t, tracerArgs, []string{built(t, "netrace.c"), kind, tries})
+	cmd.Dir = dir
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close()
+	cmd.ExtraFiles = []*os.File{f}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	hand(t, cmd, l.(*net.TCPListener))
+	got := outcomeOf(t, cmd)
+	if got.code != 0 || got.stderr != "" {
+		t.Fatalf("%+v", got)
+	}
+	return got.stdout
+}
+
+// A thread that changes the address, or puts another socket under the number, between
+// the check and the use reaches nobody that is denied.
+func TestRacesForADeniedEndpoint(t *testing.T) {
+	tries := map[bool]string{true: "1000", false: "10000"}[testing.Short() || os.Getenv("CI") != ""]
+	for kind, rules := range endpointRaces() {
 		for _, who := range []caller{asItself, asUser} {
 			t.Run(kind+"/"+who.name, func(t *testing.T) {
 				t.Parallel()
-				race := func(tracerArgs []string, tries string) string {
-					t.Helper()
-					dir := sharedDir(t, who)
-					if tracerArgs != nil {
-						tracerArgs = append(tracerArgs, "--policies", sharedPolicies(t, strings.ReplaceAll(rules, "DIR", dir)))
-					}
-					cmd := who.command(t, tracerArgs, []string{built(t, "netrace.c"), kind, tries})
-					cmd.Dir = dir
-					fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-					if err != nil {
-						t.Fatal(err)
-					}
-					f := os.NewFile(uintptr(fd), "socket")
-					defer f.Close()
-					cmd.ExtraFiles = []*os.File{f}
-					l, err := net.Listen("tcp", "127.0.0.1:0")
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer l.Close()
-					hand(t, cmd, l.(*net.TCPListener))
-					got := outcomeOf(t, cmd)
-					if got.code != 0 || got.stderr != "" {
-						t.Fatalf("%+v", got)
-					}
-					return got.stdout
-				}
-				if got := race([]string{"--default-network-posture=block"}, tries); got != "0 1\n" {
+				if got := raceForEndpoint(t, who, kind, rules, []string{}, tries); got != "0 1\n" {
 					t.Errorf("%q, want no win, and some that come through", got)
 				}
 				won := false // without the tracer; the threads must happen to run at once
 				for attempt := 0; attempt < 20 && !won; attempt++ {
-					won = !strings.HasPrefix(race(nil, "3000"), "0 ")
+					won = !strings.HasPrefix(raceForEndpoint(t, who, kind, rules, nil, "3000"), "0 ")
 				}
 				if !won {
 					t.Error("the attack does not work without the tracer")
 				}
 			})
 		}
+	}
+}
+
+// The same where the tracer may take no descriptor of another process, as under the usual
+// profile of containers: then the callers are made to hand their sockets over.
+func TestRacesForADeniedEndpointInAContainer(t *testing.T) {
+	tries := map[bool]string{true: "1000", false: "10000"}[testing.Short() || os.Getenv("CI") != ""]
+	for kind, rules := range endpointRaces() {
+		for _, who := range []caller{asContainer, asUser} {
+			t.Run(kind+"/"+who.name, func(t *testing.T) {
+				t.Parallel()
+				who.around = []string{built(t, "nolistener.c"), "take"}
+				args := []string{}
+				if strings.Contains(rules, "matchProtocols") {
+					args = []string{"--engine=ptrace"} // which is not chosen for these
+				}
+				if got := raceForEndpoint(t, who, kind, rules, args, tries); got != "0 1\n" {
+					t.Errorf("%q, want no win, and some that come through", got)
+				}
+			})
+		}
+	}
+}
+
+// What a caller hands over is used as it is: waits, time limits and descriptors that are
+// sent are as without the tracer. A filter of the workload's own does not get it around the
+// rules.
+func TestLentSockets(t *testing.T) {
+	const script = `
+import array, ctypes, os, resource, signal, socket, struct, threading
+def say(label, f):
+    try: print(label, f())
+    except OSError as e: print(label, e.strerror)
+l = socket.socket(); l.bind(("127.0.0.1", 0)); l.listen()
+say("connect", lambda: socket.socket().connect(l.getsockname()))
+say("not a socket", lambda: socket.socket(fileno=os.open("/dev/null", os.O_RDONLY)))
+libc = ctypes.CDLL(None, use_errno=True)
+def raw(fd, to=("127.0.0.1", l.getsockname()[1])):
+    a = struct.pack("=H", 2) + struct.pack("!H4s8x", to[1], socket.inet_aton(to[0]))
+    if libc.connect(fd, a, 16) < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+say("no descriptor", lambda: raw(999))
+say("a file", lambda: raw(os.open("/dev/null", os.O_RDONLY)))
+s = socket.socket(); s.setblocking(False); say("nonblocking", lambda: s.connect_ex(l.getsockname()) in (0, 115))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("127.0.0.1", 0)); v = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+say("sendto", lambda: v.sendto(b"xy", u.getsockname())); say("got", lambda: u.recv(9))
+say("sendmsg", lambda: v.sendmsg([b"a", b"b"], [], 0, u.getsockname())); say("got", lambda: u.recv(9))
+a, b = socket.socketpair()
+def rights():
+    r, w = os.pipe(); os.write(w, b"pipe")
+    a.sendmsg([b"m"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [r, w]))])
+    data, anc, _, _ = b.recvmsg(1, 64); fds = array.array("i"); fds.frombytes(anc[0][2])
+    return data, len(fds), os.read(fds[0], 9)
+say("rights", rights)
+def many():
+    c = [socket.socket() for _ in range(20)]
+    ts = [threading.Thread(target=x.connect, args=(l.getsockname(),)) for x in c]
+    [t.start() for t in ts]; [t.join() for t in ts]
+    return sum(x.getpeername() == l.getsockname() for x in c)
+say("threads", many)
+def full():
+    p = socket.socket(socket.AF_UNIX); p.bind("full"); p.listen(0); c = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    c[0].connect("full")
+    signal.signal(signal.SIGALRM, lambda *_: p.accept()); signal.setitimer(signal.ITIMER_REAL, 0.2)
+    c[1].connect("full"); signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    return "waited"
+say("a full queue", full)
+def forked():
+    pid = os.fork()
+    if pid == 0:
+        try: socket.socket().connect(l.getsockname()); os._exit(7)
+        finally: os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+say("forked", forked)
+say("closed", lambda: len(os.listdir("/proc/self/fd")) < 40)
+say("denied", lambda: socket.socket().connect(("127.0.0.2", 1)))
+`
+	who := asContainer
+	who.around = []string{built(t, "nolistener.c"), "take"}
+	var outcomes [2]outcome
+	for i, args := range [][]string{nil, {"--engine=ptrace", "--policies", sharedPolicies(t, endpoints("Block", "{address: 127.0.0.2}"))}} {
+		cmd := who.command(t, args, []string{python, "-c", script})
+		cmd.Dir = sharedDir(t, who)
+		outcomes[i] = outcomeOf(t, cmd)
+	}
+	want := strings.Replace(outcomes[0].stdout, "denied Connection refused", "denied Permission denied", 1)
+	if outcomes[1].stdout != want || outcomes[1].code != 0 || !strings.Contains(want, "a full queue waited") {
+		t.Errorf("%+v\nwithout the tracer %+v", outcomes[1], outcomes[0])
+	}
+	filtered := who.command(t, []string{"--engine=ptrace", "--policies", sharedPolicies(t, endpoints("Block", "{address: 127.0.0.2}"))},
+		[]string{built(t, "nolistener.c"), "take", python, "-c", "import socket; print(socket.socket().connect_ex(('127.0.0.1', 1)))"})
+	if got := outcomeOf(t, filtered); got.stdout != "13\n" {
+		t.Errorf("under a filter of its own: %+v", got)
 	}
 }
 

@@ -158,7 +158,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer, tried watc
 		inForce = tried.Rules
 	}
 	held := hold(hub, c, live)
-	w := &workload{log: log, chosen: emitter.SetEngine}
+	w := &workload{log: log, chosen: emitter.SetEngine, endpoints: hub.DenyEndpoints()}
 	code, err := w.run(c.Engine, held, launch.Command{
 		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), NoNewPrivs: !launch.Can(unix.CAP_SYS_ADMIN),
 	}, supervise.Options{

@@ -20,6 +20,7 @@ import (
 type workload struct {
 	log        *slog.Logger
 	chosen     func(engine string) // is told which one it is
+	endpoints  bool                // rules could deny whom a connection is for
 	child      *launch.Child
 	engine     engine.Engine
 	supervisor *supervise.Supervisor

@@ -123,6 +123,13 @@ func (r *Rules) CouldDenyEndpoint(op Operation, source string) bool {
 	return r.can.addressed.by(source, "")&op != 0
 }
 
+// DenyEndpoints says whether rules of the documents could deny some program whom an
+// access is for, whichever of the documents select the container.
+func DenyEndpoints(docs []spolicy.Document, posture Posture) bool {
+	r, err := compileDocuments(docs, posture, func(*spolicy.Document) bool { return true })
+	return err == nil && r.can.addressed.whole() != 0
+}
+
 // DecideAnywhere answers an access that could be for whomever the program likes: it is
 // denied where a rule denies the program an address.
 func (r *Rules) DecideAnywhere(a *Access) Verdict {

@@ -1,7 +1,8 @@
 /* nolistener WHAT CMD [ARG ...]: runs CMD where no listener for held calls can be had. refuse: a filter fails the request
  * with EINVAL, as an old kernel does; alone: ptrace fails too; profile: both fail with EPERM, as by a container's seccomp
  * profile; lacks, lacks-all: the request, or both, fail with ENOSYS, as in a kernel of another kind; no-filters: so does
- * seccomp whatever it is asked; listen: this program has the listener. */
+ * seccomp whatever it is asked; listen: this program has the listener. take: a listener can be
+ * had, and no descriptor of another process by pidfd_getfd, as by the usual profile of containers. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -31,11 +32,19 @@ int main(int argc, char **argv)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
+	struct sock_filter take[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_getfd, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
 	struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	struct sock_fprog prog = {sizeof refuse / sizeof *refuse, refuse};
 
 	if (argc < 3)
 		return 2;
+	if (argc > 2 && !strcmp(argv[1], "take"))
+		prog = (struct sock_fprog){sizeof take / sizeof *take, take};
 	if (listen)
 		prog = (struct sock_fprog){1, &allow};
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

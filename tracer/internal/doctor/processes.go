@@ -24,7 +24,7 @@ func otherProcesses(ctx context.Context, o Options) []Finding {
 	found := []Finding{
 		attempt("ptrace", withChild(ctx, o, nil, seize), "Where there is no user notification, the tracer ends with status 125. Where there is, an exec is checked before it runs and not followed: a thread that changes the path meanwhile can get past program rules. Races are looked for at the new program's first calls."),
 		attempt("read a process's memory", withChild(ctx, o, nil, readMemory), "Memory is read through /proc, which is slower."),
-		attempt("pidfd_getfd", withChild(ctx, o, nil, getFD), "The tracer cannot borrow a socket: a connect is checked and then let run."),
+		attempt("pidfd_getfd", withChild(ctx, o, nil, getFD), "The tracer cannot borrow a socket. Where a rule about endpoints could deny, calls are held by ptrace, which costs more. Else a connect is checked and then let run."),
 	}
 	other := attempt("look into another user's process", withChild(ctx, o, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}, lookInto),
 		"What a rule could deny to processes of another user is denied.")

@@ -39,6 +39,11 @@ type Hold interface {
 	// Interrupted says that the caller has a signal to handle or is gone: Restart
 	// is the answer then.
 	Interrupted() bool
+	// Lend gives the tracer a descriptor of its own for what the caller has under fd, by
+	// having the caller send it: where the kernel lets nobody take it. It may be what
+	// another thread of the caller's has put there meanwhile: what is asked about must be
+	// what has come. The error is errors.ErrUnsupported where the engine cannot.
+	Lend(fd int) (int, error)
 }
 
 // Answer is what happens to a held call. It is made by Continue, Fail, Return,

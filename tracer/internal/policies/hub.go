@@ -118,17 +118,29 @@ func (h *Hub) SetTarget(t spolicy.Target) {
 func (h *Hub) Hold(visible, asked rules.Operation, live bool) rules.Operation {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var docs []spolicy.Document
-	for _, s := range h.sources {
-		docs = append(docs, s.docs...)
-	}
-	needs, err := rules.Needs(docs, h.posture)
+	needs, err := rules.Needs(h.all(), h.posture)
 	if err != nil || asked == 0 && live {
 		needs = rules.All | rules.NetworkSend
 	}
 	h.held, h.fixed = visible|asked|needs, true
 	h.links.running = true
 	return h.held
+}
+
+// DenyEndpoints says whether a rule of the documents that are there could deny whom a
+// connection or a message is for.
+func (h *Hub) DenyEndpoints() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return rules.DenyEndpoints(h.all(), h.posture)
+}
+
+// all gives the documents of all sources. h.mu is held.
+func (h *Hub) all() (docs []spolicy.Document) {
+	for _, s := range h.sources {
+		docs = append(docs, s.docs...)
+	}
+	return docs
 }
 
 // source finds a source, or adds it. h.mu is held.

@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,23 @@ func (p *Process) Borrow(tid, fd int) (int, error) {
 		return -1, fmt.Errorf("borrow descriptor %d of thread %d: %w", fd, tid, err)
 	}
 	return got, nil
+}
+
+// MayBorrow says whether the tracer may have descriptors of a process that it may look
+// into: container runtimes' default profiles refuse the call without CAP_SYS_PTRACE, and
+// kernels before Linux 5.6 lack it.
+func MayBorrow() bool {
+	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(pidfd)
+	own, err := unix.PidfdGetfd(pidfd, pidfd, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(own)
+	return true
 }
 
 func (p *Process) borrow(tid, fd int) (int, error) {

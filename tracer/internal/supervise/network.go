@@ -185,9 +185,24 @@ func (w *worker) uses(c *call, u *socketUse, carry func(*call, *socketUse) engin
 	return engine.Continue()
 }
 
+// own gives the tracer a descriptor for what the caller has under fd. Where the kernel
+// does not let the tracer take it, the engine may know a way. The error is
+// process.ErrUnreadable where there is none.
+func (c *call) own(fd int) (int, error) {
+	own, err := c.process.Borrow(c.TID, fd)
+	if !errors.Is(err, process.ErrUnreadable) {
+		return own, err
+	}
+	lent, lendErr := c.Hold.Lend(fd)
+	if errors.Is(lendErr, errors.ErrUnsupported) {
+		return -1, err
+	}
+	return lent, lendErr
+}
+
 // borrow gives the tracer the socket as well, where it may have it.
 func (w *worker) borrow(c *call, u *socketUse) (err error) {
-	u.fd, err = c.process.Borrow(c.TID, int(int32(c.Args[c.Spec.FD])))
+	u.fd, err = c.own(int(int32(c.Args[c.Spec.FD])))
 	if errors.Is(err, process.ErrUnreadable) {
 		w.warn(exe(c.process), "a socket of the workload could not be had: what it connects to is looked at and let run", "error", err)
 		return nil

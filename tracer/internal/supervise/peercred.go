@@ -60,7 +60,7 @@ func (w *worker) peerCredentials(c *call) engine.Answer {
 	if !w.connections.some.Load() {
 		return engine.Continue()
 	}
-	fd, err := c.process.Borrow(c.TID, int(int32(c.Args[c.Spec.FD])))
+	fd, err := c.own(int(int32(c.Args[c.Spec.FD])))
 	if err != nil {
 		return engine.Continue()
 	}

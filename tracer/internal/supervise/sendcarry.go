@@ -153,7 +153,7 @@ func (w *worker) ownControl(c *call, control []byte) (own []byte, release func()
 		}
 		if level == unix.SOL_SOCKET && kind == unix.SCM_RIGHTS {
 			for fds := part[unix.SizeofCmsghdr:length]; len(fds) >= 4; fds = fds[4:] {
-				fd, err := c.process.Borrow(c.TID, int(int32(binary.NativeEndian.Uint32(fds))))
+				fd, err := c.own(int(int32(binary.NativeEndian.Uint32(fds))))
 				if err != nil {
 					release()
 					return nil, nil, err

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"errors"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,9 @@ func (w *worker) MayWait() bool {
 
 // Interrupted says that the caller has a signal to handle or is gone.
 func (w *worker) Interrupted() bool { return w.interrupted.Load() == w.calls.Load() }
+
+// Lend is not supported: a thread that waits for its answer sends nothing.
+func (w *worker) Lend(int) (int, error) { return -1, errors.ErrUnsupported }
 
 // stepAside makes another worker the receiver. The watch calls it too, when the
 // call takes long.

@@ -8,7 +8,10 @@ import (
 )
 
 // hold is what the service's own thread knows of a caller.
-type hold struct{ tid int }
+type hold struct {
+	service *service
+	tid     int
+}
 
 // Valid says whether the caller is still stopped: nobody else lets it go on.
 func (h hold) Valid() bool {
@@ -21,6 +24,9 @@ func (hold) MayWait() bool { return false }
 
 // Interrupted is not known, and need not be: nothing waits here.
 func (hold) Interrupted() bool { return false }
+
+// Lend has the caller send what it has under a descriptor.
+func (h hold) Lend(fd int) (int, error) { return h.service.lend(h.tid, fd) }
 
 // answer answers a call.
 func (s *service) answer(tid int) {
@@ -38,12 +44,15 @@ func (s *service) answer(tid int) {
 		s.give(tid, r, false, -int64(unix.ENOSYS))
 		return
 	}
-	c.TID, c.Args, c.Hold = tid, r.args(), hold{tid}
+	c.TID, c.Args, c.Hold = tid, r.args(), hold{s, tid}
 	a, done := s.worker.Handle(c)
+	lent := s.lent
+	s.lent = nil
 	if a.Defers() {
-		s.putAside(tid)
+		s.putAside(tid, lent)
 		return
 	}
+	takeBack(lent)
 	s.carryOut(tid, c.Spec, r, false, a, done)
 }
 

@@ -1,6 +1,8 @@
 package ptrace
 
 import (
+	"errors"
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,7 @@ import (
 type aside struct {
 	service  *service
 	call     engine.Call
+	lent     map[int]int         // descriptors of the caller's: the service's own for the same
 	thread   atomic.Int64        // that answers
 	gone     atomic.Bool         // nobody needs the answer
 	called   atomic.Bool         // the answer is wanted now: recalled is closed
@@ -37,13 +40,14 @@ const (
 )
 
 // putAside has the call at hand answered by another thread.
-func (s *service) putAside(tid int) {
+func (s *service) putAside(tid int, lent map[int]int) {
 	w := &aside{
-		service: s, call: s.call,
+		service: s, call: s.call, lent: lent,
 		outcome: make(chan engine.Outcome, 1), dropped: make(chan struct{}), recalled: make(chan struct{}), told: make(chan struct{}),
 	}
 	w.call.Hold = w
 	if s.asides >= maxAside {
+		takeBack(lent)
 		s.give(tid, &s.regs, false, -int64(unix.EACCES))
 		return
 	}
@@ -72,6 +76,15 @@ func (w *aside) MayWait() bool { return true }
 // Interrupted says that the caller has had a signal to handle or is gone.
 func (w *aside) Interrupted() bool { return w.called.Load() }
 
+// Lend gives what the caller has sent before it began to wait.
+func (w *aside) Lend(fd int) (int, error) {
+	own, ok := w.lent[fd]
+	if !ok {
+		return -1, fmt.Errorf("lend descriptor %d of thread %d: %w", fd, w.call.TID, errors.ErrUnsupported)
+	}
+	return unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0)
+}
+
 func (w *aside) run() {
 	defer close(w.told)
 	// The thread's signal mask and credentials are its own: it ends with the goroutine.
@@ -82,6 +95,7 @@ func (w *aside) run() {
 		w.answer, done = w.service.handler.Worker().Handle(&w.call)
 		w.thread.Store(0)
 	}
+	takeBack(w.lent)
 	w.service.offer(w)
 	var o engine.Outcome
 	select {

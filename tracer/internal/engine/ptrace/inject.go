@@ -73,30 +73,76 @@ func (in *injection) call(nr int, args ...uint64) (int64, error) {
 }
 
 // step lets the thread go on to its next stop, and reports whether that is the beginning
-// or the end of a call.
+// or the end of a call. At the filter, where the call is held, it is neither.
 func (in *injection) step() (bool, error) {
+	at, err := in.next()
+	return at == atCall, err
+}
+
+// Where a thread stops.
+const (
+	elsewhere = iota
+	atCall    // the beginning or the end of a call
+	atFilter  // where the call is held
+)
+
+// next lets the thread go on to its next stop.
+func (in *injection) next() (where int, err error) {
 	if err := request(unix.PTRACE_SYSCALL, in.tid, 0, 0); err != nil {
-		return false, err
+		return elsewhere, err
 	}
 	tid, status, err := in.service.Wait(in.tid, 0)
 	for errors.Is(err, unix.EINTR) {
 		tid, status, err = in.service.Wait(in.tid, 0)
 	}
 	if err != nil {
-		return false, err
+		return elsewhere, err
 	}
 	switch event, sig := int(uint32(status)>>16), status.StopSignal(); {
 	case !status.Stopped() || event == unix.PTRACE_EVENT_EXEC:
 		in.service.stop(tid, status)
-		return false, errGone
+		return elsewhere, errGone
 	case event == 0 && sig == syscallStop:
-		return true, nil
+		return atCall, nil
+	case event == unix.PTRACE_EVENT_SECCOMP:
+		return atFilter, nil
 	case event == eventStop:
 		in.stopped = true
 	case event == 0:
 		in.signal = sig // SIGSTOP: no other comes through
 	}
-	return false, nil // at the filter, where the call is held
+	return elsewhere, nil
+}
+
+// rewind has the thread begin the held call again, and stop as it had.
+func (in *injection) rewind() error {
+	if in.begun {
+		r := in.regs
+		if err := r.again(in.tid, in.regs.number(), in.regs.args()); err != nil {
+			return err
+		}
+		for at := elsewhere; at != atFilter; {
+			var err error
+			if at, err = in.next(); err != nil {
+				return err
+			}
+		}
+	}
+	return in.settle()
+}
+
+// settle lets signals through again, and makes up for those that came meanwhile.
+func (in *injection) settle() error {
+	if _, err := signalMask(in.tid, in.mask); err != nil {
+		return err
+	}
+	if in.stopped {
+		_ = request(unix.PTRACE_INTERRUPT, in.tid, 0, 0) // it tells again that it is to stop
+	}
+	if in.signal != 0 {
+		_ = unix.Tgkill(in.tid, in.tid, in.signal)
+	}
+	return nil
 }
 
 // end lets the thread go on with value as the held call's.
@@ -109,16 +155,7 @@ func (in *injection) end(value int64) bool {
 	} else if r.end(in.tid, value) != nil {
 		return false
 	}
-	if _, err := signalMask(in.tid, in.mask); err != nil {
-		return false
-	}
-	if in.stopped {
-		_ = request(unix.PTRACE_INTERRUPT, in.tid, 0, 0) // it tells again that it is to stop
-	}
-	if in.signal != 0 {
-		_ = unix.Tgkill(in.tid, in.tid, in.signal)
-	}
-	return in.service.resume(in.tid, 0)
+	return in.settle() == nil && in.service.resume(in.tid, 0)
 }
 
 // mayInject says whether calls can be injected: filters of the workload's own could kill
@@ -136,7 +173,7 @@ func (in *injection) mayInject() error {
 }
 
 // errFiltered says that the thread is under a filter of its own.
-var errFiltered = errors.New("the process has put itself under a seccomp filter: it cannot be handed a file")
+var errFiltered = errors.New("the process has put itself under a seccomp filter: nothing can be exchanged with it")
 
 const pageSize = 4096
 

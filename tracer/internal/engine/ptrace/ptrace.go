@@ -100,6 +100,7 @@ type service struct {
 	call     engine.Call
 	regs     registers
 	told     []told         // what has been told of threads, in the order in which it is dealt with
+	lent     map[int]int    // descriptors of the caller of the call at hand: own ones for the same
 	warned   bool           // that a file could not be handed over
 	calls    map[int]*held  // calls that were let run and are followed, by thread
 	asides   int            // of calls that are being answered by other threads
