@@ -49,6 +49,8 @@ python3 -c 'import ctypes, os; exit(0 if ctypes.CDLL(None).renameat2(-100, b"pub
 python3 -c 'import os; os.truncate("secret/key", 0)'
 python3 -c 'import os; f = os.open("public", os.O_PATH); os.rename("../secret/key", "x", src_dir_fd=f, dst_dir_fd=f)'
 python3 -c 'import os; os.link("secret/key", "public/key", follow_symlinks=False)'
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("secret/sock")'
+python3 -c 'import os, socket; os.chdir("secret"); socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).bind("sock")'
 cd public; mv ./../secret/../secret/./key .
 cd secret && mv key ../public/key`
 
@@ -67,7 +69,8 @@ while read -r line; do
 done <<'LINES'
 `+bypasses+`
 LINES
-touch public/made && mv public/made public/moved && ln public/moved public/linked && chmod 600 public/linked && rm public/linked && mkdir public/d && mv public/d public/e && rmdir public/e && echo free`, "DIRNAME", "work")
+touch public/made && mv public/made public/moved && ln public/moved public/linked && chmod 600 public/linked && rm public/linked && mkdir public/d && mv public/d public/e && rmdir public/e &&
+python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); s.bind("public/sock"); s.listen(); socket.socket(socket.AF_UNIX).connect("public/sock"); socket.socket(socket.AF_UNIX).bind("\0secret/sock")' && echo free`, "DIRNAME", "work")
 			cmd := who.command(t, []string{"--policies", sharedPolicies(t, block("file: {matchDirectories: [{dir: "+dir+"/secret/, recursive: true}]}"))}, []string{"/bin/sh", "-c", script})
 			cmd.Dir = dir
 			got := outcomeOf(t, cmd)
@@ -81,6 +84,26 @@ touch public/made && mv public/made public/moved && ln public/moved public/linke
 				t.Errorf("the denied directory: %v, %v", entries, err)
 			}
 		})
+	}
+}
+
+// A Unix socket with a path is told of as the file that it is.
+func TestSocketsAreFiles(t *testing.T) {
+	t.Parallel()
+	for action, result := range map[string]string{"Block": "Permission denied", "Audit": "Passed"} {
+		c := newCollector(t)
+		dir := sharedDir(t, asItself)
+		policy := strings.Replace(block("file: {matchDirectories: [{dir: "+dir+"/, readOnly: true}]}"), "Block", action, 1)
+		cmd := asItself.command(t, []string{"--visibility=none", "--policies", sharedPolicies(t, policy)},
+			[]string{python, "-c", "import socket; s = socket.socket(socket.AF_UNIX)\ntry: s.bind('" + dir + "/./sock'); print(s.getsockname()[-4:])\nexcept OSError as e: print(e.strerror)"})
+		cmd.Env = append(cmd.Env, "SIDEKICK_URL="+c.URL)
+		if got := outcomeOf(t, cmd); got.stdout != map[string]string{"Block": "Permission denied\n", "Audit": "sock\n"}[action] {
+			t.Errorf("%s: %+v", action, got)
+		}
+		events := c.records(t)
+		if e := find(events, "File", dir+"/sock", ""); len(events) != 1 || e == nil || e.Result != result || e.Action != action || !strings.HasPrefix(e.Data, "syscall=SYS_BIND fd=") {
+			t.Errorf("%s: %+v", action, events)
+		}
 	}
 }
 

@@ -115,11 +115,6 @@ func (w *worker) connect(c *call) engine.Answer {
 	return w.withAddress(c, c.Args[c.Spec.Addr], c.Args[c.Spec.Addr+1], w.carryConnect)
 }
 
-// bind answers bind.
-func (w *worker) bind(c *call) engine.Answer {
-	return w.withAddress(c, c.Args[c.Spec.Addr], c.Args[c.Spec.Addr+1], w.carryBind)
-}
-
 // listen answers listen.
 func (w *worker) listen(c *call) engine.Answer {
 	u := socketUse{op: rules.Network, fd: -1}

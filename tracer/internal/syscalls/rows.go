@@ -165,7 +165,7 @@ func sockets() []Spec {
 	write, writev := on(Write, "write", 1, 64, None, rules.NetworkDNS), on(Writev, "writev", 20, 66, None, rules.NetworkDNS)
 	write.When = []Condition{{short(2, maxQuery), least(0, 3)}}
 	writev.When = []Condition{{short(2, maxParts), least(0, 3)}}
-	bind := on(Bind, "bind", 49, 200, 1, rules.Network)
+	bind := on(Bind, "bind", 49, 200, 1, rules.Network|rules.FileWrite) // a Unix socket is a file
 	bind.Capability = unix.CAP_NET_BIND_SERVICE
 	return []Spec{
 		on(Connect, "connect", 42, 203, 1, rules.Network),
