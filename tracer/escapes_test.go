@@ -241,7 +241,9 @@ mount --bind secret public 2>/dev/null && echo directory
 mount --bind secret/key public/file 2>/dev/null && echo file
 mount --bind . public 2>/dev/null && echo above
 mount -t overlay -o lowerdir=secret:public none public 2>/dev/null && echo overlay
-mount -t tmpfs none public && mount --bind /proc/self public && echo free`)
+mount -t overlay -o lowerdir=public,upperdir=secret,workdir=public none public 2>/dev/null && echo upper
+mount -t tmpfs none public && mkdir public/a public/b public/u public/w public/m &&
+mount -t overlay -o lowerdir=public/a:public/b,upperdir=public/u,workdir=public/w none public/m && mount --bind /proc/self public && echo free`)
 	cmd.Path, cmd.Args = "/usr/bin/unshare", append([]string{"unshare", "-m"}, cmd.Args...)
 	cmd.Env, cmd.Dir = append(cmd.Env, "SIDEKICK_URL="+c.URL), dir
 	if out := outcomeOf(t, cmd); out.stdout != "free\n" {

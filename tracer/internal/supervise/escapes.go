@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -34,50 +33,6 @@ func (w *worker) escapes(c *call) engine.Answer {
 		return engine.Fail(errno)
 	}
 	return engine.Continue()
-}
-
-// mounts answers mount: what a rule denies does not get another name by it.
-func (w *worker) mounts(c *call) engine.Answer {
-	source, ok := w.mounted(c)
-	if !ok || !w.couldDeny(c, rules.File) {
-		return w.escapes(c)
-	}
-	var t target
-	defer t.close()
-	switch err := w.findFile(c, unix.AT_FDCWD, source, &t); {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
-		return w.escapes(c) // the kernel will not find it either
-	case err != nil:
-		w.warn(exe(c.process), "what is to be mounted could not be examined", "denied", true, "error", err)
-		return engine.Fail(unix.EACCES)
-	}
-	a, err := w.changeAccess(c, &t)
-	if err != nil {
-		return w.unknown(c, err)
-	}
-	v := c.rules.DecideMove(&a)
-	if !v.Deny {
-		return w.escapes(c)
-	}
-	w.beginReport(c, v)
-	r := &c.report
-	r.op, r.resource, r.detail = rules.FileWrite, a.Path, c.Spec.Words(&c.Args, c.word)
-	return engine.Fail(unix.EACCES)
-}
-
-// mounted is the directory that a mount gives another name, if it does so: of an
-// overlay, whose directories stand among its options, the whole tree.
-func (w *worker) mounted(c *call) (source string, ok bool) {
-	const again = unix.MS_REMOUNT | unix.MS_SHARED | unix.MS_PRIVATE | unix.MS_SLAVE | unix.MS_UNBINDABLE
-	flags := c.Args[3]
-	switch {
-	case flags&again != 0:
-		return "", false
-	case flags&(unix.MS_BIND|unix.MS_MOVE) == 0:
-		return "/", c.word(c.Args[2]) == "overlay"
-	}
-	source, err := c.process.ReadString(c.TID, c.Args[0], unix.PathMax)
-	return source, err == nil
 }
 
 // aimsAtTracer says whether a call acts upon the tracer. As process 1 it takes no
