@@ -62,7 +62,7 @@ for p in sleep cat head touch unlink rm mount umount ping wget su; do ln bin/ls 
 for p in whoami unlink; do ln bin/ls usr/bin/$p; done
 for p in usr/bin/python3 usr/bin/packet usr/bin/connect sbin/route usr/sbin/route readwrite home/user1/hello; do cp usr/bin/apt $p; done
 for f in secret.txt credentials/password credentials/keys/priv.key etc/hostname etc/shadow etc/gshadow home/user1/secret_data1.txt docker-entrypoint.sh var/www/html/wp-config.php; do echo text > $f; done
-echo html > var/www/html/index.html; echo token > run/secrets/kubernetes.io/serviceaccount/..data/token; ln -s ..data/token run/secrets/kubernetes.io/serviceaccount/token
+echo nameserver 127.0.0.98 > etc/resolv.conf; echo html > var/www/html/index.html; echo token > run/secrets/kubernetes.io/serviceaccount/..data/token; ln -s ..data/token run/secrets/kubernetes.io/serviceaccount/token
 printf 'root:x:0:0:root:/:/bin/sh\nuser1:x:1000:1000::/home/user1:/bin/sh\n' > etc/passwd; printf 'root:x:0:\nuser1:x:1000:\n' > etc/group
 chown -R 1000:1000 home/user1; chmod 1777 tmp`, busybox, built(t, "tool.c", "-static"), absolute("../bin/tracer"))
 	return root

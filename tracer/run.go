@@ -162,7 +162,7 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer, tried watc
 	code, err := w.run(c.Engine, held, launch.Command{
 		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), NoNewPrivs: !launch.Can(unix.CAP_SYS_ADMIN),
 	}, supervise.Options{
-		Rules: inForce, Origin: who.Origin, Emit: counted(hub, emitter), Visible: c.Visible(), Aggregate: c.Aggregate, Now: time.Now, Log: log,
+		Rules: inForce, Origin: who.Origin, Emit: counted(hub, emitter), Visible: c.Visible(), Aggregate: c.Aggregate, DropResource: c.DropResource, Now: time.Now, Log: log,
 		Later: later(live, held), LetOpensRun: c.Opens == config.OpensLetRun,
 	})
 	if err != nil {

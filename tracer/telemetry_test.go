@@ -331,6 +331,31 @@ func TestVisibilityOfOpens(t *testing.T) {
 	}
 }
 
+// Arguments can be secrets: logs of programs can do without, as KubeArmor's. Alerts tell them.
+func TestDropResourceFromProcessLogs(t *testing.T) {
+	t.Parallel()
+	policy := policyDir(t, "apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata: {name: p}\nspec: {process: {matchPaths: [{path: /bin/true}]}, action: Audit}\n")
+	for _, flag := range []string{"--drop-process-resource", "--dropResourceFromProcessLogs"} {
+		c := newCollector(t)
+		if out := traceWith(t, c, []string{flag, "--visibility", "process,file:write", "--policies", policy}, "/bin/sh", "-c", "/bin/cat /dev/null; /bin/true a; : > /dev/null"); out.code != 0 {
+			t.Fatal(out)
+		}
+		logs := 0
+		for _, e := range c.records(t) {
+			log := e.PolicyName == "" && e.Operation == "Process"
+			if log != (e.Resource == "") || e.ProcessName == "" {
+				t.Errorf("%+v", e)
+			}
+			if log {
+				logs++
+			}
+		}
+		if logs < 2 {
+			t.Errorf("%d logs", logs)
+		}
+	}
+}
+
 // Logs that are alike are joined with a count; none is lost, and alerts are not joined.
 func TestAggregate(t *testing.T) {
 	t.Parallel()

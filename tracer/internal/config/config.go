@@ -88,6 +88,7 @@ type Config struct {
 	Policies         string          // policy file or directory; "" for none
 	PoliciesWatch    string          // WatchAuto, WatchAlways or WatchNever
 	Policy           string          // policies themselves, as text or base64 of it; "" for none
+	DropResource     bool            // logs of processes have no Resource
 	Aggregate        bool            // logs that are alike are joined
 	Strict           bool            // what KubeArmor passes over in a policy is an error
 	OnMissingPolicy  string          // MissingBlock or MissingRun
@@ -346,6 +347,8 @@ func parseRun(args, environ []string) (Config, error) {
 // kubeArmorFlags lets KubeArmor's spelling of a flag stand for ours.
 func kubeArmorFlags(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	switch name {
+	case "dropResourceFromProcessLogs":
+		name = "drop-process-resource"
 	case "defaultFilePosture":
 		name = "default-file-posture"
 	case "defaultNetworkPosture":

@@ -50,6 +50,7 @@ func settings() []setting {
 		{"policy-timeout", "TRACER_POLICY_TIMEOUT", "30s", "how long the start may wait to know them", setPolicyTimeout},
 		{"visibility", "TRACER_VISIBILITY", "process,file:write,network,syscalls", "what is logged when no policy matches: process, file (all opens), file:write, network, syscalls (of identity and escape), mapexec, all, or none", setVisibility},
 		{"aggregate", "TRACER_AGGREGATE", "false", "join logs of one program that are alike within a second, with a count: true or false; alerts are not joined", setAggregate},
+		{"drop-process-resource", "TRACER_DROP_PROCESS_RESOURCE", "false", "leave out program and arguments, where secrets may stand, of the logs of processes, not of alerts: true or false", setDropResource},
 		{"hold", "TRACER_HOLD", "auto", "what is held from the start beside that, for policies that come later: process, file, file:write, network, syscalls, capabilities, mapexec, all, or auto", setHold},
 		{"opens", "TRACER_OPENS", OpensCarryOut, "files that a rule could deny: carry-out (opened by the tracer) or let-run (faster; a racing thread can get past file rules)", setOpens},
 		{"default-file-posture", "DEFAULTFILEPOSTURE", rules.PostureAudit, "what an allow-list does to files and processes that it does not name: audit, block or allow", setPosture(func(p *rules.Posture) *string { return &p.File })},
@@ -123,6 +124,8 @@ func setPolicy(c *Config, value string, _ bool) error {
 }
 
 func setStrict(c *Config, value string, _ bool) error { return boolean(&c.Strict, value) }
+
+func setDropResource(c *Config, value string, _ bool) error { return boolean(&c.DropResource, value) }
 
 func setAggregate(c *Config, value string, _ bool) error { return boolean(&c.Aggregate, value) }
 

@@ -119,7 +119,11 @@ func (s *Supervisor) tell(r *report) {
 // record sends a report in KubeArmor's form.
 func (s *Supervisor) record(f *recorder, r *report) {
 	origin := s.Origin()
-	s.Emit(f.event(r, &origin))
+	e := f.event(r, &origin)
+	if s.DropResource && e.Kind == schema.KindLog && r.op == rules.Process {
+		e.Log.Resource = ""
+	}
+	s.Emit(e)
 }
 
 const (

@@ -22,7 +22,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
 )
 
-// Options are what a Supervisor works with. All fields but the last five are needed.
+// Options are what a Supervisor works with. All fields but the last six are needed.
 type Options struct {
 	Processes *process.Table
 	Paths     *paths.Resolver
@@ -41,6 +41,9 @@ type Options struct {
 	// Later is what rules that come later could deny: what must be known by then is
 	// followed from the start.
 	Later rules.Operation
+	// DropResource leaves the Resource out of logs of processes, as KubeArmor's
+	// dropResourceFromProcessLogs.
+	DropResource bool
 	// Aggregate joins logs that are alike.
 	Aggregate bool
 	// Can is what the engine can do. Where it follows calls, execs need no Trace.
