@@ -63,6 +63,12 @@ const (
 	OpensLetRun   = "let-run"   // the kernel opens them, after the check: another thread can change the path in between
 )
 
+// What happens when the tracer ends before the workload.
+const (
+	DeathFail = "fail" // held calls fail
+	DeathKill = "kill" // its first process is killed as well
+)
+
 // Config is everything the tracer was told. Only the fields of its Command are
 // set, and those are valid.
 type Config struct {
@@ -99,6 +105,7 @@ type Config struct {
 	Posture          rules.Posture   // what happens to accesses that an allow-list does not name; processes use that of files
 	Format           string          // FormatKubeArmor or FormatFalco
 	Engine           string          // EngineAuto, EngineNotify or EnginePtrace
+	OnTracerDeath    string          // DeathFail or DeathKill
 	Log              Log             // the tracer's own log
 	BufferBytes      int             // bound on the events kept in memory while they cannot be sent
 	FlushTimeout     time.Duration   // how long the end may wait for the last events to be sent; 0 is not at all

@@ -27,7 +27,7 @@ func defaults() Config {
 		PoliciesWatch: WatchAuto, OnMissingPolicy: MissingBlock, PolicyTimeout: 30 * time.Second,
 		Visibility: rules.Process | rules.FileWrite | rules.Network | rules.Syscall, Opens: OpensCarryOut,
 		Posture: rules.Posture{File: "audit", Network: "audit", Capabilities: "audit"},
-		Format:  FormatKubeArmor, Engine: EngineAuto, Log: Log{Level: slog.LevelInfo},
+		Format:  FormatKubeArmor, Engine: EngineAuto, OnTracerDeath: DeathFail, Log: Log{Level: slog.LevelInfo},
 		BufferBytes: 16 << 20, FlushTimeout: 2 * time.Second,
 	}
 }

@@ -58,6 +58,7 @@ func settings() []setting {
 		{"default-capabilities-posture", "DEFAULTCAPABILITIESPOSTURE", rules.PostureAudit, "the same for capability rules", setPosture(func(p *rules.Posture) *string { return &p.Capabilities })},
 		{"format", "TRACER_FORMAT", FormatKubeArmor, "what is posted: kubearmor (batches, for sidekick) or falco (single events, for FalcoSidekick)", setFormat},
 		{"engine", "TRACER_ENGINE", EngineAuto, "how system calls are held: auto, notify or ptrace", setEngine},
+		{"on-tracer-death", "TRACER_ON_TRACER_DEATH", DeathFail, "when the tracer ends before the workload: fail (held calls fail) or kill (its first process is killed as well)", setOnTracerDeath},
 		{"log-file", "TRACER_LOG_FILE", "", "file for the tracer's own log; empty for standard error if log-level is given, else for none", setLogFile},
 		{"log-level", "TRACER_LOG_LEVEL", "info", "the tracer's own log: debug, info, warn or error", setLogLevel},
 		{"buffer-bytes", "TRACER_BUFFER_BYTES", "16777216", "memory for events that cannot be sent yet, in bytes", setBufferBytes},
@@ -138,6 +139,10 @@ func boolean(field *bool, value string) (err error) {
 
 func setOnMissingPolicy(c *Config, value string, _ bool) error {
 	return oneOf(&c.OnMissingPolicy, value, MissingBlock, MissingRun)
+}
+
+func setOnTracerDeath(c *Config, value string, _ bool) error {
+	return oneOf(&c.OnTracerDeath, value, DeathFail, DeathKill)
 }
 
 func setPolicyTimeout(c *Config, value string, _ bool) error {

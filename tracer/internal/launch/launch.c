@@ -191,6 +191,8 @@ static void run_child(const struct sidearmor_child *c) {
 	if (*listener != NO_LISTENER)
 		close(*listener);
 	close(ready[0]);
+	if (c->dies_with_tracer)
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); // should the tracer be dead already, the gate says so
 	ssize_t n;
 	while ((n = read(c->gate, &go, 1)) < 0 && errno == EINTR) {
 	}

@@ -32,6 +32,9 @@ type Command struct {
 	// NoNewPrivs is needed to load a filter without CAP_SYS_ADMIN. It also
 	// keeps setuid programs from gaining privileges.
 	NoNewPrivs bool
+	// DiesWithTracer has the kernel kill the process when the calling thread ends, which is
+	// to be the first of the tracer: unless it changes its user (PR_SET_PDEATHSIG).
+	DiesWithTracer bool
 }
 
 // Child is the workload's first process, filtered and waiting at the gate, not
@@ -124,6 +127,9 @@ func fork(cmd Command, gate [2]int) (int, error) {
 	}
 	if cmd.Traced {
 		c.traced = 1
+	}
+	if cmd.DiesWithTracer {
+		c.dies_with_tracer = 1
 	}
 	pid := C.sidearmor_fork(&c)
 	if pid < 0 {

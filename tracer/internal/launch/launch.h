@@ -13,6 +13,7 @@ struct sidearmor_child {
 	char *const *envp;
 	struct sock_fprog filter;
 	int no_new_privs;       // set no_new_privs before the filter is loaded
+	int dies_with_tracer;   // killed when the thread that forked it ends
 	int traced;             // the filter traces: it has no listener
 };
 
