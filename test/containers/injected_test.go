@@ -131,10 +131,27 @@ func (k *task) image(name string) (rootfs string, entrypoint []string) {
 	case "sidearmor/sidekick:latest":
 		k.copy(k.programs.sidekick, "sidekick/sidekick")
 		return filepath.Join(k.dir, "sidekick"), []string{"/sidekick"}
+	case "machine:1":
+		k.machineRoot()
+		return filepath.Join(k.dir, "machine"), nil
 	}
 	k.applicationRoot()
 	k.link("busybox", "app/bin/sleep")
 	return filepath.Join(k.dir, "app"), nil
+}
+
+// machineRoot makes a root file system in which the machine's own programs run.
+func (k *task) machineRoot() {
+	k.t.Helper()
+	for _, dir := range []string{"proc", "dev", "sys", "usr", "etc", "run", "var", "data", "work", "sidearmor", "tmp"} {
+		k.path("machine/" + dir)
+	}
+	for _, link := range []string{"bin", "sbin", "lib", "lib64"} {
+		k.link("usr/"+link, "machine/"+link)
+	}
+	if err := os.Chmod(k.path("machine/tmp"), 0o1777); err != nil {
+		k.t.Fatal(err)
+	}
 }
 
 // volume is a directory of the host. It belongs to whom the directory in the
@@ -152,8 +169,14 @@ func (k *task) volume(name string) string {
 
 // workload is mounted into the application by the test: its image would have it.
 func workload(k *task, c *container) *container {
-	if c.name == "app" {
+	switch c.name {
+	case "app":
 		c.binds = append(c.binds, bind{abs(k.t, "testdata/workload.sh"), "/work/workload.sh", "ro"})
+	case "server":
+		for _, dir := range []string{"/usr", "/etc"} {
+			c.binds = append(c.binds, bind{dir, dir, "ro"})
+		}
+		c.binds = append(c.binds, bind{k.path("work"), "/work", "ro"})
 	}
 	return c
 }
