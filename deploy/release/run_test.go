@@ -170,7 +170,7 @@ func checkPackage(t *testing.T, dir string) {
 	if err := errors.Join(os.MkdirAll(filepath.Join(admin, "info"), 0o755), os.MkdirAll(filepath.Join(admin, "updates"), 0o755), os.WriteFile(filepath.Join(admin, "status"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	at := []string{"dpkg", "--instdir=" + root, "--admindir=" + admin, "--log=/dev/null", "--force-not-root", "--force-architecture", "--force-script-chrootless"}
+	at := []string{"dpkg", "--instdir=" + root, "--admindir=" + admin, "--log=/dev/null", "--force-not-root", "--force-bad-path", "--force-architecture", "--force-script-chrootless"}
 	command(t, dir, append(at, "--install", "sidearmor_1.2.3_amd64.deb")...)
 	command(t, dir, append(at, "--verify", "sidearmor")...)
 	command(t, dir, append(at, "--purge", "sidearmor")...)
