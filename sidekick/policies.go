@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
 	"github.com/sidearmor/sidearmor/schema/policystream"
@@ -27,7 +28,7 @@ type policySide struct {
 // openPolicies makes the sources of policies, of which the last counts before the
 // others, and what they end in. stateDir is where policies that clients send are kept;
 // "" for nowhere.
-func openPolicies(cfg config.Config, stateDir string, a *authority, log *slog.Logger) (*policySide, error) {
+func openPolicies(cfg config.Config, stateDir string, a *authority, metrics prometheus.Registerer, log *slog.Logger) (*policySide, error) {
 	var sources []policies.Source
 	if cfg.Policies.Directory != "" {
 		sources = append(sources, policies.NewDirectory(cfg.Policies.Directory, log))
@@ -46,7 +47,7 @@ func openPolicies(cfg config.Config, stateDir string, a *authority, log *slog.Lo
 	}
 	hub := policies.New(policies.Options{Sources: sources, Strict: cfg.Policies.Strict, Log: log})
 	return &policySide{hub: hub, grpc: clients[0], http: policyapi.New(policyapi.Options{
-		Hub: hub, Own: clients[1], Strict: cfg.Policies.Strict, Keys: a.keys, Open: a.knowsAdmins(cfg.Listen), Log: log,
+		Hub: hub, Own: clients[1], Strict: cfg.Policies.Strict, Keys: a.keys, Open: a.knowsAdmins(cfg.Listen), Log: log, Metrics: metrics,
 	})}, nil
 }
 

@@ -135,7 +135,7 @@ func serve(ctx context.Context, in config.Input, environ []string, log *slog.Log
 	if err != nil {
 		return err
 	}
-	policySide, err := openPolicies(cfg, policyStateDir(cfg, dir), &known, log)
+	policySide, err := openPolicies(cfg, policyStateDir(cfg, dir), &known, metrics, log)
 	if err != nil {
 		return err
 	}

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sidearmor/sidearmor/schema/policystream"
 	"github.com/sidearmor/sidearmor/sidekick/internal/api"
 	"github.com/sidearmor/sidearmor/sidekick/internal/policies"
 )
 
-// Options are what the handlers work with. All are needed but Keys.
+// Options are what the handlers work with. All are needed but Keys and Metrics.
 type Options struct {
 	Hub    *policies.Hub
 	Own    *policies.Pushed          // what is sent to these handlers
@@ -24,6 +25,8 @@ type Options struct {
 	Open   bool                      // those who change policies are known; nobody may else
 	Strict bool                      // what KubeArmor would pass over is an error
 	Log    *slog.Logger
+
+	Metrics prometheus.Registerer // nil for none
 }
 
 // Handlers are the routes and what they share.
@@ -35,7 +38,7 @@ type Handlers struct {
 
 // New makes the handlers.
 func New(o Options) *Handlers {
-	return &Handlers{Options: o, instance: uuid.NewString(), tracers: newTracers(time.Now)}
+	return &Handlers{Options: o, instance: uuid.NewString(), tracers: newTracers(time.Now, newMetrics(o.Metrics))}
 }
 
 // maxStatus bounds what one tracer says of itself.

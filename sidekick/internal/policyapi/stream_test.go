@@ -112,7 +112,7 @@ func TestStatusRefuses(t *testing.T) {
 
 func TestTracersAreForgotten(t *testing.T) {
 	now := time.Unix(1, 0)
-	all := newTracers(func() time.Time { return now })
+	all := newTracers(func() time.Time { return now }, newMetrics(nil))
 	gone := all.connect("a")
 	all.connect("b")
 	gone()

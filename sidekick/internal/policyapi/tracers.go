@@ -20,7 +20,8 @@ const (
 
 // tracers are those that have a stream, or had one not long ago.
 type tracers struct {
-	now func() time.Time
+	now     func() time.Time
+	metrics *metrics
 
 	mu    sync.Mutex
 	all   map[string]*tracer
@@ -35,7 +36,9 @@ type tracer struct {
 	size    int
 }
 
-func newTracers(now func() time.Time) *tracers { return &tracers{now: now, all: map[string]*tracer{}} }
+func newTracers(now func() time.Time, m *metrics) *tracers {
+	return &tracers{now: now, metrics: m, all: map[string]*tracer{}}
+}
 
 // connect notes that a tracer has opened a stream, until disconnect.
 func (t *tracers) connect(id string) (disconnect func()) {
@@ -69,6 +72,7 @@ func (t *tracers) tell(s policystream.Status) bool {
 	}
 	one := t.find(s.Tracer.ID)
 	t.bytes += len(text) - one.size
+	t.metrics.add(&one.said, &s)
 	one.said, one.size = s, len(text)
 	return true
 }
