@@ -163,7 +163,8 @@ func runWorkload(c config.Config, environ []string, stderr io.Writer, tried watc
 		Path: path, Args: c.Argv, Env: config.WorkloadEnviron(environ), NoNewPrivs: !launch.Can(unix.CAP_SYS_ADMIN),
 		DiesWithTracer: c.OnTracerDeath == config.DeathKill,
 	}, supervise.Options{
-		Rules: inForce, Origin: who.Origin, Emit: counted(hub, emitter), Visible: c.Visible(), Aggregate: c.Aggregate, DropResource: c.DropResource, Now: time.Now, Log: log,
+		Rules: inForce, Origin: who.Origin, Emit: counted(hub, emitter), Visible: func() rules.Operation { return hub.Visible(c.Visible()) },
+		Aggregate: c.Aggregate, DropResource: c.DropResource, Now: time.Now, Log: log,
 		Later: later(live, held), LetOpensRun: c.Opens == config.OpensLetRun,
 	})
 	if err != nil {

@@ -19,9 +19,10 @@ const (
 // Settings are what is said of a namespace or of a pod beside its policies. A
 // field that is "" says nothing. KubeArmor has them as annotations.
 type Settings struct {
-	Mode                string `json:"mode,omitempty"`                // kubearmor-policy: enabled, audited or disabled
-	FilePosture         string `json:"filePosture,omitempty"`         // kubearmor-file-posture: audit or block
-	NetworkPosture      string `json:"networkPosture,omitempty"`      // kubearmor-network-posture
-	CapabilitiesPosture string `json:"capabilitiesPosture,omitempty"` // kubearmor-capabilities-posture
-	Visibility          string `json:"visibility,omitempty"`          // kubearmor-visibility: "process,file,network", or "none"
+	Mode                string            `json:"mode,omitempty"`                // kubearmor-policy: enabled, audited or disabled
+	FilePosture         string            `json:"filePosture,omitempty"`         // kubearmor-file-posture: audit or block
+	NetworkPosture      string            `json:"networkPosture,omitempty"`      // kubearmor-network-posture
+	CapabilitiesPosture string            `json:"capabilitiesPosture,omitempty"` // kubearmor-capabilities-posture
+	Visibility          string            `json:"visibility,omitempty"`          // kubearmor-visibility: "process,file,network", or "none"
+	Labels              map[string]string `json:"labels,omitzero"`               // of the pod, as they are now; nil where they are not said
 }

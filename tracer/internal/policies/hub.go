@@ -31,11 +31,13 @@ type Hub struct {
 	log        *slog.Logger
 	inForce    atomic.Pointer[rules.Rules]
 	generation atomic.Uint64
+	visible    atomic.Pointer[rules.Operation] // what sources say is shown; nil where they say nothing
 
 	counts counts
 
 	mu      sync.Mutex
-	target  spolicy.Target
+	told    spolicy.Target  // as SetTarget had it
+	target  spolicy.Target  // the same, with the labels that sources say
 	sources []*source       // in the order in which they were first named
 	held    rules.Operation // what the filter holds, as Hold said
 	fixed   bool            // Hold was called
@@ -61,7 +63,7 @@ func New(o Options) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hub{posture: o.Posture, log: o.Log, target: o.Target, said: map[statement]string{}, links: newLinks(o.Log), changed: make(chan struct{})}
+	h := &Hub{posture: o.Posture, log: o.Log, told: o.Target, target: o.Target, said: map[statement]string{}, links: newLinks(o.Log), changed: make(chan struct{})}
 	h.inForce.Store(empty)
 	return h, nil
 }
@@ -71,6 +73,16 @@ func (h *Hub) Rules() *rules.Rules { return h.inForce.Load() }
 
 // Generation counts the changes of the rules in force: 0 before the first.
 func (h *Hub) Generation() uint64 { return h.generation.Load() }
+
+// Visible gives what is shown where no policy matches: what sources say of this
+// container, else what was said at the start. Where nothing is shown to anybody then, that
+// stays so.
+func (h *Hub) Visible(start rules.Operation) rules.Operation {
+	if said := h.visible.Load(); said != nil && start != 0 {
+		return *said
+	}
+	return start
+}
 
 // Expect names a source whose documents are still to come, so that Await waits
 // for them.
@@ -103,10 +115,10 @@ func (h *Hub) set(name string, docs []spolicy.Document, settings *settings, comp
 func (h *Hub) SetTarget(t spolicy.Target) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if reflect.DeepEqual(t, h.target) {
+	if reflect.DeepEqual(t, h.told) {
 		return
 	}
-	h.target = t
+	h.told = t
 	h.apply()
 }
 
@@ -157,6 +169,7 @@ func (h *Hub) source(name string) *source {
 func (h *Hub) apply() {
 	docs, replaced := h.merge()
 	effective := h.effective()
+	h.target = effective.labelled(h.told)
 	resolved := make([]spolicy.Document, len(docs))
 	for i := range docs {
 		docs[i].Mode = effective.mode(docs[i].Mode)
@@ -168,6 +181,7 @@ func (h *Hub) apply() {
 		return
 	}
 	h.inForce.Store(compiled)
+	h.visible.Store(effective.visible())
 	h.docs, h.notes = docs, compiled.Notes()
 	generation := h.generation.Add(1)
 	h.report(docs, replaced, compiled, generation)

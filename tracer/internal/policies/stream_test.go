@@ -256,6 +256,35 @@ func TestSettings(t *testing.T) {
 	})
 	s.states <- state(4, spolicy.Settings{FilePosture: "nonsense"}, spolicy.Settings{Mode: "disabled"})
 	s.until(t, "the pod has no policies", func() bool { return !decide("/q").Alert && !decide("/b").Alert })
+
+	for generation, c := range []struct {
+		namespace, pod string
+		want           rules.Operation
+	}{
+		{"", "", rules.Network},
+		{"process, file", "", rules.Process | rules.File},
+		{"process", "none", 0},
+		{"network,capabilities,ima", "", rules.Network | rules.Syscall},
+		{"", "", rules.Network},
+	} {
+		s.states <- state(uint64(generation+5), spolicy.Settings{Visibility: c.namespace}, spolicy.Settings{Visibility: c.pod})
+		s.until(t, "shown is "+c.want.Words(), func() bool { return s.Visible(rules.Network) == c.want && s.Visible(0) == 0 })
+	}
+}
+
+// Labels that the pod has now select, and those that it has no more do not.
+func TestLabelsOfThePod(t *testing.T) {
+	s := follow(t, spolicy.Target{Namespace: "n", Pod: "p", Labels: map[string]string{"app": "web"}, Pending: spolicy.FactLabels})
+	selecting := policystream.Policy{Text: spolicy.Text{File: "f", Line: 1, Body: "apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata: {name: a}\nspec: {selector: {matchLabels: {app: web}}, file: {matchPaths: [{path: /a}]}}\n"}}
+	for generation, c := range []struct {
+		labels map[string]string
+		denies bool
+	}{{nil, true}, {map[string]string{"app": "db"}, false}, {map[string]string{"app": "web", "x": "y"}, true}, {map[string]string{}, false}} {
+		s.states <- policystream.State{Instance: "i", Generation: uint64(generation + 1), Sources: []policystream.Source{{
+			Name: "kubernetes", Policies: []policystream.Policy{selecting}, Pods: map[string]spolicy.Settings{"n/p": {Labels: c.labels}, "n/other": {Labels: map[string]string{"app": "web"}}},
+		}}}
+		s.until(t, "the labels are looked at", func() bool { return s.denies("/a") == c.denies })
+	}
 }
 
 func TestCounts(t *testing.T) {

@@ -21,7 +21,7 @@ const maxAccepting = 64
 // connections alone until it may be interrupted no more.
 func (w *worker) accept(c *call) engine.Answer {
 	u := socketUse{op: rules.NetworkAccept, fd: -1}
-	if (c.rules.Wants()|w.Visible)&u.op == 0 {
+	if (c.rules.Wants()|w.Visible())&u.op == 0 {
 		return engine.Continue()
 	}
 	if err := w.decideUse(c, &u); err != nil {

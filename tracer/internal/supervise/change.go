@@ -31,7 +31,7 @@ type change struct {
 // path after the check.
 func (w *worker) changes(c *call) engine.Answer {
 	could := w.couldDeny(c, rules.FileWrite) || w.couldDenyCapability(c)
-	if !could && (c.rules.Wants()|w.Visible)&rules.FileWrite == 0 {
+	if !could && (c.rules.Wants()|w.Visible())&rules.FileWrite == 0 {
 		return engine.Continue()
 	}
 	carry := could && !w.LetOpensRun

@@ -80,7 +80,7 @@ func decodeQuestion(data []byte) (q query, ok bool) {
 // deny one of them. What is in memory can change before the kernel sends it: this is
 // about programs that mean no harm to the tracer.
 func (w *worker) asks(c *call) (denied bool) {
-	if c.Spec.Op&rules.NetworkDNS == 0 || (c.rules.Wants()|w.Visible)&rules.NetworkDNS == 0 {
+	if c.Spec.Op&rules.NetworkDNS == 0 || (c.rules.Wants()|w.Visible())&rules.NetworkDNS == 0 {
 		return false
 	}
 	for i := range c.messages() {

@@ -65,7 +65,7 @@ func (s *Supervisor) meet(v *process.Visitor, denied map[int]bool) {
 			r.result = schema.ResultPermissionDenied
 		}
 	}
-	if verdict.Alert || s.Visible&rules.Process != 0 {
+	if verdict.Alert || s.Visible()&rules.Process != 0 {
 		s.tell(&r)
 	}
 }

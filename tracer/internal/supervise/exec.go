@@ -27,7 +27,7 @@ type program struct {
 
 // exec answers execve and execveat.
 func (w *worker) exec(c *call) engine.Answer {
-	if (c.rules.Wants()&(rules.Process|rules.File))|w.Visible&rules.Process == 0 {
+	if (c.rules.Wants()&(rules.Process|rules.File))|w.Visible()&rules.Process == 0 {
 		c.process.MarkExec(c.TID)
 		return engine.Continue()
 	}

@@ -38,7 +38,7 @@ func (w *worker) socket(c *call) engine.Answer {
 	family, kind, protocol := int(int32(c.Args[0])), int(int32(c.Args[1])), int(int32(c.Args[2]))
 	told := raises(family, kind, protocol)
 	anywhere := reachesAnywhere(family, kind, protocol) && w.couldDenyEndpoint(c, rules.AnyNetwork)
-	if !w.couldDeny(c, rules.Network) && !(told && (c.rules.Wants()|w.Visible)&rules.Network != 0) {
+	if !w.couldDeny(c, rules.Network) && !(told && (c.rules.Wants()|w.Visible())&rules.Network != 0) {
 		return engine.Continue()
 	}
 	a, err := w.networkAccess(c, rules.Network, socketOfNumbers(family, kind, protocol))
@@ -124,7 +124,7 @@ func (w *worker) listen(c *call) engine.Answer {
 // withAddress answers a call that gives a socket the address at addr, or connects
 // it to that.
 func (w *worker) withAddress(c *call, addr, length uint64, carry func(*call, *socketUse) engine.Answer) engine.Answer {
-	if (c.rules.Wants()|w.Visible)&rules.Network == 0 {
+	if (c.rules.Wants()|w.Visible())&rules.Network == 0 {
 		return engine.Continue()
 	}
 	to, err := readSockaddr(c, addr, length)
@@ -143,7 +143,7 @@ func (w *worker) withAddress(c *call, addr, length uint64, carry func(*call, *so
 // Where the tracer may not have the socket, the call is let run.
 func (w *worker) uses(c *call, u *socketUse, carry func(*call, *socketUse) engine.Answer) engine.Answer {
 	could := w.couldDeny(c, u.op) || w.couldDenyCapability(c)
-	if !could && (c.rules.Wants()|w.Visible)&u.op == 0 {
+	if !could && (c.rules.Wants()|w.Visible())&u.op == 0 {
 		return engine.Continue()
 	}
 	if could && carry != nil {

@@ -30,7 +30,7 @@ func (w *worker) open(c *call) engine.Answer {
 	switch could := w.couldDeny(c, how.could()); {
 	case could && !w.LetOpensRun:
 		return w.carryOut(c, how)
-	case could || (c.rules.Wants()|w.Visible)&how.could() != 0:
+	case could || (c.rules.Wants()|w.Visible())&how.could() != 0:
 		return w.observe(c, how)
 	}
 	return engine.Continue()

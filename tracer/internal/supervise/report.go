@@ -47,7 +47,7 @@ type report struct {
 // that is visible, and one that a rule about the call may be about.
 func (w *worker) reported(v rules.Verdict, op rules.Operation) bool {
 	c := &w.call
-	c.hidden = !v.Alert && w.Visible&op == 0
+	c.hidden = !v.Alert && w.Visible()&op == 0
 	return !c.hidden || c.audited
 }
 

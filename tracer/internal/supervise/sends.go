@@ -52,7 +52,7 @@ func (w *worker) sendsTo(c *call) engine.Answer {
 			return w.carrySends(c, &u)
 		}
 	}
-	if (c.rules.Wants()|w.Visible)&u.op == 0 {
+	if (c.rules.Wants()|w.Visible())&u.op == 0 {
 		return engine.Continue()
 	}
 	for i := range c.messages() {

@@ -26,11 +26,11 @@ import (
 type Options struct {
 	Processes *process.Table
 	Paths     *paths.Resolver
-	Rules     func() *rules.Rules  // the rules in force; called once for every call
-	Origin    func() schema.Origin // who this container is, as far as known
-	Emit      func(e schema.Event) // must not block, and keep of the event nothing but strings
-	Visible   rules.Operation      // what is logged when no policy matches
-	Now       func() time.Time     // the clock of events
+	Rules     func() *rules.Rules    // the rules in force; called once for every call
+	Origin    func() schema.Origin   // who this container is, as far as known
+	Emit      func(e schema.Event)   // must not block, and keep of the event nothing but strings
+	Visible   func() rules.Operation // what is logged now when no policy matches
+	Now       func() time.Time       // the clock of events
 	Log       *slog.Logger
 
 	// Trace says that the calling thread is about to attach to threads by ptrace,

@@ -148,7 +148,11 @@ func (s *Source) state() (policies.State, []*unstructured.Unstructured) {
 	target := policy.Target{Namespace: s.namespace, Pending: policy.FactContainer | policy.FactLabels}
 	if s.pods != nil {
 		for _, p := range s.pods.all() {
-			state.Pods[s.namespace+"/"+p.GetName()] = s.settings(p)
+			said := s.settings(p)
+			if said.Labels = p.GetLabels(); said.Labels == nil {
+				said.Labels = map[string]string{} // it has none: that is said as well
+			}
+			state.Pods[s.namespace+"/"+p.GetName()] = said
 			target.Labels, target.Pending = p.GetLabels(), policy.FactContainer
 		}
 	}
