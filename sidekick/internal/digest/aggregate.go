@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -91,7 +92,7 @@ func (a *Aggregate) shows(it *Item) bool {
 		!slices.ContainsFunc(a.Examples, func(other Item) bool { return !differ(&other.Event, &it.Event) })
 }
 
-// merge takes in what came after a.
+// merge takes in what came after a, or before where each was away for a while.
 func (a *Aggregate) merge(o *Aggregate) {
 	a.Count += o.Count
 	a.First, a.Last = earlier(a.First, o.First), latest(a.Last, o.Last)
@@ -102,6 +103,7 @@ func (a *Aggregate) merge(o *Aggregate) {
 		}
 	}
 	a.Seqs = append(a.Seqs, o.Seqs...)
+	slices.SortFunc(a.Seqs, func(x, y span) int { return cmp.Compare(x.from, y.from) })
 	a.Expires = earlier(a.Expires, o.Expires)
 	a.Mixed = a.Mixed || o.Mixed
 	a.IDs = append(a.IDs, o.IDs...)

@@ -207,6 +207,18 @@ func TestTakeOver(t *testing.T) {
 	}
 	s.Back(a, now, First)
 	a = s.Take(now)
+	later := &Aggregate{Seqs: Sequences{{5, 9}}, group: a.group}
+	s.Back(later, now, First)
+	s.Back(a, now, First)
+	if a = s.Take(now); a.Seqs.First() != 2 || a.Seqs.Highest() != 9 {
+		t.Fatalf("%+v", a.Seqs)
+	}
+	s.Back(a, now, First)
+	later = &Aggregate{Seqs: Sequences{{11, 12}}, group: a.group}
+	s.Back(later, now, First) // what came after is given back last
+	if a = s.Take(now); a.Seqs.First() != 2 || a.Seqs.Highest() != 12 {
+		t.Fatalf("%+v", a.Seqs)
+	}
 	a.GivenUp = true
 	s.Back(a, now, First)
 	if a, why = s.TakeOver(now, 1); why != GivenUp || a.Seqs.First() != 2 {

@@ -5,7 +5,7 @@ import "iter"
 // span is sequences that follow one another, both ends included.
 type span struct{ from, to uint64 }
 
-// Sequences are those of an aggregate, in the order in which they came.
+// Sequences are those of an aggregate, in order.
 type Sequences []span
 
 // add takes in one more; it says whether that took a new span.
