@@ -186,12 +186,12 @@ func (q *Queue) newest(ctx context.Context, found func(id string)) error {
 }
 
 func (q *Queue) newestOf(ctx context.Context, s Stream, found func(id string)) error {
-	c, err := q.cursor(ctx, s, func(state jetstream.StreamState) jetstream.OrderedConsumerConfig {
+	c, err := q.cursor(ctx, s, func(state jetstream.StreamState) jetstream.ConsumerConfig {
 		start := max(state.FirstSeq, 1)
 		if state.LastSeq-start >= newestEvents {
 			start = state.LastSeq - newestEvents + 1
 		}
-		return jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start}
+		return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start}
 	})
 	if err != nil {
 		return err
@@ -201,7 +201,7 @@ func (q *Queue) newestOf(ctx context.Context, s Stream, found func(id string)) e
 		if err := c.advance(ctx); err != nil || c.msg == nil {
 			return err
 		}
-		if id := cmp.Or(c.msg.Headers().Get(headerID), batchID(c.msg.Data())); id != "" {
+		if id := cmp.Or(c.msg.Header.Get(headerID), batchID(c.msg.Data)); id != "" {
 			found(id)
 		}
 	}

@@ -87,7 +87,7 @@ func (q *Queue) Since(ctx context.Context, since time.Time, found func(schema.Ev
 		}
 		var e schema.Event
 		// What cannot be decoded becomes a dead letter when an output comes to it.
-		if err := e.UnmarshalJSON(c.msg.Data()); err == nil && c.msg.Headers().Get(headerOnly) == "" {
+		if err := e.UnmarshalJSON(c.msg.Data); err == nil && c.msg.Header.Get(headerOnly) == "" {
 			if err := found(e); err != nil {
 				return err
 			}
@@ -104,22 +104,22 @@ type cursor struct {
 	stream Stream
 	last   uint64 // the last sequence to be read
 
-	consumer jetstream.Consumer        // nil where there is nothing to read
-	msgs     jetstream.MessagesContext // nil likewise
+	consumer string  // its name in the store, "" where there is nothing to read
+	pull     *puller // nil likewise
 
-	msg jetstream.Msg // the one that it is at; nil after the last
+	msg *nats.Msg // the one that it is at; nil after the last
 	seq uint64
 	at  time.Time // when that was stored
 }
 
 func (q *Queue) cursorSince(ctx context.Context, s Stream, since time.Time) (*cursor, error) {
-	return q.cursor(ctx, s, func(jetstream.StreamState) jetstream.OrderedConsumerConfig {
-		return jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since}
+	return q.cursor(ctx, s, func(jetstream.StreamState) jetstream.ConsumerConfig {
+		return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since}
 	})
 }
 
 // cursor begins where from says.
-func (q *Queue) cursor(ctx context.Context, s Stream, from func(jetstream.StreamState) jetstream.OrderedConsumerConfig) (*cursor, error) {
+func (q *Queue) cursor(ctx context.Context, s Stream, from func(jetstream.StreamState) jetstream.ConsumerConfig) (*cursor, error) {
 	stream, err := q.js.Stream(ctx, string(s))
 	if err != nil {
 		return nil, err
@@ -129,13 +129,15 @@ func (q *Queue) cursor(ctx context.Context, s Stream, from func(jetstream.Stream
 	if state.Msgs == 0 {
 		return c, nil
 	}
-	if c.consumer, err = stream.OrderedConsumer(ctx, from(state)); err != nil {
+	cfg := from(state)
+	cfg.AckPolicy, cfg.MemoryStorage = jetstream.AckNonePolicy, true
+	consumer, err := stream.CreateConsumer(ctx, cfg)
+	if err != nil {
 		return nil, err
 	}
-	if c.consumer.CachedInfo().NumPending > 0 {
-		// One request at a time: the client drops what it has no room for.
-		c.msgs, err = c.consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(pullEvents, pullBytes),
-			jetstream.PullThresholdMessages(1), jetstream.PullExpiry(pullWait))
+	c.consumer = consumer.CachedInfo().Name
+	if consumer.CachedInfo().NumPending > 0 {
+		c.pull, err = newPuller(q.conn, Stream(stream.CachedInfo().Config.Name), c.consumer)
 	}
 	if err != nil {
 		c.close()
@@ -147,12 +149,12 @@ func (q *Queue) cursor(ctx context.Context, s Stream, from func(jetstream.Stream
 // advance goes to the next message.
 func (c *cursor) advance(ctx context.Context) error {
 	c.msg = nil
-	if c.msgs == nil || c.seq >= c.last {
+	if c.pull == nil || c.seq >= c.last {
 		return nil
 	}
 	bounded, cancel := context.WithTimeout(ctx, historyWait)
 	defer cancel()
-	msg, err := c.msgs.Next(jetstream.NextContext(bounded))
+	msg, err := c.pull.next(bounded)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return c.nothingLeft(ctx)
 	}
@@ -162,6 +164,9 @@ func (c *cursor) advance(ctx context.Context) error {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return err
+	}
+	if !c.pull.follows(meta.Sequence.Consumer) {
+		return errors.New("events were dropped on their way")
 	}
 	if meta.Sequence.Stream <= c.last { // else the last ones were removed meanwhile
 		c.msg, c.at = msg, meta.Timestamp
@@ -185,15 +190,15 @@ func (c *cursor) nothingLeft(ctx context.Context) error {
 // close removes the cursor from the store, which forgets one by itself that is not used
 // for five minutes.
 func (c *cursor) close() {
-	if c.msgs != nil {
-		c.msgs.Stop()
+	if c.pull != nil {
+		c.pull.close()
 	}
-	if c.consumer == nil {
+	if c.consumer == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), ackAttempt) // whoever reads may be gone
 	defer cancel()
 	if stream, err := c.q.js.Stream(ctx, string(c.stream)); err == nil {
-		_ = stream.DeleteConsumer(ctx, c.consumer.CachedInfo().Name)
+		_ = stream.DeleteConsumer(ctx, c.consumer)
 	}
 }
