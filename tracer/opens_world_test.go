@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -49,6 +50,28 @@ func TestOpensThatWait(t *testing.T) {
 // counts as another user of one that it has open.
 func TestWhatIsClosedIsClosed(t *testing.T) {
 	scene{argv: []string{built(t, "closing.c")}, lines: []string{"locked: 0", "text busy: 0", "no lease: 0", "no end: 0"}}.test(t)
+}
+
+// What a caller can see of its opens besides their result is as without the tracer:
+// how arguments and names are read, who is told of them, what the descriptor does and
+// what is told of it, and who may make them meanwhile.
+func TestWhatComesWithAnOpen(t *testing.T) {
+	for sections, with := range map[string]scene{
+		// Memory that can be written and not read is a processor's alone.
+		"arguments strings links": {lines: []string{"ends with the page: None", "40 links: text", "41 links: ELOOP"}, known: "^protection 2"},
+		"watchers times":          {lines: []string{"   f modify", "   new create; new open; new closed written"}, known: "^   (script|interpreter) open"},
+		"lengthy notices locks":   {lines: []string{"write more: EFBIG", "lease broken SIGIO", "held by the parent True"}},
+		"descriptor users lowest": {lines: []string{"rw, map shared: shown True", "['mine']", "none: [0, 1, 2]"}},
+		"threads groups killed":   {lines: []string{"thread 0o100600 inside", "done"}},
+		"executed":                {lines: []string{"4|a", "run: ETXTBSY", "busy 1", "secure 0"}},
+		"special":                 {lines: []string{"full: ENOSPC"}},
+	} {
+		t.Run(sections, func(t *testing.T) {
+			t.Parallel()
+			with.argv, with.as = victimOf(t, "kinds.py", strings.Fields(sections)...), []caller{asItself, asContainer, asUser}
+			with.test(t)
+		})
+	}
 }
 
 // Opening /dev/tty gives the terminal of whoever opens it, which need not be the

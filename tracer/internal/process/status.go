@@ -118,12 +118,22 @@ func (p *Process) limit(tid, resource int, name string) (uint64, error) {
 	return 0, fmt.Errorf("/proc/%d/limits has no limit called %q", tid, name)
 }
 
-// OnlyPath says whether the descriptor fd of the thread tid was opened with O_PATH: no permission shows on its link in
-// procfs then. EBADF says that there is none. Of a process that is not readable any more it is not known, and false.
-func (p *Process) OnlyPath(tid, fd int) (bool, error) {
-	var st unix.Stat_t
-	err := p.Reach(tid, func() error {
-		return unix.Fstatat(p.table.proc, idName(tid, "/fd/"+strconv.Itoa(fd)), &st, unix.AT_SYMLINK_NOFOLLOW)
+// OnlyPath says whether the descriptor fd of the thread tid was opened with O_PATH. EBADF says that there is none. Of a
+// process that is not readable any more it is not known, and false.
+func (p *Process) OnlyPath(tid, fd int) (only bool, err error) {
+	name := strconv.Itoa(fd)
+	err = p.Reach(tid, func() error {
+		var st unix.Stat_t
+		if err := unix.Fstatat(p.table.proc, idName(tid, "/fd/"+name), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+		if st.Mode&0o700 != 0 { // what it was opened for
+			return nil
+		}
+		// Neither to read nor to write: with O_PATH, or only for ioctl (open(2), access mode 3).
+		flags, err := p.table.fdFlags(tid, name)
+		only = flags&unix.O_PATH != 0
+		return err
 	})
 	switch {
 	case errors.Is(err, ErrUnreadable):
@@ -133,7 +143,20 @@ func (p *Process) OnlyPath(tid, fd int) (bool, error) {
 	case err != nil:
 		return false, err
 	}
-	return st.Mode&0o700 == 0, nil
+	return only, nil
+}
+
+// fdFlags are the flags that the descriptor of a thread was opened with.
+func (t *Table) fdFlags(tid int, fd string) (uint64, error) {
+	buf := t.scratch()
+	defer t.release(buf)
+	b, err := t.readFile(tid, "/fdinfo/"+fd, *buf)
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(b), "flags:\t")
+	text, _, _ := strings.Cut(rest, "\n")
+	return strconv.ParseUint(text, 8, 64)
 }
 
 // eachName calls f for the names in a directory of /proc/ID.

@@ -30,7 +30,7 @@ func (ch *change) carry(c *call, fds int) error {
 	case syscalls.Mknod, syscalls.Mknodat:
 		return unix.Mknodat(ch.old.file.FD, ch.old.base, ch.mode(c), int(uint32(c.Args[c.Spec.Mode+1])))
 	case syscalls.Truncate:
-		return ch.truncate(c, fds)
+		return ch.truncate(c)
 	case syscalls.Chmod, syscalls.Fchmod, syscalls.Fchmodat, syscalls.Fchmodat2:
 		return ch.chmod(c, fds)
 	case syscalls.Chown, syscalls.Lchown, syscalls.Fchown, syscalls.Fchownat:
@@ -134,7 +134,7 @@ func (ch *change) chmod(c *call, fds int) error {
 }
 
 // truncate cuts or lengthens a file.
-func (ch *change) truncate(c *call, fds int) error {
+func (ch *change) truncate(c *call) error {
 	length := int64(c.Args[1])
 	switch {
 	case length < 0:
@@ -148,19 +148,17 @@ func (ch *change) truncate(c *call, fds int) error {
 		_ = c.process.SignalThread(c.TID, unix.SIGXFSZ) // ESRCH: it is dead
 		return unix.EFBIG
 	}
-	name := strconv.Itoa(ch.old.file.FD)
-	fd, err := openat(c, fds, name, unix.O_WRONLY|unix.O_NONBLOCK, 0) // truncate itself knows paths only
-	if err == unix.EAGAIN {                                           // another process has a lease for the file
-		if !c.Hold.MayWait() {
-			return errElsewhere
+	if !c.Hold.MayWait() { // another process may have a lease for the file
+		return errElsewhere
+	}
+	// By a name, as the caller does it: an open would be seen by who watches the file.
+	name := "/proc/self/fd/" + strconv.Itoa(ch.old.file.FD)
+	for {
+		err := unix.Truncate(name, length)
+		if err != unix.EINTR || c.Hold.Interrupted() {
+			return err
 		}
-		fd, err = openat(c, fds, name, unix.O_WRONLY, 0)
 	}
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return unix.Ftruncate(fd, length)
 }
 
 // size is the size of a file that is there.
