@@ -40,6 +40,27 @@ tar c /checks /rules | tar t | sort; cp -r /rules copy; diff -r /rules copy && e
 	{name: "opens-overlay", script: `opens here`},
 	{name: "opens-tmpfs", script: `opens /tmp/here`, long: true},
 	{name: "opens-other-user", as: "root container", long: true, script: `as user opens /tmp/here; cat /tmp/here/private`},
+	{name: "protected", as: "root container", script: `
+chmod 755 .
+for dir in sticky shared open; do
+	mkdir $dir $dir/in
+	for who in root user; do
+		echo text >$dir/$who; mkfifo $dir/$who.fifo; ln -s $who $dir/$who.link; ln -s ../$dir/$who.link $dir/$who.links; ln -s in $dir/$who.dir
+		chmod 666 $dir/$who $dir/$who.fifo
+		[ $who = root ] || chown -h 1000:1000 $dir/$who $dir/$who.*
+	done
+	echo text >$dir/in/root; chmod 666 $dir/in/root
+done
+chmod 1777 sticky; chmod 1775 shared; chgrp 1000 shared; chmod 777 open; ln -s sticky/user.link way; ln -s sticky/root.link other
+for who in "sh -c" "as user sh -c"; do
+	for dir in sticky shared open; do
+		for f in user root.link user.link user.links user.dir/root user.dir/; do
+			for way in "read x <$dir/$f" ": >>$dir/$f" "rm -f $dir/new; ln $dir/$f $dir/new"; do echo "$who $way" $(try $who "$way"); done
+		done
+		for f in root user; do echo "$who $dir $f.fifo" $(try $who "exec 3<>$dir/$f.fifo"); done
+	done
+	for f in way other way/ sticky/user.dir; do echo "$who $f" $(try $who "read x <$f") $(try $who "ls $f") $(try $who "chmod 666 $f"); done
+done`},
 	{name: "fifos", long: true, script: `
 exec 2>/dev/null
 mkfifo p; (sleep 0.1; echo one > p) & cat p; wait

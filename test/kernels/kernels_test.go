@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"flag"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 var (
 	long       = flag.Bool("long", false, "all kernels and checks, and more tries")
+	only       = flag.String("only", "", "regular expression: the checks to make")
 	bin        = flag.String("bin", "../../bin", "directory with the built tracer")
 	kernelsDir = flag.String("kernels", "../../build/kernels", "directory with what .ci/kernel has fetched")
 )
@@ -16,9 +18,12 @@ var (
 // pending are the checks of faults that are known and not mended yet, and why.
 // They are shown, and do not fail.
 var pending = map[string]string{
-	"signals-that-restart/files":   "before Linux 5.14 a signal can leave a descriptor behind that the caller does not know of, if its handler makes calls of its own",
-	"signals-that-interrupt/files": "as signals-that-restart",
+	"signals-that-restart/files/notify":   "before Linux 5.14 a signal can leave a descriptor behind that the caller does not know of, if its handler makes calls of its own",
+	"signals-that-interrupt/files/notify": "as signals-that-restart",
 }
+
+// engines are those of the tracer, with each of which all checks are made.
+var engines = []string{"notify", "ptrace"}
 
 // form is one of the two extents to which kernels are tested.
 type form struct {
@@ -28,7 +33,7 @@ type form struct {
 }
 
 var (
-	shortForm = form{[]machine{{"5.10", runtime.GOARCH}}, 200, 100}
+	shortForm = form{[]machine{{"5.10", runtime.GOARCH}}, 200, 300}
 	longForm  = form{[]machine{{"5.10", "amd64"}, {"6.1", "amd64"}, {"6.1", "arm64"}}, 3000, 600}
 )
 
@@ -50,8 +55,9 @@ func TestKernels(t *testing.T) {
 // form one user must do.
 func choose() []check {
 	var chosen []check
+	wanted := regexp.MustCompile(*only)
 	for _, c := range checks {
-		if c.long && !*long {
+		if c.long && !*long || !wanted.MatchString(c.name) {
 			continue
 		}
 		if c.as == "" {
@@ -78,18 +84,12 @@ func report(t *testing.T, checks []check, console string) {
 	for _, c := range checks {
 		for who := range strings.FieldsSeq(c.as) {
 			for rules := range strings.FieldsSeq(c.rules) {
-				t.Run(c.name+"/"+who+"/"+rules, func(t *testing.T) {
-					switch r, ok := results[c.name+"/"+who+"/"+rules]; {
-					case !ok:
-						t.Error("no result")
-					case !r.ok && pending[c.name+"/"+rules] != "":
-						t.Logf("known at %s s: %s\n%s", r.when, pending[c.name+"/"+rules], r.detail)
-					case !r.ok:
-						t.Errorf("- is wanted, + is\n%s", r.detail)
-					default:
-						t.Logf("done %s s after the start", r.when)
-					}
-				})
+				for _, engine := range engines {
+					t.Run(c.name+"/"+who+"/"+rules+"/"+engine, func(t *testing.T) {
+						r, ok := results[c.name+"/"+who+"/"+rules+"/"+engine]
+						r.report(t, ok, pending[c.name+"/"+rules+"/"+engine])
+					})
+				}
 			}
 		}
 	}
@@ -99,6 +99,20 @@ type result struct {
 	ok     bool
 	when   string // seconds since the guest's start
 	detail string
+}
+
+func (r result) report(t *testing.T, came bool, known string) {
+	t.Helper()
+	switch {
+	case !came:
+		t.Error("no result")
+	case !r.ok && known != "":
+		t.Logf("known at %s s: %s\n%s", r.when, known, r.detail)
+	case !r.ok:
+		t.Errorf("- is wanted, + is\n%s", r.detail)
+	default:
+		t.Logf("done %s s after the start", r.when)
+	}
 }
 
 // parse reads the results from a guest's console, where the kernel and the
