@@ -244,6 +244,9 @@ func (w *walker) follow(fd int, comp string, st *unix.Stat_t) error {
 	if w.links++; w.links > maxSymlinks || w.q.flags&NoSymlinks != 0 {
 		return unix.ELOOP
 	}
+	if err := w.mayFollow(fd, st); err != nil {
+		return err
+	}
 	if isProc(fd) {
 		if st.Dev != w.stat.Dev || w.stat.Ino != procRootIno {
 			return w.jump(comp)

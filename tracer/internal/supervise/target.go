@@ -179,7 +179,9 @@ func splitEntry(path string) (dir, base string) {
 	case i < 0:
 		return ".", path
 	}
-	return path[:i+1], path[i+1:]
+	// A symbolic link is not the last component of the caller's path, which is treated
+	// in another way: see fs.protected_symlinks in proc_sys_fs(5).
+	return path[:i+1] + ".", path[i+1:]
 }
 
 // findFile finds the file that a path leads to.
