@@ -82,7 +82,7 @@ func (w *workload) beginNotify(held filter.Options, cmd launch.Command) error {
 		return err
 	}
 	w.engine = notify.New(notify.Options{
-		Listener: w.child.Listener, Specs: syscalls.Table(), Receivers: receivers(held), Signalled: w.signalled, Log: w.log,
+		Listener: w.child.Listener, Specs: syscalls.Table(), Receivers: receivers(held), Signalled: w.signalled, Threads: w.threads, Log: w.log,
 	})
 	return nil
 }
@@ -93,7 +93,7 @@ func (w *workload) beginPtrace(held filter.Options, cmd launch.Command) error {
 		return err
 	}
 	e, err := ptrace.New(w.child.PID, ptrace.Options{
-		Specs: syscalls.Table(), Wait: w.await, Stopped: w.stopped, Log: w.log,
+		Specs: syscalls.Table(), Wait: w.await, Stopped: w.stopped, Threads: w.threads, Log: w.log,
 	})
 	if err != nil {
 		w.child.Abandon()

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -105,5 +106,42 @@ func TestProcOfAnother(t *testing.T) {
 		if got := outcomeOf(t, cmd); got.code != 125 || got.stdout != "" || !strings.Contains(got.stderr, c.says) {
 			t.Errorf("%q: %+v", c.before, got)
 		}
+	}
+}
+
+// crowdLimit is how many processes and threads a crowd may have.
+const crowdLimit = 150
+
+// Where the workload has as many processes as it may, the tracer can make no thread. It
+// goes on all the same: calls are answered, and rules hold.
+func TestNoRoomForThreads(t *testing.T) {
+	if os.Getuid() != 0 {
+		skip(t, "needs root, to be a user of its own")
+	}
+	if _, err := exec.LookPath("prlimit"); err != nil {
+		skip(t, err)
+	}
+	uid := 1_000_000 + os.Getpid() // nobody else's, or its processes would count
+	id := strconv.Itoa(uid)
+	who := caller{
+		name: "crowd", uid: uid, around: []string{"prlimit", "--nproc=" + strconv.Itoa(crowdLimit)},
+		setpriv: []string{"--reuid=" + id, "--regid=" + id, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"},
+	}
+	secret := filepath.Join(sharedDir(t, asItself), "secret")
+	if err := os.WriteFile(secret, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	crowd := func(tracerArgs []string, becomes string) outcome {
+		cmd := who.command(t, tracerArgs, victimOf(t, "crowd.py", secret, becomes))
+		cmd.Dir = sharedDir(t, who)
+		return outcomeOf(t, cmd)
+	}
+	native := crowd(nil, "opened")
+	if strings.Count(native.stdout, "no more: EAGAIN") != 2 || native.code != 0 {
+		t.Fatalf("without the tracer: %+v", native)
+	}
+	got := crowd([]string{"--policies", sharedPolicies(t, block("file: {matchPaths: [{path: "+secret+"}]}"))}, "EACCES")
+	if got != native {
+		t.Errorf("exit %d\n%s%s\nwithout the tracer:\n%s", got.code, got.stdout, got.stderr, native.stdout)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/supervise"
+	"github.com/sidearmor/sidearmor/tracer/internal/thread"
 )
 
 // workload is the running workload and what runs for it.
@@ -26,6 +27,7 @@ type workload struct {
 	supervisor *supervise.Supervisor
 	processes  *process.Table
 	reaper     *launch.Reaper
+	threads    *thread.Maker
 	running    sync.WaitGroup
 	cancel     context.CancelFunc // ends the engine and the forwarding of signals
 	held       chan struct{}      // closed when the engine has ended
@@ -34,6 +36,8 @@ type workload struct {
 // run runs the program to its end and returns its exit status. An error says that it
 // did not start, and nothing of it runs any more. It must be called on the first thread.
 func (w *workload) run(choice string, held filter.Options, cmd launch.Command, o supervise.Options) (int, error) {
+	w.threads = thread.NewMaker()
+	defer w.threads.Close()
 	signals, err := launch.WatchSignals()
 	if err != nil {
 		return 0, err
@@ -44,7 +48,7 @@ func (w *workload) run(choice string, held filter.Options, cmd launch.Command, o
 	w.chosen(w.engine.Name())
 	targetErr := signals.Target(w.child.PID) // before the reaper can take it away
 	w.reaper = launch.NewReaper(w.child.PID, w.child.Parent, w.log)
-	o.Trace, o.Can = w.trace, w.engine.Can()
+	o.Trace, o.Can, o.Threads = w.trace, w.engine.Can(), w.threads
 	if err := w.supervise(o, held.FollowCwd); err != nil {
 		w.child.Abandon()
 		return 0, err
@@ -65,6 +69,7 @@ func (w *workload) run(choice string, held filter.Options, cmd launch.Command, o
 		cancel()
 	})
 	w.running.Go(func() { w.supervisor.WatchEntered(ctx) })
+	w.running.Go(thread.Reserve)
 	return w.release(ctx)
 }
 

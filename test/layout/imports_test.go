@@ -35,9 +35,10 @@ var rules = []rule{
 	{"tracer/internal/syscalls", []string{"schema/rules"}, "one table; everything about calls comes from it"},
 	{"tracer/internal/filter", []string{"tracer/internal/syscalls", "schema/rules"}, "the filter is the table plus what is wanted"},
 	{"tracer/internal/interrupt", nil, "calls threads back; knows nothing of what they wait for"},
+	{"tracer/internal/thread", nil, "makes threads; knows nothing of what they do"},
 	{"tracer/internal/launch", []string{"tracer/internal/filter", "tracer/internal/interrupt"}, "starts the workload, decides nothing"},
 	{"tracer/internal/engine", []string{"tracer/internal/syscalls"}, "holds calls, does not understand them"},
-	{"tracer/internal/engine/notify tracer/internal/engine/ptrace", []string{"tracer/internal/engine", "tracer/internal/syscalls", "schema/rules", "tracer/internal/interrupt"}, "an engine knows the kernel's interface, not files, processes or policies"},
+	{"tracer/internal/engine/notify tracer/internal/engine/ptrace", []string{"tracer/internal/engine", "tracer/internal/syscalls", "schema/rules", "tracer/internal/interrupt", "tracer/internal/thread"}, "an engine knows the kernel's interface, not files, processes or policies"},
 	{"tracer/internal/doctor", []string{"tracer/internal/engine/notify", "tracer/internal/launch"}, "tries what the engines need, starts no workload"},
 	{"tracer/internal/process", nil, "facts about processes"},
 	{"tracer/internal/process/processtest", []string{"tracer/internal/process"}, "processes for tests to look at"},
@@ -46,7 +47,7 @@ var rules = []rule{
 	{
 		"tracer/internal/supervise",
 		[]string{
-			"schema", "tracer/internal/syscalls", "tracer/internal/engine", "tracer/internal/process", "tracer/internal/interrupt",
+			"schema", "tracer/internal/syscalls", "tracer/internal/engine", "tracer/internal/process", "tracer/internal/interrupt", "tracer/internal/thread",
 			"tracer/internal/paths", "schema/rules",
 		},
 		"joins the parts; it sends nothing and loads nothing",

@@ -97,7 +97,8 @@ func Install(fd int, closeOnExec bool) Answer {
 // Precondition: Hold.Interrupted.
 func Restart() Answer { return Answer{kind: restart} }
 
-// Defer has the handler asked about the call again, on a thread that may wait.
+// Defer has the handler asked about the call again, on a thread that may wait. Where
+// there is none, the call fails with ENOMEM.
 func Defer() Answer { return Answer{kind: elsewhere} }
 
 // Follow has an engine with Abilities.Follow stop the caller again where its call
@@ -123,8 +124,10 @@ func (a Answer) Restarts() bool { return a.kind == restart }
 // Errno is the error that the answer fails the call with, 0 for none.
 func (a Answer) Errno() unix.Errno {
 	switch a.kind {
-	case refuse, elsewhere:
+	case refuse:
 		return unix.EACCES
+	case elsewhere:
+		return unix.ENOMEM
 	case fail:
 		return a.errno
 	case restart:

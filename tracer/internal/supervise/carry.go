@@ -145,6 +145,11 @@ func (w *worker) openFor(c *call, file *paths.Result, how *openHow) (int, error)
 	}
 	switch {
 	case file.Type == unix.S_IFIFO && !how.has(unix.O_NONBLOCK) && how.flags&unix.O_ACCMODE != unix.O_RDWR:
+		if how.flags&unix.O_ACCMODE == unix.O_WRONLY {
+			if fd, err := w.reopenNow(c, file, how); err != unix.ENXIO {
+				return fd, err // somebody reads already
+			}
+		}
 		c.waits = true
 		if !c.Hold.MayWait() {
 			return -1, errElsewhere
@@ -209,21 +214,30 @@ func (w *worker) reopenLeased(c *call, file *paths.Result, how *openHow) (int, e
 	if !w.Can.OneThread || file.Type != unix.S_IFREG || how.has(unix.O_NONBLOCK) {
 		return w.reopen(c, file.FD, how)
 	}
-	now := *how
-	now.flags |= unix.O_NONBLOCK
-	fd, err := w.reopen(c, file.FD, &now)
-	switch {
-	case err == nil:
-		if _, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, int(how.flags)); err != nil {
-			unix.Close(fd)
-		}
+	fd, err := w.reopenNow(c, file, how)
+	if err != unix.EAGAIN {
 		return fd, err
-	case err != unix.EAGAIN:
-		return fd, err
-	case !c.Hold.MayWait():
+	}
+	if !c.Hold.MayWait() {
 		return -1, errElsewhere
 	}
 	return w.reopen(c, file.FD, how)
+}
+
+// reopenNow is reopen without waiting. The error is that of O_NONBLOCK, which the
+// descriptor does not have.
+func (w *worker) reopenNow(c *call, file *paths.Result, how *openHow) (int, error) {
+	now := *how
+	now.flags |= unix.O_NONBLOCK
+	fd, err := w.reopen(c, file.FD, &now)
+	if err != nil {
+		return -1, err
+	}
+	if _, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, int(how.flags)); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // create makes the file in the directory that was resolved.

@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
+	"github.com/sidearmor/sidearmor/tracer/internal/thread"
 )
 
 // What a process forbids itself by Landlock (landlock(7)) must hold for what is
@@ -163,9 +163,7 @@ func (s *Supervisor) enter(outer *domain, ruleset int, flags uint64) (*domain, e
 	}
 	entered := make(chan error, 1)
 	begin := func() { d.run(s.Processes, ruleset, flags, entered) }
-	if outer == nil {
-		s.domains.running.Go(begin)
-	} else if err := s.enterFrom(outer, begin); err != nil {
+	if err := s.enterFrom(outer, begin); err != nil {
 		return nil, err
 	}
 	if err := <-entered; err != nil {
@@ -186,15 +184,20 @@ func nextTick() uint64 {
 	return now + 1
 }
 
-// enterFrom runs f on a new thread that is in the outer domain.
+// enterFrom runs f on a new thread that is in the outer domain, where there is one.
 func (s *Supervisor) enterFrom(outer *domain, f func()) (err error) {
 	s.domains.running.Add(1)
-	outer.do(func() {
-		err = spawn(func() {
-			defer s.domains.running.Done()
-			f()
-		})
-	})
+	begin := func() {
+		defer s.domains.running.Done()
+		f()
+	}
+	if outer == nil {
+		err = s.Threads.Start(begin)
+	} else {
+		// A thread has the credentials of the one that makes it, and with them its
+		// domain.
+		outer.do(func() { err = thread.Spawn(begin) })
+	}
 	if err != nil {
 		s.domains.running.Done()
 		return fmt.Errorf("starting a thread: %w", err)
@@ -204,7 +207,6 @@ func (s *Supervisor) enterFrom(outer *domain, f func()) (err error) {
 
 // run carries out work within the domain. The thread ends with it.
 func (d *domain) run(table *process.Table, ruleset int, flags uint64, entered chan<- error) {
-	runtime.LockOSThread()
 	err := d.restrict(table, ruleset, flags)
 	entered <- err
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/paths"
 	"github.com/sidearmor/sidearmor/tracer/internal/process"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
+	"github.com/sidearmor/sidearmor/tracer/internal/thread"
 )
 
 // Options are what a Supervisor works with. All fields but the last six are needed.
@@ -51,6 +52,7 @@ type Options struct {
 	// LetOpensRun lets an open run that the rules allow, although another thread of
 	// its caller could change the path meanwhile.
 	LetOpensRun bool
+	Threads     *thread.Maker
 }
 
 // Trace is what is told of threads that are traced.

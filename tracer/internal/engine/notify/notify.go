@@ -4,6 +4,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
+	"github.com/sidearmor/sidearmor/tracer/internal/thread"
 )
 
 const (
@@ -33,6 +35,7 @@ type Options struct {
 	// Signalled says whether a thread has a signal to handle. It is asked for
 	// callers whose calls take long.
 	Signalled func(tid int) bool
+	Threads   *thread.Maker
 	Log       *slog.Logger
 }
 
@@ -60,7 +63,7 @@ func (e *Engine) Run(ctx context.Context, h engine.Handler) error {
 		return fmt.Errorf("notify: %w", err)
 	}
 	s := &service{
-		can: e.can, signalled: e.Signalled, log: e.Log, handler: h,
+		can: e.can, signalled: e.Signalled, threads: e.Threads, log: e.Log, handler: h,
 		listener: listener(e.Listener.Fd()), index: syscalls.NewIndex(e.Specs),
 		turn: make(chan struct{}, max(e.Receivers, 1)), ended: make(chan struct{}), roused: make(chan struct{}, 1),
 		workers: map[*worker]struct{}{},
@@ -73,7 +76,11 @@ func (e *Engine) Run(ctx context.Context, h engine.Handler) error {
 	ctx, s.cancel = context.WithCancel(ctx)
 	defer s.cancel()
 	for range cap(s.turn) {
-		s.nextReceiver()
+		s.turn <- struct{}{}
+		if err := s.newWorker(); err != nil {
+			s.fail("starting a thread", err)
+			s.cancel()
+		}
 	}
 	watch.run(ctx)
 	s.stop()
@@ -84,6 +91,7 @@ func (e *Engine) Run(ctx context.Context, h engine.Handler) error {
 type service struct {
 	can       engine.Abilities
 	signalled func(tid int) bool
+	threads   *thread.Maker
 	log       *slog.Logger
 	handler   engine.Handler
 	listener  listener
@@ -109,21 +117,29 @@ type service struct {
 	running  sync.WaitGroup
 }
 
-// nextReceiver makes a parked worker the receiver, or a new one.
-func (s *service) nextReceiver() {
-	s.turn <- struct{}{}
-	if int(s.spare.Load()) >= len(s.turn) {
-		return
+// errEnough says that there are as many workers as there may be.
+var errEnough = errors.New("too many calls wait for others")
+
+// successor makes sure that there is a worker who will receive once this one does not.
+func (s *service) successor() error {
+	if int(s.spare.Load()) > len(s.turn) {
+		return nil
 	}
+	return s.newWorker()
+}
+
+// newWorker starts a worker, who waits for its turn. None can be had where the workload
+// has as many processes and threads as it may, of which the tracer's are some.
+func (s *service) newWorker() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.started >= maxWorkers {
-		return // the first worker whose call ends takes the turn
+		return errEnough
 	}
-	s.started++
-	s.numbered++
-	w := &worker{service: s, number: s.numbered}
-	s.running.Go(func() {
+	w := &worker{service: s, number: s.numbered + 1}
+	s.running.Add(1)
+	err := s.threads.Start(func() {
+		defer s.running.Done()
 		if err := w.run(); err != nil {
 			s.fail("preparing a thread", err)
 			s.cancel()
@@ -132,6 +148,13 @@ func (s *service) nextReceiver() {
 		defer s.mu.Unlock()
 		s.started--
 	})
+	if err != nil {
+		s.running.Done()
+		return err
+	}
+	s.started++
+	s.numbered++
+	return nil
 }
 
 func (w *worker) add() {

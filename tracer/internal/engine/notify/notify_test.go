@@ -23,6 +23,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/filter"
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
+	"github.com/sidearmor/sidearmor/tracer/internal/thread"
 )
 
 type handlerFunc func(c *engine.Call) engine.Answer
@@ -31,9 +32,12 @@ func (f handlerFunc) Worker() engine.Worker { return f }
 
 func (f handlerFunc) Handle(c *engine.Call) (engine.Answer, func(engine.Outcome)) { return f(c), nil }
 
-func newEngine(l *os.File) *notify.Engine {
+func newEngine(t *testing.T, l *os.File) *notify.Engine {
+	t.Helper()
+	threads := thread.NewMaker()
+	t.Cleanup(threads.Close)
 	return notify.New(notify.Options{
-		Listener: l, Specs: syscalls.Table(), Log: slog.New(slog.DiscardHandler), Signalled: func(tid int) bool {
+		Listener: l, Threads: threads, Specs: syscalls.Table(), Log: slog.New(slog.DiscardHandler), Signalled: func(tid int) bool {
 			status, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
 			return err == nil && pending.Match(status)
 		},
@@ -71,7 +75,7 @@ func superviseBy(t *testing.T, h engine.Handler, script string) (int, string) {
 		t.Fatal(err)
 	}
 	defer child.Listener.Close()
-	e := newEngine(child.Listener)
+	e := newEngine(t, child.Listener)
 	done := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -177,7 +181,7 @@ func TestEngineStopsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := newEngine(child.Listener)
+	e := newEngine(t, child.Listener)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := e.Run(ctx, handlerFunc(func(*engine.Call) engine.Answer { return engine.Continue() })); err != nil {

@@ -146,6 +146,9 @@ func (w *watch) lookOnce() (busy bool) {
 			w.hear(k, w.seen[k])
 		}
 	}
+	if len(w.turn) > int(w.spare.Load()) {
+		_ = w.successor() // there was none to be had when a receiver stepped aside
+	}
 	w.forget()
 	return busy
 }

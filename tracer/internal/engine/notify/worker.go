@@ -2,7 +2,6 @@ package notify
 
 import (
 	"errors"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -44,11 +43,8 @@ const (
 // Valid asks the kernel whether the call still waits.
 func (w *worker) Valid() bool { return w.listener.valid(w.n.id) }
 
-// MayWait lets another worker receive.
-func (w *worker) MayWait() bool {
-	w.stepAside()
-	return true
-}
+// MayWait lets another worker receive, if there is one or one can be made.
+func (w *worker) MayWait() bool { return w.stepAside() }
 
 // Interrupted says that the caller has a signal to handle or is gone.
 func (w *worker) Interrupted() bool { return w.interrupted.Load() == w.calls.Load() }
@@ -57,20 +53,25 @@ func (w *worker) Interrupted() bool { return w.interrupted.Load() == w.calls.Loa
 func (w *worker) Lend(int) (int, error) { return -1, errors.ErrUnsupported }
 
 // stepAside makes another worker the receiver. The watch calls it too, when the
-// call takes long.
-func (w *worker) stepAside() {
+// call takes long. It reports false where there is none.
+func (w *worker) stepAside() bool {
+	if w.state.Load() != answering {
+		return true
+	}
+	if w.successor() != nil {
+		return false
+	}
 	if w.state.CompareAndSwap(answering, aside) {
 		w.rouse()
-		w.nextReceiver()
+		w.turn <- struct{}{}
 	}
+	return true
 }
 
 // run answers calls until there are no more to come, or until there are enough
 // workers without it.
 func (w *worker) run() error {
-	// The thread's signal mask and credentials are its own: it ends with the
-	// goroutine, which never unlocks it.
-	runtime.LockOSThread()
+	// The thread's signal mask and credentials are its own: it ends here.
 	w.tid = unix.Gettid()
 	if err := interrupt.Block(); err != nil {
 		return err

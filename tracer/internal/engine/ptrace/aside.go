@@ -3,7 +3,6 @@ package ptrace
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -46,15 +45,16 @@ func (s *service) putAside(tid int, lent map[int]int) {
 		outcome: make(chan engine.Outcome, 1), dropped: make(chan struct{}), recalled: make(chan struct{}), told: make(chan struct{}),
 	}
 	w.call.Hold = w
-	if s.asides >= maxAside {
+	s.waiting.Add(1)
+	if s.asides >= maxAside || s.Threads.Start(w.run) != nil {
+		s.waiting.Done()
 		takeBack(lent)
-		s.give(tid, &s.regs, false, -int64(unix.EACCES))
+		s.give(tid, &s.regs, false, -int64(engine.Defer().Errno()))
 		return
 	}
 	h := &held{regs: s.regs, spec: s.call.Spec, aside: w, done: w.tell}
 	s.calls[tid] = h
 	s.asides++
-	s.waiting.Go(w.run)
 	s.waiting.Go(w.watch)
 	s.wait(tid, h)
 }
@@ -86,9 +86,9 @@ func (w *aside) Lend(fd int) (int, error) {
 }
 
 func (w *aside) run() {
+	defer w.service.waiting.Done()
 	defer close(w.told)
-	// The thread's signal mask and credentials are its own: it ends with the goroutine.
-	runtime.LockOSThread()
+	// The thread's signal mask and credentials are its own: it ends here.
 	var done func(engine.Outcome)
 	if err := interrupt.Block(); err == nil {
 		w.thread.Store(int64(unix.Gettid()))

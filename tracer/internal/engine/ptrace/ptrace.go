@@ -23,6 +23,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/engine"
 	"github.com/sidearmor/sidearmor/tracer/internal/interrupt"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
+	"github.com/sidearmor/sidearmor/tracer/internal/thread"
 )
 
 // Options are what an Engine works with.
@@ -35,6 +36,7 @@ type Options struct {
 	Wait func(tid, options int) (int, unix.WaitStatus, error)
 	// Stopped is told of a thread that job control has stopped.
 	Stopped func(tid int)
+	Threads *thread.Maker
 	Log     *slog.Logger
 }
 

@@ -1,4 +1,4 @@
-package supervise
+package thread
 
 /*
 #include "thread.h"
@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spawn runs f on a new OS thread that has the credentials of this one, and with
+// Spawn runs f on a new OS thread that has the credentials of this one, and with
 // them its Landlock domain. (The threads of the Go runtime have those of its first.)
 // The goroutine is locked to this thread.
-func spawn(f func()) error {
+func Spawn(f func()) error {
 	task := cgo.NewHandle(f)
 	if err := C.sidearmor_spawn(C.uintptr_t(task)); err != 0 {
 		task.Delete()
