@@ -40,7 +40,7 @@ tar c /checks /rules | tar t | sort; cp -r /rules copy; diff -r /rules copy && e
 	{name: "opens-overlay", script: `opens here`},
 	{name: "opens-tmpfs", script: `opens /tmp/here`, long: true},
 	{name: "opens-other-user", as: "root container", long: true, script: `as user opens /tmp/here; cat /tmp/here/private`},
-	{name: "protected", as: "root container", script: `
+	{name: "protected", as: "root container", rules: "files", script: `
 chmod 755 .
 for dir in sticky shared open; do
 	mkdir $dir $dir/in

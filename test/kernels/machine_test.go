@@ -122,7 +122,7 @@ func (m machine) root(t *testing.T, checks []check, f form) []byte {
 		i.write("srv/"+name, mode, []byte(name+"\n"))
 	}
 	i.write("tries", 0o644, []byte(strconv.Itoa(f.tries)))
-	i.write("engines", 0o644, []byte(strings.Join(engines, " ")))
+	i.write("engines", 0o644, []byte(strings.Join(f.engines, " ")))
 	i.write("limit", 0o644, []byte(strconv.Itoa(f.limit)))
 	for n, c := range checks {
 		c.write(t, &i, fmt.Sprintf("checks/%03d", n))
