@@ -145,8 +145,8 @@ for attempt in $(seq 50); do execrace /srv/allowed /srv/denied 100; [ -e marker 
 	// The script starts the tracer by itself.
 	{
 		name: "process-1", as: "root", rules: "own", script: `
-unshare -p -f tracer run --sidekick-url= -- sh -c '
-	mount -t proc proc /proc; echo $PPID
+unshare -p -f sh -c 'mount -t proc proc /proc; exec tracer run --sidekick-url= -- sh -c "$0"' '
+	echo $PPID
 	for i in 1 2 3 4 5; do (sh -c "sleep 0.1" &); done; sleep 1; grep -h ^State /proc/[0-9]*/status | grep -c Z
 	(trap "" TERM; sleep 1000) & exit 6'
 status=$?; mount -t proc proc /proc; exit $status`,

@@ -20,6 +20,7 @@ import (
 	"github.com/sidearmor/sidearmor/tracer/internal/filter"
 	"github.com/sidearmor/sidearmor/tracer/internal/launch"
 	"github.com/sidearmor/sidearmor/tracer/internal/syscalls"
+	"github.com/sidearmor/sidearmor/tracer/internal/thread"
 )
 
 // tracee builds the program whose calls are held.
@@ -128,8 +129,10 @@ func traceHere(ctx context.Context, h *answers, cmd launch.Command) (r result) {
 	r.pid = child.PID
 	log := slog.New(slog.DiscardHandler)
 	reaper := launch.NewReaper(child.PID, child.Parent, log)
+	threads := thread.NewMaker()
+	defer threads.Close()
 	e, err := ptrace.New(child.PID, ptrace.Options{
-		Specs: syscalls.Table(), Log: log, Stopped: func(int) { r.stops++ },
+		Specs: syscalls.Table(), Log: log, Threads: threads, Stopped: func(int) { r.stops++ },
 		// Of this thread's children alone: others belong to the test.
 		Wait: func(tid, options int) (int, unix.WaitStatus, error) {
 			var status unix.WaitStatus
