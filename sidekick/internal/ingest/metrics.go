@@ -55,6 +55,9 @@ func newMetrics(reg prometheus.Registerer, fields []string) *metrics {
 		fields:    fields,
 		seen:      map[string]struct{}{},
 	}
+	for _, engine := range []string{"notify", "ptrace"} {
+		m.engines.WithLabelValues(engine)
+	}
 	for _, status := range []string{"accepted", "rejected"} {
 		m.inputs.WithLabelValues("requests", status)
 	}
