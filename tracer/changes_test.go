@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/sidearmor/sidearmor/schema"
 	"golang.org/x/sys/unix"
 )
 
@@ -176,7 +178,10 @@ for f in (lambda: os.mkdir("n"), lambda: os.unlink("missing"), lambda: os.rename
 				t.Fatalf("exit %d: %s", out.code, out.stderr)
 			}
 			var got []string
-			for _, e := range c.records(t) {
+			events := c.records(t)
+			// What might have waited is told by another thread, perhaps after what came next.
+			slices.SortStableFunc(events, func(a, b schema.Alert) int { return strings.Compare(a.UpdatedTime, b.UpdatedTime) })
+			for _, e := range events {
 				got = append(got, strings.ReplaceAll(e.Resource+" "+e.Data+" "+e.Result, dir, "DIR"))
 			}
 			want := strings.Split(strings.TrimSpace(told), "\n")
