@@ -213,11 +213,11 @@ func TestForwardedSignalReachesTheWorkloadOnce(t *testing.T) {
 // What was ignored when the tracer began (nohup, a background job of a script) is ignored
 // by the workload, unless it handles it: then it gets it, and the tracer does not end.
 func TestIgnoredSignalsReachWhoHandlesThem(t *testing.T) {
-	const script = `import signal
+	const script = `import signal, time
 for s in (signal.SIGQUIT, signal.SIGUSR1): signal.signal(s, lambda n, _: print("got", n, flush=True))
 signal.signal(signal.SIGTERM, lambda *_: exit(5))
 print("ready", signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, flush=True)
-while True: signal.pause()`
+while True: time.sleep(0.05) # not pause: a signal just before it would be handled after the next one`
 	run := tracer(t, "run", "--", "/usr/bin/python3", "-c", script)
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `trap "" HUP QUIT USR1; exec "$@"`, "sh"}, run.Args...)...)
 	cmd.Env = run.Env
@@ -226,6 +226,7 @@ while True: signal.pause()`
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = cmd.Process.Kill() }()
 	out.await(t, "ready True")
 	for _, c := range []struct{ signal, text string }{{"HUP", ""}, {"QUIT", "got 3"}, {"USR1", "got 10"}, {"TERM", ""}} {
 		if err := exec.Command("/bin/sh", "-c", fmt.Sprintf("kill -%s %d", c.signal, cmd.Process.Pid)).Run(); err != nil {
